@@ -1,0 +1,1 @@
+"""Composition root: node, services, local API, command line, demo."""

@@ -1,0 +1,1 @@
+"""Capacity, sandbox, jobs and metering; runs without keys."""

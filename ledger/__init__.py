@@ -1,0 +1,1 @@
+"""Wallet, keys, chains, escrow clients, vouchers."""

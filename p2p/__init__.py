@@ -1,0 +1,1 @@
+"""libp2p host, catalogue gossip and sync, blob transfer."""

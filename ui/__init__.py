@@ -1,0 +1,1 @@
+"""The Qt desktop; talks to the local API only."""
