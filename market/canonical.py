@@ -1,0 +1,84 @@
+"""The one byte form of everything that is signed: RFC 8785 JSON with integers and strings only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import rfc8785
+
+from openstall.market.errors import InvalidRecord
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 12
+_MAX_INT = 2**53 - 1
+
+
+def encode(value: Any) -> bytes:
+    """Canonical bytes of a JSON value without floats.
+
+    Raises:
+        InvalidRecord: a float, an integer beyond 2**53 - 1, or text that is not Unicode.
+    """
+    _check(value, 0)
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise InvalidRecord("not_canonical", f"The statement cannot be written in canonical form: {error}.") from error
+
+
+def decode(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
+    """The JSON value of canonical bytes; anything that is not exactly canonical is refused.
+
+    Raises:
+        InvalidRecord: too large, not JSON, duplicate keys, floats, NaN, too deep, or not canonical.
+    """
+    if len(raw) > max_bytes:
+        raise InvalidRecord("too_large", f"The statement has {len(raw)} bytes; {max_bytes} are allowed.")
+    try:
+        value = json.loads(
+            raw, object_pairs_hook=_unique, parse_float=_refuse_float, parse_constant=_refuse_float, parse_int=_integer
+        )
+    except (ValueError, RecursionError) as error:
+        raise InvalidRecord("not_json", "The statement is not valid JSON.") from error
+    if encode(value) != raw:
+        raise InvalidRecord("not_canonical", "The statement is not in canonical form.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidRecord("duplicate_key", "The statement names one field twice.")
+    return found
+
+
+def _refuse_float(text: str) -> NoReturn:
+    raise InvalidRecord("float", "The statement holds a number that is not a whole one.")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17:
+        raise InvalidRecord("number_too_large", "The statement holds a number that is too large.")
+    return int(text)
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidRecord("too_deep", "The statement is nested too deeply.")
+    match value:
+        case bool() | None | str():
+            return
+        case int():
+            if abs(value) > _MAX_INT:
+                raise InvalidRecord("number_too_large", "The statement holds a number that is too large.")
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise InvalidRecord("bad_key", "A field name is not text.")
+                _check(item, depth + 1)
+        case list() | tuple():
+            for item in value:
+                _check(item, depth + 1)
+        case _:
+            raise InvalidRecord("float", f"The statement holds a {type(value).__name__}; whole numbers and text only.")

@@ -1,0 +1,77 @@
+"""Addresses of peers and of statements, and the signatures that tie them together.
+
+Peer ids are those of libp2p for Ed25519 keys (identity multihash of the protobuf public key);
+a statement's address is a CIDv1 (codec json, sha2-256) of its canonical bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import lru_cache
+
+import base58
+from nacl.bindings import crypto_core_ed25519_is_valid_point
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from openstall.market.errors import InvalidRecord
+
+_PEER_PREFIX = bytes.fromhex("002408011220")
+_JSON_SHA256 = bytes([0x01, 0x80, 0x04, 0x12, 0x20])
+
+
+def peer_id_of(public_key: bytes) -> str:
+    """The libp2p peer id (`12D3KooW…`) of a 32-byte Ed25519 public key."""
+    return base58.b58encode(_PEER_PREFIX + public_key).decode()
+
+
+@lru_cache(maxsize=8192)
+def public_key_of(peer_id: str) -> bytes:
+    """The 32-byte public key inside a peer id.
+
+    Small-order and non-canonical keys are refused: with them anybody can make a valid signature.
+
+    Raises:
+        InvalidRecord: not an Ed25519 peer id, or a key that proves nothing.
+    """
+    try:
+        raw = base58.b58decode(peer_id) if len(peer_id) <= 64 else b""
+    except ValueError:
+        raw = b""
+    if len(raw) != 38 or not raw.startswith(_PEER_PREFIX) or base58.b58encode(raw).decode() != peer_id:
+        raise InvalidRecord("bad_peer_id", "The author is not a valid peer id.")
+    key = raw[6:]
+    if not crypto_core_ed25519_is_valid_point(key):
+        raise InvalidRecord("weak_key", "The author's key is one that anybody could sign with.")
+    return key
+
+
+def cid_of(canonical: bytes) -> str:
+    """CIDv1 (json, sha2-256, base32) of canonical bytes."""
+    raw = _JSON_SHA256 + hashlib.sha256(canonical).digest()
+    return "b" + base64.b32encode(raw).decode().lower().rstrip("=")
+
+
+def sign(seed: bytes, context: str, network: str, canonical: bytes) -> str:
+    """URL-safe base64 Ed25519 signature of canonical bytes under a context (what) and a network (where)."""
+    signature = SigningKey(seed).sign(_message(context, network, canonical)).signature
+    return base64.urlsafe_b64encode(signature).decode().rstrip("=")
+
+
+def verify(peer_id: str, signature: str, context: str, network: str, canonical: bytes) -> None:
+    """Check that `peer_id` signed the bytes.
+
+    Raises:
+        InvalidRecord: wrong or malformed signature, or a key that proves nothing.
+    """
+    key = public_key_of(peer_id)
+    try:
+        raw = base64.b64decode(signature + "==", altchars=b"-_", validate=True) if len(signature) == 86 else b""
+        VerifyKey(key).verify(_message(context, network, canonical), raw)
+    except (BadSignatureError, ValueError, TypeError) as error:
+        raise InvalidRecord("bad_signature", "The signature does not match the author.") from error
+
+
+def _message(context: str, network: str, canonical: bytes) -> bytes:
+    return f"openstall-{context}-v1".encode() + b"\0" + network.encode() + b"\0" + canonical

@@ -1,0 +1,228 @@
+"""Records: signed, content-addressed, immutable statements that peers pass on to each other.
+
+The wire form is the canonical JSON of `{"record": {...}, "sig": "..."}`, at most 64 KiB. Of the
+records with the same author, type and key, the one with the highest `seq` is live.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from openstall.market import canonical, ids
+from openstall.market.errors import InvalidRecord
+from openstall.market.money import MAX_MICRO
+
+MAX_CLOCK_SKEW_S = 10 * 60
+MAX_LIFE_S = 400 * 86_400
+
+Short = Annotated[str, Meta(max_length=120)]
+Text = Annotated[str, Meta(max_length=4000)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Cid = Annotated[str, Meta(pattern=r"^b[a-z2-7]{50,70}$")]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$")]
+AddressOrNone = Annotated[str, Meta(pattern=r"^(0x[0-9a-fA-F]{40})?$")]
+Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
+Amount = Annotated[int, Meta(ge=0, le=MAX_MICRO)]
+Size = Annotated[int, Meta(ge=0, le=2**50)]
+Seconds = Annotated[int, Meta(ge=1, le=366 * 86_400)]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")]
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a record says; each type has a strict schema."""
+
+
+class FileEntry(Body, frozen=True):
+    """One file of a package; names are flat, without folders."""
+
+    name: FileName
+    size: Size
+    sha256: Sha256
+
+
+class BlobRef(Body, frozen=True):
+    """Encrypted or plain bytes that peers serve; `cid` is that of the chunk manifest."""
+
+    cid: Cid
+    size: Size
+    sha256: Sha256
+
+
+class Metric(Body, frozen=True):
+    """A figure that the seller claims, on data that the seller names."""
+
+    name: Short
+    value: Decimal
+    data: Short = ""
+
+
+class Card(Body, frozen=True):
+    """The model card's short form."""
+
+    intended_use: Text
+    training_data: Text
+    limits: Text
+    metrics: Annotated[list[Metric], Meta(max_length=32)] = []
+
+
+class Listing(Body, frozen=True):
+    """A model for sale: the signed manifest of its package, the encrypted blob, the terms."""
+
+    title: Annotated[str, Meta(min_length=3, max_length=120)]
+    summary: Text
+    licence: Annotated[str, Meta(min_length=1, max_length=100)]
+    format: Annotated[str, Meta(pattern=r"^(onnx|safetensors)$")]
+    files: Annotated[list[FileEntry], Meta(min_length=1, max_length=64)]
+    blob: BlobRef
+    key_sha256: Sha256
+    card: Card
+    price_micro: Amount
+    wallet: Address
+    chain_id: Annotated[int, Meta(ge=1)]
+    escrow: Address
+    arbiter: AddressOrNone
+    deliver_s: Seconds
+    review_s: Seconds
+
+
+class Gpu(Body, frozen=True):
+    """A graphics processor as its driver names it."""
+
+    name: Short
+    memory_bytes: Size
+
+
+class Offer(Body, frozen=True):
+    """Compute for rent, by the second."""
+
+    title: Annotated[str, Meta(min_length=3, max_length=120)]
+    kinds: Annotated[list[Annotated[str, Meta(pattern=r"^(infer|train)$")]], Meta(min_length=1, max_length=2)]
+    cpu: Short
+    threads: Annotated[int, Meta(ge=1, le=4096)]
+    memory_bytes: Size
+    disk_bytes: Size
+    gpus: Annotated[list[Gpu], Meta(max_length=64)]
+    price_per_s_micro: Amount
+    max_s: Seconds
+    wallet: Address
+    chain_id: Annotated[int, Meta(ge=1)]
+    channel: Address
+
+
+class Binding(Body, frozen=True):
+    """Two-way proof that a wallet and a peer belong together; the higher nonce wins."""
+
+    nonce: Annotated[int, Meta(ge=0)]
+    expires: Annotated[int, Meta(ge=0)]
+    wallet_signature: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}$")]
+    peer_signature: Annotated[str, Meta(max_length=90)]
+
+
+class Peer(Body, frozen=True):
+    """Who a peer says it is, and where it can be reached."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=60)]
+    wallet: Address
+    chain_id: Annotated[int, Meta(ge=1)]
+    binding: Binding
+    addrs: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=12)]
+
+
+class Tombstone(Body, frozen=True):
+    """Takes back the author's own record of a type and key."""
+
+    target_type: Annotated[str, Meta(pattern=r"^(listing|offer)$")]
+    target_key: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+BODIES: dict[str, type[Body]] = {"listing": Listing, "offer": Offer, "peer": Peer, "tombstone": Tombstone}
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A statement before its signature. Times are Unix seconds; `prev` is the author's previous cid or empty."""
+
+    v: Annotated[int, Meta(ge=1, le=1)] = 1
+    type: Annotated[str, Meta(max_length=20)]
+    network: Annotated[str, Meta(min_length=1, max_length=80)]
+    author: Annotated[str, Meta(max_length=64)]
+    key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    seq: Annotated[int, Meta(ge=1)]
+    prev: Annotated[str, Meta(pattern=r"^(b[a-z2-7]{50,70})?$")]
+    issued: Annotated[int, Meta(ge=0)]
+    expires: Annotated[int, Meta(ge=0)]
+    body: dict[str, Any]
+
+
+class SignedRecord(Struct, frozen=True, kw_only=True):
+    """A record that was checked: its address, its wire bytes and its typed body."""
+
+    cid: str
+    record: Record
+    body: Body
+    raw: bytes
+
+
+class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
+    record: Record
+    sig: Annotated[str, Meta(max_length=90)]
+
+
+def sign_record(record: Record, seed: bytes) -> SignedRecord:
+    """Sign a record with its author's peer seed (32 bytes); the result passes `parse_record`.
+
+    Raises:
+        InvalidRecord: the body does not fit the schema of its type.
+    """
+    body = _body(record)
+    plain = msgspec.to_builtins(record)
+    content = canonical.encode(plain)
+    signature = ids.sign(seed, record.type, record.network, content)
+    raw = canonical.encode({"record": plain, "sig": signature})
+    if len(raw) > canonical.MAX_BYTES:
+        raise InvalidRecord("too_large", "The record is too large to be passed on.", "Shorten its texts.")
+    return SignedRecord(cid=ids.cid_of(content), record=record, body=body, raw=raw)
+
+
+def parse_record(raw: bytes, *, network: str, now: int) -> SignedRecord:
+    """Check a record from anybody: form, schema, network, clock and signature, in that order.
+
+    Raises:
+        InvalidRecord: with a stable code that says which check failed.
+    """
+    value = canonical.decode(raw)
+    try:
+        envelope = msgspec.convert(value, _Envelope)
+    except msgspec.ValidationError as error:
+        raise InvalidRecord("bad_schema", f"The record does not fit its schema: {error}.") from error
+    record = envelope.record
+    if record.network != network:
+        raise InvalidRecord("other_network", "The record belongs to another group.")
+    if record.issued > now + MAX_CLOCK_SKEW_S:
+        raise InvalidRecord("future", "The record is dated in the future.")
+    if not record.issued < record.expires <= record.issued + MAX_LIFE_S:
+        raise InvalidRecord("bad_life", "The record's dates make no sense.")
+    if record.expires <= now:
+        raise InvalidRecord("expired", "The record has expired.")
+    body = _body(record)
+    content = canonical.encode(value["record"])
+    ids.verify(record.author, envelope.sig, record.type, network, content)
+    return SignedRecord(cid=ids.cid_of(content), record=record, body=body, raw=raw)
+
+
+def _body(record: Record) -> Body:
+    schema = BODIES.get(record.type)
+    if schema is None:
+        raise InvalidRecord("unknown_type", "The record is of a type that this version does not know.")
+    try:
+        return msgspec.convert(record.body, schema)
+    except msgspec.ValidationError as error:
+        raise InvalidRecord("bad_schema", f"The {record.type} does not fit its schema: {error}.") from error
+
+
+def body_as_dict(body: Body) -> dict[str, Any]:
+    """The plain JSON object of a typed body, for `Record.body`."""
+    plain: dict[str, Any] = msgspec.to_builtins(body)
+    return plain
