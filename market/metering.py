@@ -1,0 +1,68 @@
+"""The meter of a job: cumulative ticks signed by the provider, and what they make the buyer owe."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from openstall.market import canonical, ids
+from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.orders.documents import Contract, Time
+from openstall.market.records import Amount, Body, Sha256
+
+MAX_TICK_BYTES = 1024
+CLOCK_SLACK_S = 5
+"""A tick may run this far ahead of the buyer's own clock: network delay and rounding."""
+
+
+class Tick(Body, frozen=True):
+    """Seconds of useful work so far, and what they cost; only ever grows."""
+
+    order: Sha256
+    seq: Annotated[int, Meta(ge=1)]
+    seconds: Annotated[int, Meta(ge=0)]
+    owed_micro: Amount
+    at: Time
+
+
+def owed(price_per_s_micro: int, cap_micro: int, seconds: int) -> int:
+    """What the buyer owes for `seconds` of work: by the second, never above the cap."""
+    return min(price_per_s_micro * seconds, cap_micro)
+
+
+def sign_tick(tick: Tick, contract: Contract, seed: bytes) -> bytes:
+    """The wire form of a tick, signed by the provider's peer key."""
+    plain = msgspec.to_builtins(tick)
+    signature = ids.sign(seed, "tick", contract.order.network, canonical.encode(plain))
+    return canonical.encode({"tick": plain, "sig": signature})
+
+
+def read_tick(raw: bytes, contract: Contract, *, last: Tick | None, elapsed_s: int) -> Tick:
+    """Check a tick against the contract, the previous tick and the buyer's own clock.
+
+    `elapsed_s` is how long the job has been running by the buyer's clock.
+
+    Raises:
+        InvalidOrder: not the provider's, for another order, going back, ahead of the clock, or above the price.
+    """
+    try:
+        value = canonical.decode(raw, max_bytes=MAX_TICK_BYTES)
+        if not isinstance(value, dict) or value.keys() != {"tick", "sig"} or not isinstance(value["sig"], str):
+            raise InvalidOrder("bad_schema", "The meter tick does not fit its schema.")
+        tick = msgspec.convert(value["tick"], Tick)
+        content = canonical.encode(value["tick"])
+        ids.verify(contract.order.seller, value["sig"], "tick", contract.order.network, content)
+    except (InvalidRecord, msgspec.ValidationError) as error:
+        raise InvalidOrder("bad_tick", "The provider's meter tick is not valid.") from error
+    terms = contract.compute
+    if tick.order != contract.order_id:
+        raise InvalidOrder("other_order", "The meter tick belongs to another order.")
+    if last is not None and (tick.seq < last.seq or tick.seconds < last.seconds):
+        raise InvalidOrder("meter_back", "The provider's meter ran backwards.")
+    if tick.seconds > min(elapsed_s + CLOCK_SLACK_S, terms.max_s):
+        raise InvalidOrder("meter_ahead", "The provider's meter runs faster than the clock. Nothing more is paid.")
+    if tick.owed_micro != owed(terms.price_per_s_micro, terms.cap_micro, tick.seconds):
+        raise InvalidOrder("meter_price", "The provider's meter asks for more than was agreed. Nothing more is paid.")
+    return tick

@@ -1,0 +1,1 @@
+"""Orders: the contract both parties sign, and one table-driven state machine per kind."""
