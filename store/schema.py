@@ -1,0 +1,197 @@
+"""The tables, as migrations: each is applied once, in its own transaction."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("openstall")
+
+
+def _run(db: Database, statements: tuple[str, ...]) -> None:
+    for statement in statements:
+        db.execute(statement)
+
+
+@migrations()
+def m0001_records(db: Database) -> None:
+    """Records, their bodies apart (so that a scan stays small), and the full-text index."""
+    _run(
+        db,
+        (
+            """CREATE TABLE records (
+                id INTEGER PRIMARY KEY,
+                cid TEXT NOT NULL UNIQUE,
+                network TEXT NOT NULL,
+                type TEXT NOT NULL,
+                author TEXT NOT NULL,
+                key TEXT NOT NULL,
+                seq INTEGER NOT NULL,
+                issued INTEGER NOT NULL,
+                expires INTEGER NOT NULL,
+                tombstone INTEGER NOT NULL,
+                current INTEGER NOT NULL,
+                bucket INTEGER NOT NULL,
+                size INTEGER NOT NULL,
+                received_at INTEGER NOT NULL,
+                title TEXT NOT NULL,
+                words TEXT NOT NULL
+            ) STRICT""",
+            "CREATE INDEX records_by_key ON records (network, author, type, key, seq)",
+            "CREATE INDEX records_by_author ON records (network, author, seq)",
+            """CREATE INDEX records_by_bucket ON records (network, bucket, cid)
+               WHERE current = 1""",
+            """CREATE INDEX records_by_issue ON records (network, type, issued DESC)
+               WHERE current = 1 AND tombstone = 0""",
+            "CREATE INDEX records_by_expiry ON records (expires)",
+            """CREATE TABLE record_bodies (
+                id INTEGER PRIMARY KEY REFERENCES records (id) ON DELETE CASCADE,
+                raw BLOB NOT NULL
+            ) STRICT""",
+            """CREATE VIRTUAL TABLE records_fts USING fts5 (
+                title, words, content = 'records', content_rowid = 'id',
+                tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
+            )""",
+            # Only what a search may find is in the index: current and not withdrawn.
+            """CREATE TRIGGER records_index_new AFTER INSERT ON records
+               WHEN new.current = 1 AND new.tombstone = 0 BEGIN
+                 INSERT INTO records_fts (rowid, title, words)
+                 VALUES (new.id, new.title, new.words);
+               END""",
+            """CREATE TRIGGER records_index_gone AFTER UPDATE OF current ON records
+               WHEN old.current = 1 AND new.current = 0 AND old.tombstone = 0 BEGIN
+                 INSERT INTO records_fts (records_fts, rowid, title, words)
+                 VALUES ('delete', old.id, old.title, old.words);
+               END""",
+            """CREATE TRIGGER records_index_deleted AFTER DELETE ON records
+               WHEN old.current = 1 AND old.tombstone = 0 BEGIN
+                 INSERT INTO records_fts (records_fts, rowid, title, words)
+                 VALUES ('delete', old.id, old.title, old.words);
+               END""",
+        ),
+    )
+
+
+@migrations()
+def m0002_orders(db: Database) -> None:
+    """Orders, their append-only history, and the transactions that move their money."""
+    _run(
+        db,
+        (
+            """CREATE TABLE orders (
+                order_id TEXT PRIMARY KEY,
+                kind TEXT NOT NULL,
+                role TEXT NOT NULL,
+                other TEXT NOT NULL,
+                state TEXT NOT NULL,
+                doc BLOB NOT NULL,
+                buyer_signature BLOB,
+                seller_signature BLOB,
+                data TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) STRICT""",
+            "CREATE INDEX orders_by_state ON orders (state, role)",
+            "CREATE INDEX orders_by_age ON orders (created_at DESC)",
+            """CREATE TABLE order_events (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                order_id TEXT NOT NULL REFERENCES orders (order_id),
+                at INTEGER NOT NULL,
+                event TEXT NOT NULL,
+                from_state TEXT NOT NULL,
+                to_state TEXT NOT NULL,
+                actor TEXT NOT NULL,
+                words TEXT NOT NULL,
+                tx TEXT,
+                data TEXT NOT NULL
+            ) STRICT""",
+            "CREATE INDEX order_events_by_order ON order_events (order_id, id)",
+            """CREATE TRIGGER order_events_keep BEFORE UPDATE ON order_events BEGIN
+                 SELECT RAISE (ABORT, 'order events are append-only');
+               END""",
+            """CREATE TRIGGER order_events_stay BEFORE DELETE ON order_events BEGIN
+                 SELECT RAISE (ABORT, 'order events are append-only');
+               END""",
+            """CREATE TABLE transactions (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                network TEXT NOT NULL,
+                sender TEXT NOT NULL,
+                order_id TEXT NOT NULL,
+                purpose TEXT NOT NULL,
+                nonce INTEGER NOT NULL,
+                tx_hash TEXT NOT NULL UNIQUE,
+                raw BLOB NOT NULL,
+                state TEXT NOT NULL,
+                receipt TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) STRICT""",
+            # A purpose has at most one transaction that is alive; a failed one may be repeated.
+            """CREATE UNIQUE INDEX transactions_once
+               ON transactions (network, order_id, purpose) WHERE state IN ('pending', 'final')""",
+            """CREATE UNIQUE INDEX transactions_nonce
+               ON transactions (network, sender, nonce) WHERE state <> 'replaced'""",
+        ),
+    )
+
+
+@migrations()
+def m0003_jobs(db: Database) -> None:
+    """Vouchers of metered jobs and the jobs' logs."""
+    _run(
+        db,
+        (
+            """CREATE TABLE vouchers (
+                channel_id TEXT PRIMARY KEY,
+                order_id TEXT NOT NULL,
+                amount_micro INTEGER NOT NULL,
+                signature BLOB NOT NULL,
+                count INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) STRICT""",
+            """CREATE TABLE job_log (
+                order_id TEXT NOT NULL,
+                seq INTEGER NOT NULL,
+                at INTEGER NOT NULL,
+                text TEXT NOT NULL,
+                PRIMARY KEY (order_id, seq)
+            ) STRICT, WITHOUT ROWID""",
+            """CREATE TABLE job_log_state (
+                order_id TEXT PRIMARY KEY,
+                size_bytes INTEGER NOT NULL,
+                ended INTEGER NOT NULL
+            ) STRICT""",
+        ),
+    )
+
+
+@migrations()
+def m0004_node(db: Database) -> None:
+    """What the node keeps for itself: library of packages, settings, addresses of peers."""
+    _run(
+        db,
+        (
+            """CREATE TABLE library (
+                package_id TEXT PRIMARY KEY,
+                order_id TEXT,
+                listing_cid TEXT,
+                title TEXT NOT NULL,
+                path TEXT NOT NULL,
+                files TEXT NOT NULL,
+                bought_at INTEGER,
+                added_at INTEGER NOT NULL
+            ) STRICT""",
+            """CREATE TABLE settings (
+                name TEXT PRIMARY KEY,
+                value TEXT NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            """CREATE TABLE addresses (
+                peer_id TEXT NOT NULL,
+                addr TEXT NOT NULL,
+                source TEXT NOT NULL,
+                seen_at INTEGER NOT NULL,
+                failures INTEGER NOT NULL,
+                PRIMARY KEY (peer_id, addr)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    )
