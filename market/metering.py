@@ -17,7 +17,7 @@ CLOCK_SLACK_S = 5
 """A tick may run this far ahead of the buyer's own clock: network delay and rounding."""
 
 
-class Tick(Body, frozen=True):
+class Tick(Body, frozen=True, kw_only=True):
     """Seconds of useful work so far, and what they cost; only ever grows."""
 
     order: Sha256

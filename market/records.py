@@ -35,7 +35,7 @@ class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a record says; each type has a strict schema."""
 
 
-class FileEntry(Body, frozen=True):
+class FileEntry(Body, frozen=True, kw_only=True):
     """One file of a package; names are flat, without folders."""
 
     name: FileName
@@ -43,7 +43,7 @@ class FileEntry(Body, frozen=True):
     sha256: Sha256
 
 
-class BlobRef(Body, frozen=True):
+class BlobRef(Body, frozen=True, kw_only=True):
     """Encrypted or plain bytes that peers serve; `cid` is that of the chunk manifest."""
 
     cid: Cid
@@ -51,7 +51,7 @@ class BlobRef(Body, frozen=True):
     sha256: Sha256
 
 
-class Metric(Body, frozen=True):
+class Metric(Body, frozen=True, kw_only=True):
     """A figure that the seller claims, on data that the seller names."""
 
     name: Short
@@ -59,7 +59,7 @@ class Metric(Body, frozen=True):
     data: Short = ""
 
 
-class Card(Body, frozen=True):
+class Card(Body, frozen=True, kw_only=True):
     """The model card's short form."""
 
     intended_use: Text
@@ -68,7 +68,7 @@ class Card(Body, frozen=True):
     metrics: Annotated[list[Metric], Meta(max_length=32)] = []
 
 
-class Listing(Body, frozen=True):
+class Listing(Body, frozen=True, kw_only=True):
     """A model for sale: the signed manifest of its package, the encrypted blob, the terms."""
 
     title: Annotated[str, Meta(min_length=3, max_length=120)]
@@ -88,14 +88,14 @@ class Listing(Body, frozen=True):
     review_s: Seconds
 
 
-class Gpu(Body, frozen=True):
+class Gpu(Body, frozen=True, kw_only=True):
     """A graphics processor as its driver names it."""
 
     name: Short
     memory_bytes: Size
 
 
-class Offer(Body, frozen=True):
+class Offer(Body, frozen=True, kw_only=True):
     """Compute for rent, by the second."""
 
     title: Annotated[str, Meta(min_length=3, max_length=120)]
@@ -112,7 +112,7 @@ class Offer(Body, frozen=True):
     channel: Address
 
 
-class Binding(Body, frozen=True):
+class Binding(Body, frozen=True, kw_only=True):
     """Two-way proof that a wallet and a peer belong together; the higher nonce wins."""
 
     nonce: Annotated[int, Meta(ge=0)]
@@ -121,7 +121,7 @@ class Binding(Body, frozen=True):
     peer_signature: Annotated[str, Meta(max_length=90)]
 
 
-class Peer(Body, frozen=True):
+class Peer(Body, frozen=True, kw_only=True):
     """Who a peer says it is, and where it can be reached."""
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -131,7 +131,7 @@ class Peer(Body, frozen=True):
     addrs: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=12)]
 
 
-class Tombstone(Body, frozen=True):
+class Tombstone(Body, frozen=True, kw_only=True):
     """Takes back the author's own record of a type and key."""
 
     target_type: Annotated[str, Meta(pattern=r"^(listing|offer)$")]

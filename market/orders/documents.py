@@ -36,14 +36,14 @@ Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 MAX_ORDER_BYTES = 64 * 1024
 
 
-class InputFile(Body, frozen=True):
+class InputFile(Body, frozen=True, kw_only=True):
     """An input of a job, served by the buyer's peer."""
 
     name: FileName
     blob: BlobRef
 
 
-class Limits(Body, frozen=True):
+class Limits(Body, frozen=True, kw_only=True):
     """What the job may use; the provider's house rules may be tighter, never wider."""
 
     memory_bytes: Size
@@ -53,7 +53,7 @@ class Limits(Body, frozen=True):
     log_bytes: Size
 
 
-class SaleTerms(Body, frozen=True):
+class SaleTerms(Body, frozen=True, kw_only=True):
     """A copy of a model for a fixed price, paid through `OrderEscrow`."""
 
     listing: Cid
@@ -74,7 +74,7 @@ class SaleTerms(Body, frozen=True):
     review_s: Seconds
 
 
-class ComputeTerms(Body, frozen=True):
+class ComputeTerms(Body, frozen=True, kw_only=True):
     """A job on rented compute, paid by vouchers over a `MeteredChannel` under a hard cap."""
 
     offer: Cid
@@ -96,7 +96,7 @@ class ComputeTerms(Body, frozen=True):
 TERMS: dict[str, type[SaleTerms | ComputeTerms]] = {"sale": SaleTerms, "compute": ComputeTerms}
 
 
-class Order(Body, frozen=True):
+class Order(Body, frozen=True, kw_only=True):
     """The document; `terms` follows the schema of `kind`."""
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
