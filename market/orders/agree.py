@@ -1,0 +1,97 @@
+"""May I sign this? What a seller checks in a proposed contract against its own live record.
+
+Nothing in a proposal is trusted: every term is either copied from the record that the seller signed,
+or lies within bounds that protect the seller.
+"""
+
+from __future__ import annotations
+
+from openstall.market.errors import InvalidOrder
+from openstall.market.orders.documents import ComputeTerms, Contract, SaleTerms
+from openstall.market.records import Listing, Offer, SignedRecord
+
+FUND_WITHIN_S = 3600
+"""A proposal is only open this long: the price must not be an option on tomorrow."""
+ARBITER_S = 7 * 86_400
+ARBITER_FEE_BPS = 200
+SILENT_BUYER_BPS = 10_000
+"""If the arbiter stays silent the buyer gets the money back: the seller chose the arbiter."""
+MAX_PROCESSES = 64
+MAX_LOG_BYTES = 4 * 1024 * 1024
+START_WITHIN_S = 600
+SETTLE_AFTER_S = 900
+MIN_WITHDRAW_DELAY_S = 600
+"""Long enough for a provider whose node restarts to claim what it earned."""
+
+
+def check_proposal(contract: Contract, record: SignedRecord, *, wallet: str, now: int) -> None:
+    """Check a contract proposed by a buyer against the seller's live listing or offer.
+
+    Args:
+        wallet: the seller's own wallet address.
+        now: Unix seconds.
+
+    Raises:
+        InvalidOrder: with the term that differs, in words that the buyer is shown.
+    """
+    order = contract.order
+    if order.seller != record.record.author or order.seller_wallet.lower() != wallet.lower():
+        raise InvalidOrder("not_my_order", "The order is addressed to another seller.")
+    if order.network != record.record.network:
+        raise InvalidOrder("other_network", "The order belongs to another group.")
+    if not now - 600 <= order.created <= now + 600:
+        raise InvalidOrder("clock", "The order's date is off.", "Check the clocks of both computers.")
+    if isinstance(record.body, Listing) and order.kind == "sale":
+        _check_sale(contract.sale, record.cid, record.body, order.chain_id, now)
+    elif isinstance(record.body, Offer) and order.kind == "compute":
+        _check_compute(contract.compute, record.cid, record.body, order.chain_id, now)
+    else:
+        raise InvalidOrder("wrong_kind", "The order does not fit what is on sale.")
+
+
+def _check_sale(terms: SaleTerms, cid: str, listing: Listing, chain_id: int, now: int) -> None:
+    same = {
+        "listing": terms.listing == cid,
+        "title": terms.title == listing.title,
+        "files": terms.files == listing.files,
+        "package": terms.blob == listing.blob and terms.key_sha256 == listing.key_sha256,
+        "price": terms.price_micro == listing.price_micro,
+        "escrow": terms.escrow.lower() == listing.escrow.lower() and chain_id == listing.chain_id,
+        "arbiter": terms.arbiter.lower() == listing.arbiter.lower(),
+        "arbiter's terms": (terms.arbiter_s, terms.arbiter_fee_bps, terms.silent_buyer_bps)
+        == (ARBITER_S, ARBITER_FEE_BPS, SILENT_BUYER_BPS),
+        "review time": terms.review_s == listing.review_s,
+        "time to pay": now < terms.fund_by <= now + FUND_WITHIN_S + 600,
+        "delivery time": terms.deliver_by >= terms.fund_by + listing.deliver_s,
+    }
+    _refuse_differences(same)
+
+
+def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, now: int) -> None:
+    same = {
+        "offer": terms.offer == cid,
+        "price": terms.price_per_s_micro == offer.price_per_s_micro,
+        "kind of job": terms.job_kind in offer.kinds,
+        "longest time": terms.max_s <= offer.max_s,
+        "memory": terms.limits.memory_bytes <= offer.memory_bytes,
+        "disk": terms.limits.disk_bytes <= offer.disk_bytes,
+        "threads": terms.limits.threads <= offer.threads,
+        "processes": terms.limits.processes <= MAX_PROCESSES,
+        "log size": terms.limits.log_bytes <= MAX_LOG_BYTES,
+        "channel": terms.channel.lower() == offer.channel.lower() and chain_id == offer.chain_id,
+        "withdrawal delay": terms.withdraw_delay_s >= MIN_WITHDRAW_DELAY_S,
+        "time to pay": now < terms.fund_by <= now + FUND_WITHIN_S + 600,
+        "time to start": terms.start_by >= terms.fund_by + START_WITHIN_S,
+        "time to settle": terms.settle_by >= terms.start_by + terms.max_s + SETTLE_AFTER_S,
+    }
+    _refuse_differences(same)
+
+
+def _refuse_differences(same: dict[str, bool]) -> None:
+    different = [name for name, equal in same.items() if not equal]
+    if different:
+        raise InvalidOrder(
+            "terms_differ",
+            f"The order differs from what is on sale: {', '.join(different)}.",
+            "Open the page again to see the present terms.",
+        )
