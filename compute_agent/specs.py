@@ -1,0 +1,352 @@
+"""What crosses the pipe between the node and the compute agent: job specs, events, results.
+
+Every structure is frozen and decoded strictly: unknown fields, wrong types and values outside the
+stated bounds are refused before anything runs. Sizes are bytes, times are whole seconds unless the
+name says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from openstall.market.errors import OpenstallError, SandboxError
+
+HELLO: Final = "openstall-agent/1"
+"""First line of the agent: name and version of this protocol."""
+
+LINE_CAP_BYTES: Final = 256 * 1024
+"""Longest JSON line in either direction on the agent's pipes."""
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+_T = TypeVar("_T")
+
+JobKind = Literal["lint", "infer", "train"]
+JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
+Severity = Literal["error", "warning", "info"]
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9]{1,16}){1,3}")
+_RESERVED = frozenset(
+    {
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        *(f"com{n}" for n in range(10)),
+        *(f"lpt{n}" for n in range(10)),
+    }
+)
+
+_Decimal = Annotated[
+    str, msgspec.Meta(pattern=r"^(0|[1-9]\d{0,5})(\.\d{1,9})?\Z", max_length=16)
+]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+def is_plain_file_name(name: str) -> bool:
+    """Whether `name` may be given to or taken from a job: ASCII, one to three extensions, no path,
+    no leading dot or dash, and not a Windows device name."""
+    return (
+        _FILE_NAME.fullmatch(name) is not None
+        and name.split(".")[0].lower() not in _RESERVED
+    )
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one job may use. The house that owns the machine sets them; the job cannot raise them.
+
+    `processes` counts processes and threads together; `disk_bytes` is the output folder;
+    `log_bytes` is what is kept of the log (a job that writes four times as much is stopped).
+    """
+
+    wall_s: Annotated[int, msgspec.Meta(ge=1, le=7 * 86400)] = 600
+    cpu_s: Annotated[int, msgspec.Meta(ge=1, le=7 * 86400 * 64)] = 1200
+    memory_bytes: Annotated[int, msgspec.Meta(ge=128 * MIB, le=4096 * GIB)] = 2 * GIB
+    processes: Annotated[int, msgspec.Meta(ge=4, le=4096)] = 64
+    disk_bytes: Annotated[int, msgspec.Meta(ge=MIB, le=1024 * GIB)] = 256 * MIB
+    log_bytes: Annotated[int, msgspec.Meta(ge=KIB, le=64 * MIB)] = MIB
+    threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+
+
+class LintParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Check one model file; `file` is its name in the input folder."""
+
+    file: Annotated[str, msgspec.Meta(max_length=128)] = "model.onnx"
+
+
+class InferParams(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """Run `model.onnx` on `rows.csv`. With `label`, that column is compared, not fed to the model."""
+
+    label: _Name | None = None
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
+
+
+class TrainParams(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """The declared recipe of a train job on `data.csv`. Decimals are strings so that it can be signed."""
+
+    task: Literal["classification", "regression"]
+    label: _Name
+    hidden: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=1, le=4096)], ...],
+        msgspec.Meta(max_length=8),
+    ] = (32, 16)
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 60
+    learning_rate: _Decimal = "0.01"
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 32
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+    test_fraction: _Decimal = "0.2"
+    standardise: bool = True
+
+
+Params = LintParams | InferParams | TrainParams
+_PARAMS: Final[dict[str, type[LintParams | InferParams | TrainParams]]] = {
+    "lint": LintParams,
+    "infer": InferParams,
+    "train": TrainParams,
+}
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One job: what to run and within which limits. `params` belongs to `kind` (see `parse_params`)."""
+
+    job_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    kind: JobKind
+    params: dict[str, Any] = {}
+    limits: Limits = Limits()
+
+    def parse_params(self) -> Params:
+        """The parameters in their own type.
+
+        Raises SandboxError `bad_job_params` with the field that is wrong.
+        """
+        try:
+            params = msgspec.convert(self.params, _PARAMS[self.kind])
+        except msgspec.ValidationError as error:
+            raise _bad_params(self.kind, str(error)) from error
+        if isinstance(params, LintParams) and not is_plain_file_name(params.file):
+            raise _bad_params(self.kind, f"{params.file!r} is not a plain file name")
+        if isinstance(params, TrainParams):
+            if not 0 < float(params.learning_rate) <= 10:
+                raise _bad_params(self.kind, "learning_rate must lie between 0 and 10")
+            if not 0 < float(params.test_fraction) < 0.9:
+                raise _bad_params(self.kind, "test_fraction must lie between 0 and 0.9")
+        return params
+
+
+def _bad_params(kind: str, words: str) -> SandboxError:
+    return SandboxError(
+        "bad_job_params",
+        f"The parameters of this {kind} job are not valid: {words}.",
+        "Correct the parameters and send the job again; nothing was run and nothing is owed.",
+    )
+
+
+class OutputFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One collected artefact, by its name in the output folder."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output."""
+
+    seconds_useful: int = 0
+    cpu_s: int = 0
+    peak_memory_bytes: int = 0
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a job ended. `reason` is a stable code, `words` and `what_next` are for a person."""
+
+    state: JobState
+    reason: str
+    words: str
+    what_next: str = ""
+    outputs: tuple[OutputFile, ...] = ()
+    usage: Usage = Usage()
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
+    """A line the job printed, control characters removed. `seq` counts from 0 without gaps."""
+
+    seq: int
+    text: str
+
+
+class FirstOutput(msgspec.Struct, frozen=True, kw_only=True, tag="first_output"):
+    """The job has begun its proper work: metering starts here. `start_ms` is launch to this point."""
+
+    start_ms: int
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """`done` of `total` steps (epochs, rows …)."""
+
+    done: int
+    total: int
+
+
+class UsageTick(msgspec.Struct, frozen=True, kw_only=True, tag="usage"):
+    """Sent about once a second while the job runs."""
+
+    usage: Usage
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """Always the last event of a job, sent exactly once."""
+
+    result: JobResult
+
+
+JobEvent = LogLine | FirstOutput | Progress | UsageTick | End
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of the doctor. A failed check of severity `error` keeps the agent from running jobs."""
+
+    name: str
+    severity: Severity
+    ok: bool
+    cause: str
+    fix: str = ""
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A GPU as its driver names it (claimed, not proved)."""
+
+    name: str
+    memory_bytes: int
+    driver: str
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What this machine has. No GPU is a normal case; `gpu_note` says why the list is empty."""
+
+    system: str
+    machine: str
+    cpu_name: str
+    cores_physical: int
+    cores_logical: int
+    memory_bytes: int
+    memory_free_bytes: int
+    disk_free_bytes: int
+    load_percent: int
+    gpus: tuple[Gpu, ...] = ()
+    gpu_note: str = ""
+
+
+class RuntimeState(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """The workload runtime. `packages` maps name to installed version."""
+
+    state: Literal["ready", "missing", "broken"]
+    path: str = ""
+    size_bytes: int = 0
+    packages: dict[str, str] = {}
+    words: str = ""
+    fix: str = ""
+
+
+class InstallProgress(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """Progress of installing the workload runtime: `done` of `total` steps of `stage`."""
+
+    stage: str
+    done: int
+    total: int
+    words: str
+
+
+class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An `OpenstallError` on the wire."""
+
+    code: str
+    message: str
+    what_next: str = ""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Node to agent. `inputs` and `outputs` are folders of this job alone, absolute paths."""
+
+    id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    op: Op
+    spec: JobSpec | None = None
+    inputs: str | None = None
+    outputs: str | None = None
+    job_id: str | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Agent to node: the answer to request `id`, or an `event` of job `job_id`."""
+
+    id: int | None = None
+    job_id: str | None = None
+    event: JobEvent | None = None
+    inventory: Inventory | None = None
+    checks: tuple[Check, ...] | None = None
+    runtime: RuntimeState | None = None
+    error: ErrorReply | None = None
+    hello: str | None = None
+
+
+_REQUESTS: Final = msgspec.json.Decoder(Request)
+_REPLIES: Final = msgspec.json.Decoder(Reply)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encode_line(message: Request | Reply) -> bytes:
+    """One JSON line with its newline. Raises SandboxError `agent_line_too_long` past the cap."""
+    line = _ENCODER.encode(message) + b"\n"
+    if len(line) > LINE_CAP_BYTES:
+        raise SandboxError(
+            "agent_line_too_long",
+            f"A message to or from the compute agent has {len(line)} bytes; "
+            f"the cap is {LINE_CAP_BYTES}.",
+            "Make the job's parameters smaller.",
+        )
+    return line
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises SandboxError `bad_agent_message` on anything that is not a valid request."""
+    return _decode(line, _REQUESTS)
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Raises SandboxError `bad_agent_message` on anything that is not a valid reply."""
+    return _decode(line, _REPLIES)
+
+
+def _decode(line: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    if len(line) > LINE_CAP_BYTES:
+        raise _bad_message(f"{len(line)} bytes in one line")
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad_message(str(error)) from error
+
+
+def _bad_message(words: str) -> SandboxError:
+    return SandboxError(
+        "bad_agent_message",
+        f"The compute agent and the node do not understand each other: {words}.",
+        "Restart the node; if it persists, node and agent are of different versions.",
+    )
+
+
+def error_reply(error: OpenstallError) -> ErrorReply:
+    """`error` as it goes over the pipe."""
+    return ErrorReply(code=error.code, message=error.message, what_next=error.what_next)
