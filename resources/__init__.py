@@ -1,0 +1,1 @@
+"""Pictures and other data that ship with the program."""

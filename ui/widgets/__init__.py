@@ -1,0 +1,1 @@
+"""Small widgets that look and behave the same on every page."""
