@@ -1,0 +1,29 @@
+"""Keys that follow from the peer key, so that no package or order secret is ever stored.
+
+HKDF-SHA256 (RFC 5869) over the peer seed, with a random salt per use that may be public.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl.public import PrivateKey
+
+
+def package_key(seed: bytes, salt: str) -> bytes:
+    """The key of a package that this peer sells; `salt` is kept beside the package."""
+    return _derive(seed, "openstall package key v1", salt)
+
+
+def box_secret(seed: bytes, nonce: str) -> bytes:
+    """The X25519 secret for which the seller seals the key of one order; `nonce` is the order's."""
+    return _derive(seed, "openstall order box v1", nonce)
+
+
+def box_public(seed: bytes, nonce: str) -> str:
+    """The public half of `box_secret`, as hex."""
+    return bytes(PrivateKey(box_secret(seed, nonce)).public_key).hex()
+
+
+def _derive(seed: bytes, purpose: str, salt: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=salt.encode(), info=purpose.encode()).derive(seed)

@@ -1,0 +1,41 @@
+"""Who may fetch which blob from this node.
+
+Sealed packages are for everybody, since nobody can open them without the key. A job's inputs are
+for its provider only; its artefacts are for its buyer only, once the last second is paid for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+
+class BlobAccess:
+    """Grants by cid; rebuilt from the order book at every start."""
+
+    def __init__(self, *, paid_micro: Callable[[str], int]) -> None:
+        """`paid_micro` gives the highest voucher of an order."""
+        self._paid_micro = paid_micro
+        self._public: set[str] = set()
+        self._peers: dict[str, set[str]] = defaultdict(set)
+        self._artefacts: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
+
+    def make_public(self, cid: str) -> None:
+        """Anybody may fetch this blob."""
+        self._public.add(cid)
+
+    def grant(self, cid: str, peer_id: str) -> None:
+        """One peer may fetch this blob."""
+        self._peers[cid].add(peer_id)
+
+    def grant_artefacts(self, order_id: str, peer_id: str, cids: list[str], owed_micro: int) -> None:
+        """The buyer may fetch the artefacts of an order once `owed_micro` is covered by a voucher."""
+        for cid in cids:
+            self._artefacts[cid][peer_id] = (order_id, owed_micro)
+
+    def allowed(self, cid: str, peer_id: str) -> bool:
+        """Whether the peer may fetch the blob now."""
+        if cid in self._public or peer_id in self._peers.get(cid, ()):
+            return True
+        order_id, owed_micro = self._artefacts.get(cid, {}).get(peer_id, ("", 0))
+        return bool(order_id) and self._paid_micro(order_id) >= owed_micro

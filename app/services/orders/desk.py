@@ -1,0 +1,204 @@
+"""What the handlers of orders share: the books, and how an order moves from state to state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import trio
+
+from openstall.app.events import EventBus
+from openstall.market.errors import OpenstallError
+from openstall.market.orders.documents import Contract, read_contract
+from openstall.market.orders.machine import MACHINES, deadline
+from openstall.store.orders import OrderRow, Orders
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """An order as the books hold it, with its checked contract and the deadline of its state."""
+
+    order_id: str
+    kind: str
+    role: str
+    other: str
+    state: str
+    contract: Contract
+    buyer_signature: str
+    seller_signature: str
+    data: dict[str, Any]
+    created_at: int
+    entered_at: int
+    deadline_at: int | None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen."""
+        return self.state in MACHINES[self.kind].final
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known of an order only while the node runs: progress and the last trouble."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    trouble: OpenstallError | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class OrderDesk:
+    """The order book with its state machines; every change is one transaction and one event on the bus."""
+
+    orders: Orders
+    bus: EventBus
+    limiter: trio.CapacityLimiter
+    clock: Callable[[], float] = time.time
+    live: dict[str, Live] = field(default_factory=dict)
+
+    def now(self) -> int:
+        """Unix seconds."""
+        return int(self.clock())
+
+    async def open_order_ids(self) -> list[str]:
+        """Orders that are not final, oldest first."""
+        final = sorted({state for machine in MACHINES.values() for state in machine.final})
+        rows = await self._thread(lambda: self.orders.open_ids(final))
+        return list(rows)
+
+    async def load(self, order_id: str) -> OpenOrder:
+        """The order.
+
+        Raises:
+            NotFound: there is no such order here.
+        """
+        return self._opened(await self._thread(lambda: self.orders.get(order_id)))
+
+    async def find(self, order_id: str) -> OpenOrder | None:
+        """The order, or None."""
+        row = await self._thread(lambda: self.orders.find(order_id))
+        return None if row is None else self._opened(row)
+
+    async def count_open(self, other: str) -> int:
+        """How many orders with a peer are not final."""
+        final = sorted({state for machine in MACHINES.values() for state in machine.final})
+        return await self._thread(lambda: self.orders.count_open(other, final))
+
+    async def create(
+        self,
+        contract: Contract,
+        *,
+        role: str,
+        buyer_signature: str,
+        seller_signature: str = "",
+        data: dict[str, Any] | None = None,
+        words: str,
+        actor: str,
+    ) -> OpenOrder:
+        """Enter a new order in its first state; entering the same contract again changes nothing."""
+        order = contract.order
+        other = {"buyer": order.seller, "seller": order.buyer, "arbiter": order.buyer}[role]
+        row = await self._thread(
+            lambda: self.orders.add(
+                order_id=contract.order_id,
+                kind=order.kind,
+                role=role,
+                other=other,
+                state=MACHINES[order.kind].first,
+                doc=contract.raw,
+                buyer_signature=buyer_signature,
+                seller_signature=seller_signature,
+                data=data or {},
+                at=self.now(),
+                words=words,
+                actor=actor,
+            )
+        )
+        self._announce(contract.order_id)
+        return self._opened(row)
+
+    async def advance(
+        self,
+        order: OpenOrder,
+        event: str,
+        *,
+        actor: str,
+        words: str,
+        tx: str | None = None,
+        at: int | None = None,
+        data: dict[str, Any] | None = None,
+        seller_signature: str | None = None,
+    ) -> OpenOrder:
+        """Make a transition of the table; if another task was first, the order as it now stands is returned.
+
+        Args:
+            at: when it happened by the chain's clock; now where the chain has no part in it.
+            data: changes to the order's private data, saved in the same transaction.
+        """
+        target = MACHINES[order.kind].target(order.state, event)
+        row = await self._thread(
+            lambda: self.orders.transition(
+                order.order_id,
+                from_state=order.state,
+                to_state=target,
+                event=event,
+                actor=actor,
+                words=words,
+                tx=tx,
+                at=self.now() if at is None else at,
+                data=data or {},
+                seller_signature=seller_signature,
+            )
+        )
+        self.live.pop(order.order_id, None)
+        self._announce(order.order_id)
+        return self._opened(row)
+
+    async def patch(self, order_id: str, **data: Any) -> None:
+        """Change the order's private data."""
+        await self._thread(lambda: self.orders.patch(order_id, data))
+        self._announce(order_id)
+
+    def set_trouble(self, order_id: str, error: OpenstallError | None) -> None:
+        """Show why the order waits, or that it waits no more."""
+        live = self.live.setdefault(order_id, Live())
+        before = live.trouble.message if live.trouble else None
+        live.trouble = error
+        if before != (error.message if error else None):
+            self._announce(order_id)
+
+    def progress(self, order_id: str, stage: str, done: int, total: int, unit: str) -> None:
+        """Show how far the present step is."""
+        live = self.live.setdefault(order_id, Live())
+        live.stage, live.done, live.total, live.unit = stage, done, total, unit
+        self._announce(order_id)
+
+    def _announce(self, order_id: str) -> None:
+        self.bus.publish("order", {"order_id": order_id})
+
+    def _opened(self, row: OrderRow) -> OpenOrder:
+        contract = read_contract(row.doc)
+        return OpenOrder(
+            order_id=row.order_id,
+            kind=row.kind,
+            role=row.role,
+            other=row.other,
+            state=row.state,
+            contract=contract,
+            buyer_signature=row.buyer_signature,
+            seller_signature=row.seller_signature,
+            data=row.data,
+            created_at=row.created_at,
+            entered_at=row.changed_at,
+            deadline_at=deadline(contract, row.state, row.changed_at),
+        )
+
+    async def _thread(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self.limiter)

@@ -1,0 +1,239 @@
+"""How two peers agree: the buyer proposes a signed contract, the seller checks it and signs too.
+
+Protocol `/openstall/order/1`: one canonical JSON request, one canonical JSON answer, each at most
+128 KiB. Both parties end with the same document and both signatures; the arbiter gets a copy at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.market import canonical
+from openstall.market.errors import InvalidOrder, InvalidRecord, NotFound, OpenstallError, PeerError, Refused
+from openstall.market.orders.agree import check_proposal
+from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
+from openstall.market.orders.machine import MACHINES
+from openstall.market.records import SignedRecord
+from openstall.p2p.host import PeerHost
+
+PROTOCOL = "/openstall/order/1"
+MAX_MESSAGE = 128 * 1024
+TIMEOUT_S = 15.0
+MAX_OPEN_PER_BUYER = 20
+
+
+class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A request: `propose` (with the buyer's signature), `copy` (both), or `cancel_job` (by order id)."""
+
+    do: str
+    order: dict[str, Any] = {}
+    order_id: str = ""
+    buyer_signature: str = ""
+    seller_signature: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The seller's signature, or why not."""
+
+    signature: str = ""
+    error: dict[str, str] = {}
+
+
+class Negotiation:
+    """Both sides of the protocol."""
+
+    def __init__(
+        self,
+        *,
+        desk: OrderDesk,
+        peers: PeerHost,
+        seed: bytes,
+        wallet: str,
+        chain_id: int,
+        network: str,
+        own_record: Callable[[str], Awaitable[SignedRecord]],
+        find_peer: Callable[[str], Awaitable[str | None]],
+        ready: Callable[[Contract], Awaitable[None]],
+        on_agreed: Callable[[str], None],
+        on_cancel: Callable[[OpenOrder], Awaitable[None]],
+    ) -> None:
+        """Collaborators.
+
+        Args:
+            own_record: this node's live record with a cid; raises NotFound.
+            find_peer: the peer id bound to a wallet address, where one is known.
+            ready: raises OpenstallError where this node cannot serve the order now.
+            on_agreed: begins to drive an order.
+            on_cancel: ends the job of an order.
+        """
+        self._desk = desk
+        self._peers = peers
+        self._seed = seed
+        self._wallet = wallet
+        self._chain_id = chain_id
+        self._network = network
+        self._own_record = own_record
+        self._find_peer = find_peer
+        self._ready = ready
+        self._on_agreed = on_agreed
+        self._on_cancel = on_cancel
+
+    def serve(self) -> None:
+        """Answer other peers from now on."""
+        self._peers.serve(PROTOCOL, self._answer, max_request=MAX_MESSAGE, max_response=MAX_MESSAGE)
+
+    async def propose(self, order: OpenOrder) -> None:
+        """Ask the seller to sign; the order becomes agreed, declined or lapsed.
+
+        Raises:
+            PeerError: the seller cannot be reached now.
+        """
+        terms = order.contract.compute if order.kind == "compute" else order.contract.sale
+        if self._desk.now() > terms.fund_by:
+            await self._desk.advance(order, "lapse", actor="clock", words="The seller did not sign in time.")
+            return
+        try:
+            signature = await self._ask(
+                order.other,
+                {
+                    "do": "propose",
+                    "order": msgspec.to_builtins(order.contract.order),
+                    "buyer_signature": order.buyer_signature,
+                },
+            )
+            check_signature(order.contract, "seller", signature)
+        except Refused as error:
+            await self._desk.advance(
+                order, "decline", actor="other", words=f"Not agreed: {error.message}", data={"fault": error.as_dict()}
+            )
+            return
+        await self._desk.advance(
+            order, "agree", actor="other", words="The seller signed the contract.", seller_signature=signature
+        )
+
+    async def copy_to_arbiter(self, order: OpenOrder) -> None:
+        """Give the arbiter the signed contract, once; an arbiter who is away gets it later."""
+        arbiter = order.contract.sale.arbiter
+        if not arbiter or order.data.get("arbiter_has_copy"):
+            return
+        peer_id = await self._find_peer(arbiter)
+        if peer_id is None:
+            return
+        try:
+            await self._ask(
+                peer_id,
+                {
+                    "do": "copy",
+                    "order": msgspec.to_builtins(order.contract.order),
+                    "buyer_signature": order.buyer_signature,
+                    "seller_signature": order.seller_signature,
+                },
+            )
+        except PeerError as error:
+            self._desk.set_trouble(order.order_id, error)
+            return
+        except Refused as error:
+            self._desk.set_trouble(order.order_id, error)
+        await self._desk.patch(order.order_id, arbiter_has_copy=True)
+
+    async def cancel_job(self, order: OpenOrder) -> None:
+        """Ask the provider to end the job now."""
+        await self._ask(order.other, {"do": "cancel_job", "order_id": order.order_id})
+
+    async def _ask(self, peer_id: str, message: dict[str, Any]) -> str:
+        raw = await self._peers.request(
+            peer_id, PROTOCOL, canonical.encode(message), timeout_s=TIMEOUT_S, max_response=MAX_MESSAGE
+        )
+        try:
+            answer = msgspec.convert(canonical.decode(raw, max_bytes=MAX_MESSAGE), _Answer)
+        except (InvalidRecord, msgspec.ValidationError) as error:
+            raise PeerError("bad_answer", "The other peer sent an answer that makes no sense.") from error
+        if answer.error:
+            words = answer.error.get("message", "")[:500] or "The other peer refused."
+            raise Refused(answer.error.get("code", "")[:60] or "refused", words, answer.error.get("what_next", "")[:500])
+        return answer.signature
+
+    async def _answer(self, peer_id: str, raw: bytes) -> bytes:
+        try:
+            ask = msgspec.convert(canonical.decode(raw, max_bytes=MAX_MESSAGE), _Ask)
+            signature = await self._handle(peer_id, ask)
+        except msgspec.ValidationError as error:
+            return _refusal(InvalidOrder("bad_message", f"The message does not fit its schema: {error}."))
+        except OpenstallError as error:
+            return _refusal(error)
+        return canonical.encode({"signature": signature})
+
+    async def _handle(self, peer_id: str, ask: _Ask) -> str:
+        match ask.do:
+            case "propose":
+                return await self._consider(peer_id, read_contract(canonical.encode(ask.order)), ask.buyer_signature)
+            case "copy":
+                await self._keep_copy(peer_id, read_contract(canonical.encode(ask.order)), ask)
+                return ""
+            case "cancel_job":
+                order = await self._desk.find(ask.order_id)
+                if order is None or order.contract.order.buyer != peer_id or order.role != "seller":
+                    raise NotFound("no_such_order", "There is no such order.")
+                await self._on_cancel(order)
+                return ""
+            case _:
+                raise InvalidOrder("bad_message", "The message asks for something unknown.")
+
+    async def _consider(self, peer_id: str, contract: Contract, signature: str) -> str:
+        if contract.order.buyer != peer_id:
+            raise InvalidOrder("not_the_buyer", "Only the buyer can propose its order.")
+        check_signature(contract, "buyer", signature)
+        known = await self._desk.find(contract.order_id)
+        if known is not None and known.role == "seller" and known.seller_signature:
+            return known.seller_signature
+        record_cid = contract.compute.offer if contract.order.kind == "compute" else contract.sale.listing
+        record = await self._own_record(record_cid)
+        check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
+        if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
+            raise InvalidOrder("other_network", "The order belongs to another group.")
+        if await self._desk.count_open(peer_id) >= MAX_OPEN_PER_BUYER:
+            raise Refused("too_many", "This buyer has too many open orders here.", "Finish some of them first.")
+        await self._ready(contract)
+        mine = sign_contract(contract, self._seed)
+        order = await self._desk.create(
+            contract, role="seller", buyer_signature=signature, words="A buyer proposed the order.", actor="other"
+        )
+        if order.state == MACHINES[order.kind].first:
+            await self._desk.advance(
+                order, "agree", actor="you", words="Signed: it matches what you offered.", seller_signature=mine
+            )
+        self._on_agreed(contract.order_id)
+        return mine
+
+    async def _keep_copy(self, peer_id: str, contract: Contract, ask: _Ask) -> None:
+        if contract.order.kind != "sale" or contract.sale.arbiter.lower() != self._wallet.lower():
+            raise Refused("not_the_arbiter", "This peer is not the arbiter of that order.")
+        if peer_id not in (contract.order.buyer, contract.order.seller):
+            raise Refused("not_a_party", "Only a party can hand over an order.")
+        check_signature(contract, "buyer", ask.buyer_signature)
+        check_signature(contract, "seller", ask.seller_signature)
+        order = await self._desk.create(
+            contract,
+            role="arbiter",
+            buyer_signature=ask.buyer_signature,
+            seller_signature=ask.seller_signature,
+            words="You are the arbiter of this order.",
+            actor="other",
+        )
+        if order.state == MACHINES[order.kind].first:
+            await self._desk.advance(
+                order,
+                "agree",
+                actor="other",
+                words="Both parties signed the contract.",
+                seller_signature=ask.seller_signature,
+            )
+        self._on_agreed(contract.order_id)
+
+
+def _refusal(error: OpenstallError) -> bytes:
+    return canonical.encode({"error": {name: text[:500] for name, text in error.as_dict().items()}})

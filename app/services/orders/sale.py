@@ -1,0 +1,202 @@
+"""What buyer, seller and arbiter do in a sale, step by step.
+
+Each `step` first brings the order up to what the chain shows as final, then does the one thing that is
+due in that state. The buyer has the whole encrypted package before paying; the key comes through the
+escrow contract itself, so no seller can vanish between "delivered" and the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.escrow_desk import EscrowDesk, EscrowView
+from openstall.app.services.orders.negotiation import Negotiation
+from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.selling import Stock
+from openstall.market.errors import ChainError, InvalidOrder
+from openstall.market.orders.machine import SALE
+
+LAPSE_GRACE_S = 120
+"""A buyer's payment may still be on its way to the chain when the time to pay ends."""
+
+_SEEN: dict[str, tuple[str, str]] = {
+    "fund": ("The price is in escrow.", "buyer"),
+    "deliver": ("The key was released through the escrow.", "seller"),
+    "complete": ("The buyer confirmed. The seller is paid.", "buyer"),
+    "claim": ("The review time ended without a dispute. The seller is paid.", "clock"),
+    "refund": ("Not delivered in time. The buyer has the whole price back.", "clock"),
+    "cancel": ("The seller gave the whole price back.", "seller"),
+    "dispute": ("The buyer opened a dispute.", "buyer"),
+    "rule": ("The arbiter ruled and the escrow was split.", "arbiter"),
+    "settle_silent": ("The arbiter stayed silent. The escrow was split as signed.", "clock"),
+}
+
+
+class SaleWatch:
+    """Brings a sale up to what the chain shows."""
+
+    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk) -> None:
+        self._desk = desk
+        self._escrow = escrow
+
+    async def catch_up(self, order: OpenOrder) -> tuple[OpenOrder, EscrowView]:
+        """The order after every final step of the chain was entered, and what the chain shows."""
+        view = await self._escrow.look(order.contract)
+        for seen in view.steps:
+            if not SALE.allows(order.state, seen.event):
+                continue
+            words, cause = _SEEN[seen.event]
+            actor = cause if cause in ("clock", "arbiter") else "you" if cause == order.role else "other"
+            order = await self._desk.advance(
+                order, seen.event, actor=actor, words=words, tx=seen.tx_hash, at=seen.at
+            )
+        return order, view
+
+    async def after_deadline(self, order: OpenOrder, event: str, send: Callable[[OpenOrder], Awaitable[object]]) -> None:
+        """Take the timed exit of a state once its deadline has passed."""
+        if SALE.allows(order.state, event) and order.deadline_at is not None and self._desk.now() > order.deadline_at:
+            await send(order)
+            await self.catch_up(order)
+
+
+class SaleBuyer:
+    """The buyer's side of a sale."""
+
+    def __init__(
+        self,
+        *,
+        desk: OrderDesk,
+        escrow: EscrowDesk,
+        watch: SaleWatch,
+        negotiation: Negotiation,
+        unpacking: Unpacking,
+    ) -> None:
+        self._desk = desk
+        self._escrow = escrow
+        self._watch = watch
+        self._negotiation = negotiation
+        self._unpacking = unpacking
+
+    async def step(self, order: OpenOrder) -> None:
+        """Do what is due; see `Handler.step`."""
+        if order.state == "proposed":
+            await self._negotiation.propose(order)
+            return
+        if order.state == "agreed" and not await self._escrow.started(order, "fund"):
+            if self._desk.now() > order.contract.sale.fund_by:
+                await self._desk.advance(order, "lapse", actor="clock", words="The time to pay ran out.")
+                return
+            await self._negotiation.copy_to_arbiter(order)
+            await self._unpacking.fetch(order)
+        if order.state == "agreed":
+            await self._escrow.fund(order)
+        order, view = await self._watch.catch_up(order)
+        match order.state:
+            case "funded":
+                await self._watch.after_deadline(order, "refund", self._escrow.refund)
+            case "delivered" if "verified" not in order.data:
+                await self._verify(order, view)
+            case "disputed":
+                await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
+
+    async def _verify(self, order: OpenOrder, view: EscrowView) -> None:
+        """Open the package; a key or file that is not what was signed goes to the arbiter by itself."""
+        try:
+            await self._unpacking.unpack(order, view.sealed_key)
+        except InvalidOrder as error:
+            await self._desk.patch(order.order_id, verified=False, fault=error.as_dict())
+            if order.contract.sale.arbiter:
+                await self._escrow.dispute(order, error.message)
+                await self._watch.catch_up(order)
+            raise
+        await self._desk.patch(order.order_id, verified=True)
+
+
+class SaleSeller:
+    """The seller's side of a sale."""
+
+    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch, stock: Stock, negotiation: Negotiation) -> None:
+        self._desk = desk
+        self._escrow = escrow
+        self._watch = watch
+        self._stock = stock
+        self._negotiation = negotiation
+
+    async def step(self, order: OpenOrder) -> None:
+        """Do what is due; see `Handler.step`."""
+        order, _view = await self._watch.catch_up(order)
+        now = self._desk.now()
+        match order.state:
+            case "agreed":
+                if now > order.contract.sale.fund_by + LAPSE_GRACE_S:
+                    await self._desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
+                else:
+                    await self._negotiation.copy_to_arbiter(order)
+            case "funded" if now <= order.contract.sale.deliver_by:
+                await self._escrow.deliver(order, await self._stock.sealed_key(order.contract.sale))
+                await self._watch.catch_up(order)
+            case "delivered":
+                await self._watch.after_deadline(order, "claim", self._escrow.claim)
+            case "disputed":
+                await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
+
+
+class SaleArbiter:
+    """The arbiter follows every order that names it; it rules only when asked to by a dispute."""
+
+    def __init__(self, *, desk: OrderDesk, watch: SaleWatch) -> None:
+        self._desk = desk
+        self._watch = watch
+
+    async def step(self, order: OpenOrder) -> None:
+        """Follow the chain; see `Handler.step`."""
+        order, _view = await self._watch.catch_up(order)
+        if order.state in ("proposed", "agreed") and self._desk.now() > order.contract.sale.fund_by + LAPSE_GRACE_S:
+            await self._desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
+
+
+class SaleActions:
+    """What a person may do in a sale, by button or command."""
+
+    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch) -> None:
+        self._desk = desk
+        self._escrow = escrow
+        self._watch = watch
+
+    async def complete(self, order: OpenOrder) -> None:
+        """Buyer: pay the seller now."""
+        await self._do(order, "complete", lambda: self._escrow.complete(order))
+
+    async def dispute(self, order: OpenOrder, reason: str) -> None:
+        """Buyer: ask the arbiter."""
+        await self._do(order, "dispute", lambda: self._escrow.dispute(order, reason))
+        await self._desk.patch(order.order_id, dispute_reason=reason)
+
+    async def cancel(self, order: OpenOrder) -> None:
+        """Buyer before paying: step back. Seller after payment: give the whole price back."""
+        if order.role == "buyer":
+            if await self._escrow.started(order, "fund"):
+                raise ChainError("already_paid", "The payment is already on its way.", "Wait for delivery; late delivery returns the money.")
+            await self._desk.advance(order, "withdraw", actor="you", words="You stepped back before paying.")
+            return
+        await self._do(order, "cancel", lambda: self._escrow.cancel(order))
+
+    async def refund(self, order: OpenOrder) -> None:
+        """Anybody, after the delivery deadline: the price goes back to the buyer."""
+        await self._do(order, "refund", lambda: self._escrow.refund(order))
+
+    async def claim(self, order: OpenOrder) -> None:
+        """Seller, after the review time: take the price."""
+        await self._do(order, "claim", lambda: self._escrow.claim(order))
+
+    async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
+        """Arbiter: split the escrow; `buyer_bps` of 10,000 go to the buyer."""
+        await self._do(order, "rule", lambda: self._escrow.rule(order, buyer_bps))
+
+    async def _do(self, order: OpenOrder, event: str, send: Callable[[], Awaitable[object]]) -> None:
+        SALE.target(order.state, event)
+        await send()
+        await self._watch.catch_up(order)
+
+

@@ -1,0 +1,176 @@
+"""The seller's stock: packages that were checked, sealed and listed, and the keys that open them."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from openstall.app.operations import Progress
+from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.checking import ModelCheck
+from openstall.app.services.keys import package_key
+from openstall.app.services.sealing import describe, seal, seal_key
+from openstall.market.errors import NotFound, Refused, StoreError
+from openstall.market.orders.documents import SaleTerms
+from openstall.market.records import BlobRef, Card, FileEntry, Listing, body_as_dict
+from openstall.p2p.blobs import BlobStore
+from openstall.store.settings import Settings
+
+MAX_FILES = 64
+LISTING_LIFE_S = 90 * 86_400
+SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
+_TEXTS = {".md", ".txt", ".json", ".csv"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingDraft:
+    """What a seller fills in; amounts in micro-credits, times in seconds."""
+
+    path: Path
+    title: str
+    summary: str
+    licence: str
+    price_micro: int
+    card: Card
+    arbiter: str = ""
+    deliver_s: int = 3600
+    review_s: int = 3 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaleChain:
+    """Where the money of a sale goes: the seller's wallet, and the escrow of the joined chain."""
+
+    wallet: str
+    chain_id: int
+    escrow: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Stock:
+    """Publishes packages and releases their keys."""
+
+    catalogue: Catalogue
+    blobs: BlobStore
+    settings: Settings
+    check: ModelCheck
+    seed: bytes
+    chain: SaleChain
+    folder: Path
+    limiter: trio.CapacityLimiter
+    allow_public: Callable[[str], Awaitable[None]]
+    now: Callable[[], int]
+    _lock: trio.Lock = field(default_factory=trio.Lock)
+
+    async def publish(self, draft: ListingDraft, progress: Progress) -> dict[str, Any]:
+        """Check, seal, sign and announce a package; returns `{"cid", "key"}` of the listing.
+
+        Raises:
+            Refused: the package holds what may not be sold here, or the check found an error.
+            SandboxError: there is no sandbox to check the model in.
+        """
+        files, model = package_files(draft.path)
+        progress.stage("Checking the model in the sandbox")
+        report = await self.check.run(model, progress)
+        if not report["ok"]:
+            errors = [finding["words"] for finding in report["findings"] if finding["severity"] == "error"]
+            raise Refused("unsafe_model", f"{model.name} is refused: {'; '.join(errors)}", "Export it as plain ONNX or safetensors.")
+        async with self._lock:
+            salt = secrets.token_hex(16)
+            key = package_key(self.seed, salt)
+            entries, blob = await self._seal(files, key, progress)
+            await trio.to_thread.run_sync(
+                lambda: self.settings.set(f"package.{blob.cid}", {"salt": salt, "name": model.name}), limiter=self.limiter
+            )
+            await self.allow_public(blob.cid)
+            listing = Listing(
+                title=draft.title.strip(),
+                summary=draft.summary,
+                licence=draft.licence,
+                format=SUFFIXES[model.suffix],
+                files=entries,
+                blob=blob,
+                key_sha256=hashlib.sha256(key).hexdigest(),
+                card=draft.card,
+                price_micro=draft.price_micro,
+                wallet=self.chain.wallet,
+                chain_id=self.chain.chain_id,
+                escrow=self.chain.escrow,
+                arbiter=draft.arbiter,
+                deliver_s=draft.deliver_s,
+                review_s=draft.review_s,
+            )
+            progress.stage("Announcing the listing")
+            listing_key = entries[0].sha256[:16] + "-" + salt[:8]
+            signed = await self.catalogue.publish("listing", listing_key, body_as_dict(listing), life_s=LISTING_LIFE_S)
+        return {"cid": signed.cid, "key": listing_key}
+
+    async def sealed_key(self, terms: SaleTerms) -> bytes:
+        """The key of a sold package, for this buyer only.
+
+        Raises:
+            NotFound: this node does not hold the package's salt, so it cannot deliver.
+        """
+        kept = await trio.to_thread.run_sync(
+            lambda: self.settings.get(f"package.{terms.blob.cid}"), limiter=self.limiter
+        )
+        if kept is None:
+            raise NotFound("no_key", "This home does not hold the key of the sold package.", "Use “cancel” to refund the buyer.")
+        return seal_key(package_key(self.seed, kept["salt"]), terms.box_key)
+
+    async def _seal(self, files: list[Path], key: bytes, progress: Progress) -> tuple[list[FileEntry], BlobRef]:
+        total = sum(path.stat().st_size for path in files)
+        target = self.folder / f"{secrets.token_hex(8)}.sealing"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.folder).free < 2 * total + 16 * 1024 * 1024:
+            raise StoreError("disk_full", "There is not enough room on the disk to seal the package.", "Free some space and try again.")
+        try:
+            progress.stage("Encrypting the package")
+            entries = [await trio.to_thread.run_sync(describe, path, limiter=self.limiter) for path in files]
+            await trio.to_thread.run_sync(
+                lambda: seal(files, target, key, on_progress=lambda done: progress.from_thread(done, total, "bytes")),
+                limiter=self.limiter,
+            )
+            progress.stage("Cutting it into chunks")
+            info = await self.blobs.add_file(target)
+        finally:
+            target.unlink(missing_ok=True)
+        return entries, BlobRef(cid=info.cid, size=info.size, sha256=info.sha256)
+
+
+def package_files(path: Path) -> tuple[list[Path], Path]:
+    """The files of a package, model first, and the model; from one model file or a flat folder.
+
+    Raises:
+        NotFound: nothing is there.
+        Refused: no model or several, sub-folders, links, or files of a kind that may not be sold.
+    """
+    if path.is_file() and not path.is_symlink():
+        found = [path]
+    elif path.is_dir():
+        found = sorted(item for item in path.iterdir() if not item.name.startswith("."))
+    else:
+        raise NotFound("no_such_file", f"There is no file or folder {path}.", "Choose an .onnx or .safetensors file.")
+    strange = [item.name for item in found if item.is_symlink() or not item.is_file()]
+    if strange:
+        raise Refused("strange_files", f"A package holds plain files only; found {', '.join(strange[:5])}.", "Remove links and folders.")
+    models = [item for item in found if item.suffix in SUFFIXES]
+    others = [item for item in found if item.suffix not in SUFFIXES]
+    unsafe = [item.name for item in others if item.suffix not in _TEXTS]
+    if unsafe:
+        raise Refused(
+            "unsafe_format",
+            f"{', '.join(unsafe[:5])}: only ONNX and safetensors models with text files beside them can be sold. "
+            "Pickle, executables and archives can run code on the buyer's computer.",
+            "Export the model as ONNX or safetensors.",
+        )
+    if len(models) != 1 or len(found) > MAX_FILES:
+        raise Refused("one_model", f"A package holds exactly one model; this one has {len(models)}.", "Sell each model by itself.")
+    return [*models, *others], models[0]
