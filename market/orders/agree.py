@@ -10,8 +10,8 @@ from openstall.market.errors import InvalidOrder
 from openstall.market.orders.documents import ComputeTerms, Contract, SaleTerms
 from openstall.market.records import Listing, Offer, SignedRecord
 
-FUND_WITHIN_S = 3600
-"""A proposal is only open this long: the price must not be an option on tomorrow."""
+LONGEST_FUND_S = 3600
+"""A proposal is open no longer than this: the price must not be an option on tomorrow."""
 ARBITER_S = 7 * 86_400
 ARBITER_FEE_BPS = 200
 SILENT_BUYER_BPS = 10_000
@@ -20,8 +20,6 @@ MAX_PROCESSES = 64
 MAX_LOG_BYTES = 4 * 1024 * 1024
 START_WITHIN_S = 600
 SETTLE_AFTER_S = 900
-MIN_WITHDRAW_DELAY_S = 600
-"""Long enough for a provider whose node restarts to claim what it earned."""
 
 
 def check_proposal(contract: Contract, record: SignedRecord, *, wallet: str, now: int) -> None:
@@ -61,7 +59,7 @@ def _check_sale(terms: SaleTerms, cid: str, listing: Listing, chain_id: int, now
         "arbiter's terms": (terms.arbiter_s, terms.arbiter_fee_bps, terms.silent_buyer_bps)
         == (ARBITER_S, ARBITER_FEE_BPS, SILENT_BUYER_BPS),
         "review time": terms.review_s == listing.review_s,
-        "time to pay": now < terms.fund_by <= now + FUND_WITHIN_S + 600,
+        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + 600,
         "delivery time": terms.deliver_by >= terms.fund_by + listing.deliver_s,
     }
     _refuse_differences(same)
@@ -79,8 +77,8 @@ def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, n
         "processes": terms.limits.processes <= MAX_PROCESSES,
         "log size": terms.limits.log_bytes <= MAX_LOG_BYTES,
         "channel": terms.channel.lower() == offer.channel.lower() and chain_id == offer.chain_id,
-        "withdrawal delay": terms.withdraw_delay_s >= MIN_WITHDRAW_DELAY_S,
-        "time to pay": now < terms.fund_by <= now + FUND_WITHIN_S + 600,
+        "withdrawal delay": terms.withdraw_delay_s >= offer.withdraw_delay_s,
+        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + 600,
         "time to start": terms.start_by >= terms.fund_by + START_WITHIN_S,
         "time to settle": terms.settle_by >= terms.start_by + terms.max_s + SETTLE_AFTER_S,
     }

@@ -1,0 +1,109 @@
+"""The provider tells followers of a job what happens, and takes their vouchers, over one stream each."""
+
+from __future__ import annotations
+
+import base64
+from functools import partial
+from typing import Any
+
+import trio
+
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_provider import JobProvider
+from openstall.app.services.orders.job_wire import (
+    MAX_FRAME,
+    MAX_LINES,
+    PROTOCOL,
+    FromProvider,
+    Line,
+    read_from_buyer,
+    write,
+)
+from openstall.market import canonical
+from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p.host import PeerHost
+from openstall.p2p.streams import Framed
+from openstall.store.job_log import JobLog
+
+IDLE_S = 15.0
+"""A frame is sent at least this often, so that a dead follower is noticed."""
+
+
+class JobFollow:
+    """Serves `/openstall/job/1`."""
+
+    def __init__(
+        self, *, desk: OrderDesk, peers: PeerHost, provider: JobProvider, log: JobLog, limiter: trio.CapacityLimiter
+    ) -> None:
+        self._desk = desk
+        self._peers = peers
+        self._provider = provider
+        self._log = log
+        self._limiter = limiter
+
+    def serve(self) -> None:
+        """Answer followers from now on."""
+        self._peers.serve_stream(PROTOCOL, self._follow, max_frame=MAX_FRAME)
+
+    async def _follow(self, peer_id: str, stream: Framed) -> None:
+        first = read_from_buyer(await stream.receive())
+        order = await self._desk.find(first.follow)
+        if order is None or order.role != "seller" or order.kind != "compute" or order.contract.order.buyer != peer_id:
+            raise PeerError("no_such_order", "A peer asked to follow an order that is not its own.")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_vouchers, order, stream, nursery.cancel_scope)
+            await self._tell(order, stream, first.from_log)
+            with trio.move_on_after(IDLE_S):
+                await trio.sleep_forever()
+            nursery.cancel_scope.cancel()
+
+    async def _take_vouchers(self, order: OpenOrder, stream: Framed, scope: trio.CancelScope) -> None:
+        """Until the buyer closes the stream or sends something that is not a voucher."""
+        try:
+            while True:
+                message = read_from_buyer(await stream.receive())
+                if message.voucher_signature:
+                    await self._provider.accept_voucher(order, message.voucher_micro, message.voucher_signature)
+        except OpenstallError:
+            scope.cancel()
+
+    async def _tell(self, order: OpenOrder, stream: Framed, next_line: int) -> None:
+        sent: dict[str, Any] = {}
+        while True:
+            job = self._provider.jobs.get(order.order_id)
+            changed = job.changed if job else None
+            order = await self._desk.load(order.order_id)
+            message, next_line = await self._news(order, sent, next_line)
+            if message is not None:
+                await stream.send(write(message))
+                if message.lines:
+                    continue
+                if message.report:
+                    return
+            with trio.move_on_after(IDLE_S if changed else 1.0) as idle:
+                await (changed.wait() if changed else trio.sleep_forever())
+            if idle.cancelled_caught and changed:
+                await stream.send(write(FromProvider(started_at=job.started_at if job else 0)))
+
+    async def _news(
+        self, order: OpenOrder, sent: dict[str, Any], next_line: int
+    ) -> tuple[FromProvider | None, int]:
+        job = self._provider.jobs.get(order.order_id)
+        rows = await trio.to_thread.run_sync(
+            partial(self._log.read, order.order_id, start=next_line, limit=MAX_LINES), limiter=self._limiter
+        )
+        lines = [Line(seq=row.seq, text=row.text) for row in rows]
+        if lines:
+            return FromProvider(lines=lines), lines[-1].seq + 1
+        news: dict[str, Any] = {}
+        if job is not None:
+            news = {"started_at": job.started_at, "done": job.done, "total": job.total}
+            if job.tick_raw:
+                news["tick"] = canonical.decode(job.tick_raw)
+        if order.data.get("report"):
+            news["report"] = canonical.decode(base64.b64decode(order.data["report"]))
+            if order.data.get("tick"):
+                news["tick"] = canonical.decode(base64.b64decode(order.data["tick"]))
+        fresh = {name: value for name, value in news.items() if sent.get(name) != value}
+        sent.update(fresh)
+        return (FromProvider(**fresh) if fresh else None), next_line

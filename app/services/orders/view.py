@@ -1,0 +1,155 @@
+"""An order as the desktop and the command line show it: words, clocks, money, and what one may do."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openstall.app.services.orders.desk import Live, OpenOrder
+from openstall.market import canonical
+from openstall.market.orders.machine import COMPUTE, MACHINES
+from openstall.market.orders.words import deadline_words, state_words, way_back
+from openstall.store.orders import OrderEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a view needs beside the order itself."""
+
+    other_name: str
+    events: list[OrderEvent]
+    live: Live | None
+    paid_micro: int
+    vouchers: int
+    log_lines: int
+    library_path: str | None
+    now: int
+
+
+def summary(order: OpenOrder, other_name: str, live: Live | None) -> dict[str, Any]:
+    """The row of a list."""
+    return {
+        "order_id": order.order_id,
+        "kind": order.kind,
+        "role": order.role,
+        "title": _title(order),
+        "other": order.other,
+        "other_name": other_name,
+        "state": order.state,
+        "state_words": _words(order),
+        "final": order.final,
+        "created_at": order.created_at,
+        "changed_at": order.entered_at,
+        "deadline_at": order.deadline_at,
+        "deadline_words": deadline_words(order.kind, order.state),
+        "amount_micro": _amount(order),
+        "trouble": live.trouble.as_dict() if live and live.trouble else None,
+    }
+
+
+def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
+    """The page of one order."""
+    live = around.live
+    return summary(order, around.other_name, live) | {
+        "way_back": way_back(order.kind),
+        "paid_micro": around.paid_micro,
+        "terms": order.contract.order.terms,
+        "contract": {
+            "buyer": order.contract.order.buyer,
+            "seller": order.contract.order.seller,
+            "buyer_wallet": order.contract.order.buyer_wallet,
+            "seller_wallet": order.contract.order.seller_wallet,
+            "chain_id": order.contract.order.chain_id,
+            "buyer_signature": order.buyer_signature,
+            "seller_signature": order.seller_signature,
+        },
+        "timeline": [
+            {"at": event.at, "state": event.to_state, "words": event.words, "actor": event.actor, "tx": event.tx}
+            for event in around.events
+        ],
+        "actions": possible_actions(order, around.now),
+        "progress": {"stage": live.stage, "done": live.done, "total": live.total, "unit": live.unit}
+        if live and live.stage
+        else None,
+        "verified": order.data.get("verified"),
+        "fault": order.data.get("fault"),
+        "dispute_reason": order.data.get("dispute_reason"),
+        "job": _job(order, around) if order.kind == "compute" else None,
+        "library_path": around.library_path,
+    }
+
+
+def _title(order: OpenOrder) -> str:
+    return order.contract.compute.title if order.kind == "compute" else order.contract.sale.title
+
+
+def _amount(order: OpenOrder) -> int:
+    return order.contract.compute.cap_micro if order.kind == "compute" else order.contract.sale.price_micro
+
+
+def _words(order: OpenOrder) -> str:
+    if order.kind == "sale" and order.state == "delivered" and order.role == "buyer":
+        if order.data.get("verified") is False:
+            return "What the seller delivered is not what was signed. Your money is still in escrow."
+        if "verified" not in order.data:
+            return "The key is here. Opening the package and checking every file."
+    return state_words(order.kind, order.role, order.state)
+
+
+def possible_actions(order: OpenOrder, now: int) -> list[str]:
+    """What a person may do now, the harmless first; automatic steps are not offered before they are due."""
+    if order.final:
+        return []
+    overdue = order.deadline_at is not None and now > order.deadline_at
+    if order.kind == "compute":
+        if order.role == "seller":
+            return ["cancel"] if order.state == "running" else []
+        actions = ["cancel"] if order.state in ("agreed", "funded", "running") and "report" not in order.data else []
+        if COMPUTE.allows(order.state, "start_withdraw"):
+            actions.append("refund")
+        return actions
+    allowed = {
+        "buyer": ("complete", "dispute", "withdraw", "refund"),
+        "seller": ("cancel", "claim"),
+        "arbiter": ("rule",),
+    }[order.role]
+    timed = {"refund", "claim"}
+    found = [
+        event
+        for event in allowed
+        if MACHINES["sale"].allows(order.state, event) and (overdue or event not in timed)
+    ]
+    if "dispute" in found and not order.contract.sale.arbiter:
+        found.remove("dispute")
+    return ["cancel" if event == "withdraw" else event for event in found]
+
+
+def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
+    terms = order.contract.compute
+    report: dict[str, Any] = {}
+    if order.data.get("report"):
+        report = canonical.decode(base64.b64decode(order.data["report"]))["report"]
+    folder = order.data.get("fetched")
+    return {
+        "kind": terms.job_kind,
+        "params": terms.params,
+        "seconds": int(order.data.get("seconds", 0)),
+        "max_s": terms.max_s,
+        "price_per_s_micro": terms.price_per_s_micro,
+        "cap_micro": terms.cap_micro,
+        "owed_micro": int(order.data.get("owed_micro", 0)),
+        "vouchers": around.vouchers,
+        "log_lines": around.log_lines,
+        "result": {name: report[name] for name in ("state", "reason", "words", "seconds")} if report else None,
+        "artefacts": [
+            {
+                "name": item["name"],
+                "size": item["blob"]["size"],
+                "sha256": item["blob"]["sha256"],
+                "path": str(Path(folder) / item["name"]) if folder else None,
+            }
+            for item in report.get("outputs", [])
+        ],
+    }
