@@ -1,1 +1,1 @@
-"""Wallet, keys, chains, escrow clients, vouchers."""
+"""Wallet, chains, escrow and voucher clients; the contracts and the group chain they run on."""

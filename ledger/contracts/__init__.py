@@ -1,0 +1,1 @@
+"""The contracts of the market: Solidity sources, committed ABI and bytecode, and how to rebuild them."""
