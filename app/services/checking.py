@@ -1,0 +1,102 @@
+"""Model files from anybody are looked at, and run, only inside the sandbox on this machine."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from openstall.app.operations import Progress
+from openstall.compute_agent import specs
+from openstall.compute_agent.client import AgentClient
+from openstall.market.errors import SandboxError
+
+MAX_REPORT_BYTES = 1024 * 1024
+_LINT_LIMITS = specs.Limits(wall_s=120, cpu_s=120, memory_bytes=4 * specs.GIB)
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalJobs:
+    """Runs short jobs for this node's own user in the sandbox, in a folder that is removed afterwards."""
+
+    agent: Callable[[], AgentClient]
+    folder: Path
+    limiter: trio.CapacityLimiter
+
+    async def run(
+        self,
+        kind: specs.JobKind,
+        params: dict[str, Any],
+        inputs: dict[str, Path],
+        keep: Path | None,
+        progress: Progress,
+        limits: specs.Limits,
+    ) -> dict[str, Any]:
+        """Run a job on copies of `inputs`; its files go to `keep`, its `report.json` is returned.
+
+        Raises:
+            SandboxError: no sandbox, or the job failed, with the job's own words.
+        """
+        job_id = f"local-{secrets.token_hex(6)}"
+        place = self.folder / job_id
+        try:
+            (place / "in").mkdir(parents=True)
+            for name, source in inputs.items():
+                await self._thread(lambda s=source, n=name: shutil.copyfile(s, place / "in" / n))
+            spec = specs.JobSpec(job_id=job_id, kind=kind, params=params, limits=limits)
+
+            async def on_event(event: specs.JobEvent) -> None:
+                if isinstance(event, specs.Progress):
+                    progress.update(event.done, event.total, "steps")
+
+            result = await self.agent().run(spec, place / "in", place / "out", on_event)
+            if result.state != "done":
+                raise SandboxError(result.reason, result.words, result.what_next)
+            report = await self._thread(lambda: _read_report(place / "out" / "report.json"))
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                for item in result.outputs:
+                    await self._thread(lambda n=item.name: shutil.move(place / "out" / n, keep / n))
+            return report
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._thread(lambda: shutil.rmtree(place, ignore_errors=True))
+
+    async def _thread(self, call: Callable[[], Any]) -> Any:
+        return await trio.to_thread.run_sync(call, limiter=self.limiter)
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelCheck:
+    """What is inside a model file, and whether it may be sold or run here."""
+
+    jobs: LocalJobs
+
+    async def run(self, path: Path, progress: Progress) -> dict[str, Any]:
+        """The findings of the check: `{ok, format, size, findings, inputs, outputs, features, classes}`.
+
+        Raises:
+            SandboxError: there is no sandbox to look in.
+        """
+        name = path.name if specs.is_plain_file_name(path.name) else f"model{path.suffix.lower()}"
+        return await self.jobs.run("lint", {"file": name}, {name: path}, None, progress, _LINT_LIMITS)
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_REPORT_BYTES:
+        raise SandboxError("bad_report", "The job wrote a report that is too large.")
+    try:
+        report = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SandboxError("bad_report", "The job wrote a report that cannot be read.") from error
+    if not isinstance(report, dict):
+        raise SandboxError("bad_report", "The job wrote a report that cannot be read.")
+    return report
+
+

@@ -1,0 +1,137 @@
+"""The provider's offer: what this machine rents out, at what price, while the switch is on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from openstall.app.services.catalogue import Catalogue
+from openstall.compute_agent.specs import Check, Inventory
+from openstall.market.errors import Conflict, Refused, SandboxError
+from openstall.market.orders.documents import Contract
+from openstall.market.records import Gpu, Offer, body_as_dict
+from openstall.store.settings import Settings
+
+OFFER_KEY = "this-machine"
+_SETTING = "renting"
+_RENEW_PART = 3
+"""The offer is renewed when a third of its life is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseRules:
+    """What the owner lets strangers use; amounts in micro-credits, sizes in bytes, times in seconds."""
+
+    price_per_s_micro: int
+    max_job_s: int
+    memory_bytes: int
+    disk_bytes: int
+    threads: int
+    kinds: tuple[str, ...]
+    ttl_s: int
+    jobs_at_once: int
+    withdraw_delay_s: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Renting:
+    """The switch of the Sell compute page, and the gate through which jobs come in."""
+
+    catalogue: Catalogue
+    settings: Settings
+    limiter: trio.CapacityLimiter
+    inventory: Callable[[], Awaitable[Inventory]]
+    doctor: Callable[[], Awaitable[list[Check]]]
+    open_jobs: Callable[[], Awaitable[int]]
+    wallet: str
+    chain_id: int
+    channel: str
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    async def rules(self) -> HouseRules | None:
+        """The house rules while the switch is on, else None."""
+        kept = await trio.to_thread.run_sync(lambda: self.settings.get(_SETTING), limiter=self.limiter)
+        return None if kept is None else HouseRules(**{**kept, "kinds": tuple(kept["kinds"])})
+
+    async def start(self, rules: HouseRules) -> str:
+        """Switch on: check the sandbox, then announce the offer; returns its cid.
+
+        Raises:
+            SandboxError: no sandbox passes its self-test on this machine, so no jobs.
+            Refused: the rules give away more than the machine has.
+        """
+        machine = await self.inventory()
+        if rules.threads > machine.cores_logical or rules.memory_bytes > machine.memory_bytes:
+            raise Refused(
+                "more_than_machine",
+                f"This machine has {machine.cores_logical} threads and {machine.memory_bytes // 2**20} MiB of memory.",
+                "Offer at most that.",
+            )
+        failed = [check for check in await self.doctor() if check.severity == "error" and not check.ok]
+        if failed:
+            raise SandboxError("sandbox_unavailable", f"No jobs can run safely here: {failed[0].cause}", failed[0].fix)
+        await self._keep(rules)
+        return await self._announce(rules, machine)
+
+    async def stop(self) -> None:
+        """Switch off: take the offer back. Running jobs go on to their end."""
+        if await self.rules() is None:
+            raise Conflict("not_selling", "This machine is not on offer.")
+        await trio.to_thread.run_sync(lambda: self.settings.remove(_SETTING), limiter=self.limiter)
+        await self.catalogue.withdraw("offer", OFFER_KEY)
+        self._wake()
+
+    async def keep_alive(self) -> None:
+        """Renew the offer before it expires, for as long as the switch is on."""
+        while True:
+            rules = await self.rules()
+            changed = self._changed
+            with trio.move_on_after(rules.ttl_s * (1 - 1 / _RENEW_PART) if rules else float("inf")) as waited:
+                await changed.wait()
+            if waited.cancelled_caught and rules is not None:
+                await self._announce(rules, await self.inventory())
+
+    async def admit(self, contract: Contract) -> None:
+        """Let a job in, or say why not.
+
+        Raises:
+            Refused: the switch is off, or all places are taken.
+        """
+        rules = await self.rules()
+        if rules is None:
+            raise Refused("not_selling", "This machine is no longer on offer.", "Choose another offer.")
+        if await self.open_jobs() >= rules.jobs_at_once:
+            raise Refused("busy", "This machine is busy with other jobs.", "Try again later, or choose another offer.")
+
+    async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
+        offer = Offer(
+            title=f"{machine.cpu_name or machine.machine}, {rules.threads} threads"[:120],
+            kinds=list(rules.kinds),
+            cpu=(machine.cpu_name or machine.machine)[:120],
+            threads=rules.threads,
+            memory_bytes=rules.memory_bytes,
+            disk_bytes=rules.disk_bytes,
+            gpus=[Gpu(name=gpu.name[:120], memory_bytes=gpu.memory_bytes) for gpu in machine.gpus],
+            price_per_s_micro=rules.price_per_s_micro,
+            max_s=rules.max_job_s,
+            withdraw_delay_s=rules.withdraw_delay_s,
+            wallet=self.wallet,
+            chain_id=self.chain_id,
+            channel=self.channel,
+        )
+        signed = await self.catalogue.publish("offer", OFFER_KEY, body_as_dict(offer), life_s=rules.ttl_s)
+        self._wake()
+        return signed.cid
+
+    async def _keep(self, rules: HouseRules) -> None:
+        kept: dict[str, Any] = {name: getattr(rules, name) for name in HouseRules.__slots__}
+        await trio.to_thread.run_sync(
+            lambda: self.settings.set(_SETTING, kept | {"kinds": list(rules.kinds)}), limiter=self.limiter
+        )
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -1,0 +1,64 @@
+"""Run a bought or own model on one's own rows, in the sandbox on this machine; nothing leaves it."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from openstall.app.operations import Progress
+from openstall.app.services.checking import LocalJobs
+from openstall.compute_agent.specs import GIB, Limits
+from openstall.market.errors import NotFound, Refused
+from openstall.store.library import Library
+
+PREVIEW_ROWS = 20
+_LIMITS = Limits(wall_s=3600, cpu_s=3600, memory_bytes=4 * GIB, disk_bytes=GIB)
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelRuns:
+    """Uses the models of the library."""
+
+    library: Library
+    jobs: LocalJobs
+    limiter: trio.CapacityLimiter
+
+    async def run(self, package_id: str, rows: Path, label: str | None, progress: Progress) -> dict[str, Any]:
+        """Predictions for a CSV file: `{predictions_path, rows, preview, report}`.
+
+        Raises:
+            NotFound: no such package or file.
+            SandboxError: no sandbox, or the rows do not fit the model (with line and column).
+        """
+        package = await trio.to_thread.run_sync(lambda: self.library.get(package_id), limiter=self.limiter)
+        if not rows.is_file():
+            raise NotFound("no_such_file", f"There is no file {rows}.", "Choose a CSV file with one row per case.")
+        folder = Path(package.path)
+        models = sorted(folder.glob("*.onnx"))
+        if not models:
+            raise Refused("not_runnable", "Only ONNX models can be run here; this package holds none.")
+        progress.stage("Running the model in the sandbox")
+        keep = folder / "runs" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        params = {"label": label} if label else {}
+        report = await self.jobs.run(
+            "infer", params, {"model.onnx": models[0], "rows.csv": rows}, keep, progress, _LIMITS
+        )
+        predictions = keep / "predictions.csv"
+        preview = await trio.to_thread.run_sync(lambda: _preview(predictions), limiter=self.limiter)
+        return {
+            "predictions_path": str(predictions),
+            "rows": report.get("rows"),
+            "preview": preview,
+            "report": report,
+        }
+
+
+def _preview(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(islice(csv.reader(file), PREVIEW_ROWS + 1))
