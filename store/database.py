@@ -171,7 +171,6 @@ def _connect(path: Path) -> Database:
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "trusted_schema=OFF",
         "temp_store=MEMORY",
         f"cache_size=-{PAGE_CACHE_KIB}",
         "mmap_size=268435456",

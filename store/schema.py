@@ -29,7 +29,8 @@ def m0001_records(db: Database) -> None:
                 seq INTEGER NOT NULL,
                 issued INTEGER NOT NULL,
                 expires INTEGER NOT NULL,
-                tombstone INTEGER NOT NULL,
+                target_type TEXT,
+                target_key TEXT,
                 current INTEGER NOT NULL,
                 bucket INTEGER NOT NULL,
                 size INTEGER NOT NULL,
@@ -39,10 +40,14 @@ def m0001_records(db: Database) -> None:
             ) STRICT""",
             "CREATE INDEX records_by_key ON records (network, author, type, key, seq)",
             "CREATE INDEX records_by_author ON records (network, author, seq)",
+            """CREATE INDEX records_by_target ON records (network, author, target_type, target_key)
+               WHERE target_key IS NOT NULL""",
             """CREATE INDEX records_by_bucket ON records (network, bucket, cid)
                WHERE current = 1""",
             """CREATE INDEX records_by_issue ON records (network, type, issued DESC)
-               WHERE current = 1 AND tombstone = 0""",
+               WHERE current = 1 AND target_key IS NULL""",
+            """CREATE INDEX records_by_age ON records (network, issued DESC)
+               WHERE current = 1 AND target_key IS NULL""",
             "CREATE INDEX records_by_expiry ON records (expires)",
             """CREATE TABLE record_bodies (
                 id INTEGER PRIMARY KEY REFERENCES records (id) ON DELETE CASCADE,
@@ -54,17 +59,17 @@ def m0001_records(db: Database) -> None:
             )""",
             # Only what a search may find is in the index: current and not withdrawn.
             """CREATE TRIGGER records_index_new AFTER INSERT ON records
-               WHEN new.current = 1 AND new.tombstone = 0 BEGIN
+               WHEN new.current = 1 AND new.target_key IS NULL BEGIN
                  INSERT INTO records_fts (rowid, title, words)
                  VALUES (new.id, new.title, new.words);
                END""",
             """CREATE TRIGGER records_index_gone AFTER UPDATE OF current ON records
-               WHEN old.current = 1 AND new.current = 0 AND old.tombstone = 0 BEGIN
+               WHEN old.current = 1 AND new.current = 0 AND old.target_key IS NULL BEGIN
                  INSERT INTO records_fts (records_fts, rowid, title, words)
                  VALUES ('delete', old.id, old.title, old.words);
                END""",
             """CREATE TRIGGER records_index_deleted AFTER DELETE ON records
-               WHEN old.current = 1 AND old.tombstone = 0 BEGIN
+               WHEN old.current = 1 AND old.target_key IS NULL BEGIN
                  INSERT INTO records_fts (records_fts, rowid, title, words)
                  VALUES ('delete', old.id, old.title, old.words);
                END""",
