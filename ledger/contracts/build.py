@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from openstall.ledger.contracts.artifacts import ARTIFACTS, NAMES
+from openstall.ledger.contracts.compiled import ARTIFACTS, NAMES
 from openstall.market.errors import NotFound, Refused
 
 HERE = Path(__file__).parent
