@@ -107,7 +107,7 @@ class Offer(Body, frozen=True, kw_only=True):
     gpus: Annotated[list[Gpu], Meta(max_length=64)]
     price_per_s_micro: Amount
     max_s: Seconds
-    withdraw_delay_s: Annotated[int, Meta(ge=30, le=30 * 86_400)]
+    withdraw_delay_s: Annotated[int, Meta(ge=60, le=30 * 86_400)]
     """How long the provider needs, at worst, to claim what it earned before a buyer takes the rest back."""
     wallet: Address
     chain_id: Annotated[int, Meta(ge=1)]

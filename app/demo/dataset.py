@@ -1,0 +1,41 @@
+"""The demo's data: the Wisconsin breast cancer set (569 cases, 30 measurements), as scikit-learn ships it.
+
+It is cut in two with a fixed seed: the model is trained on one part, and the buyer checks it on the
+other, which the seller never has.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from openstall.market.errors import StoreError
+
+LABEL = "diagnosis"
+_SCRIPT = """
+import csv, random, sys
+from sklearn.datasets import load_breast_cancer
+data = load_breast_cancer()
+names = [name.replace(" ", "_") for name in data.feature_names] + [sys.argv[3]]
+rows = [[repr(float(x)) for x in row] + [str(data.target_names[label])] for row, label in zip(data.data, data.target)]
+random.Random(20261121).shuffle(rows)
+cut = len(rows) * 7 // 10
+for path, part in ((sys.argv[1], rows[:cut]), (sys.argv[2], rows[cut:])):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([names, *part])
+"""
+
+
+def write_data(python: Path, folder: Path) -> tuple[Path, Path]:
+    """Write `train.csv` and `holdout.csv` with the workload runtime's Python; returns their paths.
+
+    Raises:
+        StoreError: the runtime cannot be run.
+    """
+    train, holdout = folder / "train.csv", folder / "holdout.csv"
+    done = subprocess.run(
+        [str(python), "-I", "-c", _SCRIPT, str(train), str(holdout), LABEL], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StoreError("no_demo_data", f"The demo's data could not be written: {done.stderr[-500:]}", "Run the set-up again.")
+    return train, holdout

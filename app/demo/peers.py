@@ -1,0 +1,153 @@
+"""Nodes of the demo market: each a process of its own with a home of its own, driven over its local API."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from openstall.market.errors import OpenstallError, PeerError
+
+START_TIMEOUT_S = 90.0
+_POLL_S = 0.05
+_STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(slots=True)
+class DemoPeer:
+    """One node process and its local API."""
+
+    name: str
+    home: Path
+    process: subprocess.Popen[bytes]
+    api: httpx.Client
+    wallet: str = ""
+    peer_id: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """The answer of a GET.
+
+        Raises:
+            OpenstallError: the node's own error, with its code and words.
+        """
+        return _checked(self.api.get(path, params=params))
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """The answer of a POST with a JSON body; raises like `get`."""
+        return _checked(self.api.post(path, json=body))
+
+    def operate(self, path: str, *, timeout_s: float = 300.0, **body: Any) -> Any:
+        """Start a long action and wait for its result; raises like `get`."""
+        operation_id = self.post(path, **body)["operation_id"]
+
+        def ended() -> dict[str, Any] | None:
+            operation = self.get(f"/v1/operations/{operation_id}")
+            return operation if operation["state"] != "running" else None
+
+        operation = wait_for(ended, timeout_s, f"{self.name}: {path}")
+        if operation["error"]:
+            error = operation["error"]
+            raise OpenstallError(error["code"], error["message"], error["what_next"])
+        return operation["result"]
+
+    def order_until(self, order_id: str, done: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
+        """Wait until an order looks as wanted; an order that ends otherwise is an error."""
+
+        def look() -> dict[str, Any] | None:
+            order = self.get(f"/v1/orders/{order_id}")
+            if done(order):
+                return order
+            if order["final"]:
+                raise OpenstallError("order_ended", f"{self.name}'s order ended as “{order['state']}”: {order['state_words']}")
+            return None
+
+        return wait_for(look, timeout_s, f"{self.name}: order {order_id[:8]}")
+
+    def balance_micro(self) -> int:
+        """What the wallet holds now."""
+        return int(self.get("/v1/wallet")["balance_micro"])
+
+
+def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    """Ask again and again until there is an answer.
+
+    Raises:
+        PeerError: none came in time.
+    """
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        found = look()
+        if found is not None:
+            return found
+        time.sleep(_POLL_S)
+    raise PeerError("timeout", f"{what}: nothing happened within {timeout_s:.0f} s.", "Look at the node's log in its home folder.")
+
+
+@contextmanager
+def running_peer(name: str, home: Path) -> Iterator[DemoPeer]:
+    """A node with a new wallet; stopped cleanly at the end of the block."""
+    home.mkdir(parents=True, mode=0o700)
+    command = [sys.executable, "-m", "openstall.app.cli.main", "--home", str(home), "node", "run"]
+    with (home / "output.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        with _api_of(process, home) as api:
+            peer = DemoPeer(name=name, home=home, process=process, api=api)
+            made = peer.post("/v1/identity/create", name=name, passphrase=secrets.token_urlsafe(12))
+            peer.wallet, peer.peer_id = made["wallet"], made["peer_id"]
+            yield peer
+            peer.post("/v1/node/stop")
+            process.wait(_STOP_TIMEOUT_S)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _api_of(process: subprocess.Popen[bytes], home: Path) -> httpx.Client:
+    def answers() -> httpx.Client | None:
+        if process.poll() is not None:
+            words = (home / "output.log").read_text(errors="replace")[-2000:]
+            raise PeerError("node_ended", f"The node of {home.name} ended at its start: {words}")
+        try:
+            found = json.loads((home / "api.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        client = httpx.Client(
+            base_url=f"http://127.0.0.1:{found['port']}",
+            headers={"Authorization": f"Bearer {found['token']}"},
+            timeout=60.0,
+        )
+        try:
+            client.get("/v1/status").raise_for_status()
+        except httpx.HTTPError:
+            client.close()
+            return None
+        return client
+
+    client: httpx.Client = wait_for(answers, START_TIMEOUT_S, f"node of {home.name}")
+    return client
+
+
+def _checked(response: httpx.Response) -> dict[str, Any]:
+    answer: dict[str, Any] = response.json() if response.content else {}
+    if response.is_error:
+        error = answer.get("error", {})
+        raise OpenstallError(
+            error.get("code", "api_error"), error.get("message", response.text[:300]), error.get("what_next", "")
+        )
+    return answer
