@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import trio
 from openstall.compute_agent.lines import lines_of
@@ -36,6 +36,9 @@ from openstall.compute_agent.specs import (
     encode_line,
 )
 from openstall.market.errors import Conflict, SandboxError
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 _log = logging.getLogger(__name__)
 
@@ -133,9 +136,7 @@ class AgentClient:
         if job_id in self._jobs:
             await self._ask("cancel", job_id=job_id)
 
-    async def run(
-        self, spec: JobSpec, inputs: Path, outputs: Path, on_event: OnEvent
-    ) -> JobResult:
+    async def run(self, spec: JobSpec, inputs: Path, outputs: Path, on_event: OnEvent) -> JobResult:
         """Run one job to its end and return how it ended; never raises for what the job did.
 
         `inputs` is a folder of this job alone with plain files; as root the agent makes them
@@ -178,9 +179,12 @@ class AgentClient:
             )
         finally:
             if not ended and self.running:
-                with trio.CancelScope(shield=True), trio.move_on_after(_CLOSE_GRACE_S):
-                    with suppress(SandboxError):
-                        await self.cancel(spec.job_id)
+                with (
+                    trio.CancelScope(shield=True),
+                    trio.move_on_after(_CLOSE_GRACE_S),
+                    suppress(SandboxError),
+                ):
+                    await self.cancel(spec.job_id)
             self._jobs.pop(spec.job_id, None)
 
     async def _ask(
@@ -221,14 +225,10 @@ class AgentClient:
         finally:
             self._replies.pop(request_id, None)
         if reply.error is not None:
-            raise SandboxError(
-                reply.error.code, reply.error.message, reply.error.what_next
-            )
+            raise SandboxError(reply.error.code, reply.error.message, reply.error.what_next)
         return reply
 
-    async def _keep_alive(
-        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def _keep_alive(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         delay_s = _RESTART_FIRST_S
         started = False
         try:
@@ -250,7 +250,7 @@ class AgentClient:
         finally:
             self._finished.set()
 
-    async def _one_process(self, task_status: trio.TaskStatus[None] | None) -> None:
+    async def _one_process(self, task_status: TaskStatus[None] | None) -> None:
         with ExitStack() as stack:
             stderr: IO[bytes] | int = subprocess.DEVNULL
             if self._log_path is not None:
@@ -278,9 +278,7 @@ class AgentClient:
                         await stream.aclose()
             self._process = None
 
-    async def _converse(
-        self, process: trio.Process, task_status: trio.TaskStatus[None] | None
-    ) -> None:
+    async def _converse(self, process: trio.Process, task_status: TaskStatus[None] | None) -> None:
         if process.stdout is None:
             raise _broken("start")
         async with aclosing(lines_of(process.stdout)) as lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 from openstall.compute_agent.specs import LINE_CAP_BYTES
@@ -13,7 +13,7 @@ _READ_BYTES = 64 * 1024
 
 async def lines_of(
     stream: trio.abc.ReceiveStream, *, cap_bytes: int = LINE_CAP_BYTES
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Each complete line without its newline, until the other side closes.
 
     Raises SandboxError `agent_line_too_long` as soon as more than `cap_bytes` arrive without a

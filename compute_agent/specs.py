@@ -42,19 +42,15 @@ _RESERVED = frozenset(
     }
 )
 
-_Decimal = Annotated[
-    str, msgspec.Meta(pattern=r"^(0|[1-9]\d{0,5})(\.\d{1,9})?\Z", max_length=16)
-]
+_Decimal = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9]\d{0,5})(\.\d{1,9})?\Z", max_length=16)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 def is_plain_file_name(name: str) -> bool:
     """Whether `name` may be given to or taken from a job: ASCII, one to three extensions, no path,
-    no leading dot or dash, and not a Windows device name."""
-    return (
-        _FILE_NAME.fullmatch(name) is not None
-        and name.split(".")[0].lower() not in _RESERVED
-    )
+    no leading dot or dash, and not a Windows device name.
+    """
+    return _FILE_NAME.fullmatch(name) is not None and name.split(".", maxsplit=1)[0].lower() not in _RESERVED
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,18 +75,14 @@ class LintParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     file: Annotated[str, msgspec.Meta(max_length=128)] = "model.onnx"
 
 
-class InferParams(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class InferParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run `model.onnx` on `rows.csv`. With `label`, that column is compared, not fed to the model."""
 
     label: _Name | None = None
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
 
 
-class TrainParams(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The declared recipe of a train job on `data.csv`. Decimals are strings so that it can be signed."""
 
     task: Literal["classification", "regression"]
@@ -246,9 +238,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     gpu_note: str = ""
 
 
-class RuntimeState(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class RuntimeState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The workload runtime. `packages` maps name to installed version."""
 
     state: Literal["ready", "missing", "broken"]
@@ -259,9 +249,7 @@ class RuntimeState(
     fix: str = ""
 
 
-class InstallProgress(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class InstallProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Progress of installing the workload runtime: `done` of `total` steps of `stage`."""
 
     stage: str
@@ -313,8 +301,7 @@ def encode_line(message: Request | Reply) -> bytes:
     if len(line) > LINE_CAP_BYTES:
         raise SandboxError(
             "agent_line_too_long",
-            f"A message to or from the compute agent has {len(line)} bytes; "
-            f"the cap is {LINE_CAP_BYTES}.",
+            f"A message to or from the compute agent has {len(line)} bytes; the cap is {LINE_CAP_BYTES}.",
             "Make the job's parameters smaller.",
         )
     return line

@@ -1,0 +1,1 @@
+"""Linux sandbox for one job: bubblewrap, seccomp, Landlock, rlimits, and a supervisor."""

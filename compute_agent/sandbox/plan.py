@@ -1,0 +1,185 @@
+"""What one sandbox is made of, and the bubblewrap command line for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from openstall.compute_agent.runtime import Runtime
+from openstall.compute_agent.specs import GIB, MIB, Limits
+
+JOB_ID = 65534
+"""User and group id a job sees in its own user namespace (`nobody`)."""
+
+DROPPED_ID_BASE = 1_950_000_000
+"""As root a job runs under a host user id from here on: no account, no file, no other process has it."""
+
+SCRATCH_BYTES = 64 * MIB
+INODE_CAP = 10_000
+_STAGE1 = Path(__file__).with_name("stage1.py")
+_WORKLOADS = Path(__file__).parents[1] / "workloads"
+_VIRTUAL_EXTRA_BYTES = 16 * GIB
+_PARENTS = (
+    *("/usr", "/usr/bin", "/py", "/py/bin", "/job", "/sbx", "/sbx/openstall"),
+    *("/sbx/openstall/compute_agent", "/proc", "/sys", "/sys/devices", "/sys/devices/system"),
+)
+
+Mode = Literal["user_namespace", "dropped_root"]
+"""How the job loses its rights. `user_namespace`: an ordinary user's one-id namespace.
+`dropped_root`: namespaces made by root, then setresuid to an id that owns nothing, because the
+kernel exempts root's own id from process limits even inside a user namespace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What runs: a module of the fixed workloads, or (tests and self-test only) a script file."""
+
+    module: str = ""
+    script: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One sandbox. `inputs` is mounted read-only at /job/in; `params` reaches the job as argv[1]."""
+
+    entry: Entry
+    runtime: Runtime
+    inputs: Path
+    params: bytes
+    limits: Limits
+    mode: Mode
+    slot: int = 0
+    allow_fork: bool = False
+
+    @property
+    def drop_to(self) -> int:
+        """Host user id the job drops to, or -1 where the user namespace does it."""
+        return DROPPED_ID_BASE + self.slot if self.mode == "dropped_root" else -1
+
+
+def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, events_fd: int) -> list[str]:
+    """The whole command. The sandbox sees libraries, runtime, inputs and three small tmpfs; no procfs."""
+    arguments = [str(bwrap), *_isolation(plan.mode)]
+    arguments += ["--info-fd", str(info_fd), "--seccomp", str(seccomp_fd)]
+    for path in _PARENTS:
+        # bubblewrap gives the parents it makes itself mode 0700: shut to a dropped id
+        arguments += ["--perms", "0755", "--dir", path]
+    arguments += _system_mounts() + _python_mounts(plan.runtime)
+    arguments += ["--ro-bind", str(plan.runtime.site_packages), "/rt"]
+    arguments += ["--ro-bind", str(_STAGE1), "/sbx/stage1.py"]
+    arguments += ["--ro-bind", str(_WORKLOADS), "/sbx/openstall/compute_agent/workloads"]
+    if plan.entry.script is not None:
+        arguments += ["--ro-bind", str(plan.entry.script), "/sbx/script.py"]
+    arguments += ["--dev", "/dev"]
+    for path, size in (
+        ("/dev/shm", SCRATCH_BYTES),  # noqa: S108 - mount points inside the sandbox
+        ("/tmp", SCRATCH_BYTES),  # noqa: S108
+        ("/job/out", plan.limits.disk_bytes),
+    ):
+        arguments += ["--perms", "0777", "--size", str(size), "--tmpfs", path]
+    arguments += ["--ro-bind", str(plan.inputs), "/job/in"]
+    # bubblewrap's own root and /dev are writable tmpfs of half the memory
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/job/out"]
+    for name, value in _environment(plan.limits).items():
+        arguments += ["--setenv", name, value]
+    python, prefix = _python_inside(plan.runtime)
+    arguments += ["--setenv", "LD_LIBRARY_PATH", f"{prefix}/lib"] if prefix != "/usr" else []
+    arguments += ["--", python, "-I", "-S", "-B", "/sbx/stage1.py"]
+    return [*arguments, json.dumps(_stage1_config(plan, events_fd, prefix))]
+
+
+def _isolation(mode: Mode) -> list[str]:
+    arguments = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    arguments += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
+    arguments += ["--hostname", "job", "--cap-drop", "ALL"]
+    if mode == "user_namespace":
+        identity = ["--uid", str(JOB_ID), "--gid", str(JOB_ID)]
+        return [*arguments, "--unshare-user", "--disable-userns", *identity]
+    return [*arguments, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+
+
+def _system_mounts() -> list[str]:
+    arguments: list[str] = []
+    for path in ("/usr/lib", "/usr/lib64"):
+        if os.path.isdir(path):
+            arguments += ["--ro-bind", path, path]
+    for path in ("/lib", "/lib64"):
+        if os.path.islink(path):
+            arguments += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):
+            arguments += ["--ro-bind", path, path]
+    # oneDNN and the thread pools choose by these; neither names the machine or its owner
+    for path in ("/sys/devices/system/cpu", "/proc/cpuinfo"):
+        if os.path.exists(path):
+            arguments += ["--ro-bind", path, path]
+    return arguments
+
+
+def _python_inside(runtime: Runtime) -> tuple[str, str]:
+    prefix = "/usr" if runtime.prefix == Path("/usr") else "/py"
+    return f"{prefix}/bin/{runtime.python.name}", prefix
+
+
+def _python_mounts(runtime: Runtime) -> list[str]:
+    python, prefix = _python_inside(runtime)
+    arguments = ["--ro-bind", str(runtime.python), python]
+    if prefix == "/py":
+        arguments += ["--ro-bind", str(runtime.prefix / "lib"), "/py/lib"]
+    return arguments
+
+
+def _environment(limits: Limits) -> dict[str, str]:
+    threads = str(limits.threads)
+    return {
+        "HOME": "/tmp",  # noqa: S108
+        "TMPDIR": "/tmp",  # noqa: S108
+        "USER": "job",
+        "LOGNAME": "job",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC0",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "upb",
+    }
+
+
+def _stage1_config(plan: Plan, events_fd: int, prefix: str) -> dict[str, object]:
+    limits = plan.limits
+    readable = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/rt",
+        "/sbx",
+        "/job/in",
+        "/sys/devices/system/cpu",
+        "/proc/cpuinfo",
+    ]
+    readable = [path for path in readable if path.startswith(("/rt", "/sbx", "/job")) or os.path.exists(path)]
+    readable += ["/dev/zero", "/dev/random", "/dev/urandom", *(["/py"] if prefix == "/py" else [])]
+    return {
+        "events_fd": events_fd,
+        "drop_to": plan.drop_to,
+        "landlock": {"read": readable, "write": ["/job/out", "/tmp", "/dev/shm", "/dev/null"]},  # noqa: S108
+        "rlimits": {
+            "AS": limits.memory_bytes + _VIRTUAL_EXTRA_BYTES,
+            "DATA": limits.memory_bytes,
+            "CPU": limits.cpu_s + 1,
+            "FSIZE": limits.disk_bytes,
+            "NOFILE": 256,
+            "NPROC": limits.processes,
+            "CORE": 0,
+            "MSGQUEUE": 0,
+            "MEMLOCK": 0,
+        },
+        "nice": 10,
+        "threads": limits.threads,
+        "path": ["/sbx", "/rt"],
+        "module": plan.entry.module,
+        "script": "/sbx/script.py" if plan.entry.script is not None else "",
+    }

@@ -1,0 +1,255 @@
+"""The seccomp filter of a job: an allow-list of system calls, compiled here and handed in by fd.
+
+Compiled in the agent, because libseccomp is not inside the sandbox. Everything that is not listed
+answers EPERM; a call through a foreign ABI (32-bit gate, x32) kills the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from openstall.market.errors import SandboxError
+
+_CLONE_NAMESPACES: Final = 0x7E020000  # every CLONE_NEW* that clone(2) can take
+_CLONE_THREAD: Final = 0x00010000
+_LOW_32: Final = 0xFFFFFFFF
+
+_ALLOWED: Final = [
+    "read",
+    "write",
+    "readv",
+    "writev",
+    "pread64",
+    "pwrite64",
+    "preadv",
+    "pwritev",
+    "preadv2",
+    "pwritev2",
+    "lseek",
+    "close",
+    "close_range",
+    "open",
+    "openat",
+    "openat2",
+    "creat",
+    "stat",
+    "fstat",
+    "lstat",
+    "newfstatat",
+    "statx",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "readlink",
+    "readlinkat",
+    "getdents",
+    "getdents64",
+    "getcwd",
+    "chdir",
+    "fchdir",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+    "fadvise64",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "utime",
+    "utimes",
+    "utimensat",
+    "futimesat",
+    "umask",
+    "flock",
+    "copy_file_range",
+    "sendfile",
+    "splice",
+    "tee",
+    "statfs",
+    "fstatfs",
+    "dup",
+    "dup2",
+    "dup3",
+    "fcntl",
+    "pipe",
+    "pipe2",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect6",
+    "epoll_create",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "eventfd",
+    "eventfd2",
+    "timerfd_create",
+    "timerfd_settime",
+    "timerfd_gettime",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "madvise",
+    "brk",
+    "mincore",
+    "msync",
+    "mlock2",
+    "membarrier",
+    "get_mempolicy",
+    "set_mempolicy",
+    "mbind",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "rt_sigpending",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "sigaltstack",
+    "rt_sigqueueinfo",
+    "kill",
+    "tkill",
+    "tgkill",
+    "pause",
+    "alarm",
+    "futex",
+    "futex_waitv",
+    "set_robust_list",
+    "get_robust_list",
+    "rseq",
+    "set_tid_address",
+    "gettid",
+    "getpid",
+    "getppid",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "getresuid",
+    "getresgid",
+    "getgroups",
+    "getpgrp",
+    "getpgid",
+    "getsid",
+    "setsid",
+    "setpgid",
+    "setresuid",
+    "setresgid",
+    "setgroups",
+    "capget",
+    "capset",
+    "exit",
+    "exit_group",
+    "wait4",
+    "waitid",
+    "execve",
+    "restart_syscall",
+    "clock_gettime",
+    "clock_getres",
+    "clock_nanosleep",
+    "nanosleep",
+    "gettimeofday",
+    "time",
+    "times",
+    "getitimer",
+    "setitimer",
+    "timer_create",
+    "timer_settime",
+    "timer_gettime",
+    "timer_delete",
+    "timer_getoverrun",
+    "getrlimit",
+    "setrlimit",
+    "getrusage",
+    "sysinfo",
+    "uname",
+    "getcpu",
+    "getpriority",
+    "setpriority",
+    "sched_yield",
+    "sched_getaffinity",
+    "sched_getparam",
+    "sched_getscheduler",
+    "sched_get_priority_max",
+    "sched_get_priority_min",
+    "sched_rr_get_interval",
+    "sched_setscheduler",
+    "getrandom",
+    "arch_prctl",
+    "landlock_create_ruleset",
+    "landlock_add_rule",
+    "landlock_restrict_self",
+    "inotify_init1",
+    "inotify_add_watch",
+    "inotify_rm_watch",
+]
+
+# prctl: PDEATHSIG, GET_DUMPABLE, SET/GET_NAME, CAPBSET_READ, SET_NO_NEW_PRIVS, GET_NO_NEW_PRIVS, SET_VMA
+_PRCTL: Final = (1, 3, 15, 16, 23, 38, 39, 0x53564D41)
+# ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
+_IOCTL: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5451, 0x5450)
+
+
+def build_filter(*, allow_fork: bool) -> bytes:
+    """The compiled BPF program for this machine's architecture.
+
+    Without `allow_fork` the job may start threads but no processes. Raises SandboxError
+    `no_libseccomp` when the system library is missing: there is no job without a filter.
+    """
+    try:
+        import pyseccomp as sc
+    except (ImportError, RuntimeError, OSError) as error:
+        raise SandboxError(
+            "no_libseccomp",
+            f"The system-call filter cannot be built: {error}.",
+            "Install libseccomp (Debian, Ubuntu: `apt install libseccomp2`).",
+        ) from error
+    program = sc.SyscallFilter(defaction=sc.ERRNO(errno.EPERM))
+    program.set_attr(sc.Attr.ACT_BADARCH, sc.KILL_PROCESS)
+
+    def add(action: int, name: str, *conditions: object) -> None:
+        number = sc.resolve_syscall(sc.Arch.NATIVE, name)
+        if number is not None and number >= 0:  # negative: this architecture has no such call
+            program.add_rule(action, name, *conditions)
+
+    for name in _ALLOWED:
+        add(sc.ALLOW, name)
+    needed = _CLONE_NAMESPACES if allow_fork else _CLONE_NAMESPACES | _CLONE_THREAD
+    add(sc.ALLOW, "clone", sc.Arg(0, sc.MASKED_EQ, needed, 0 if allow_fork else _CLONE_THREAD))
+    if allow_fork:
+        for name in ("fork", "vfork"):
+            add(sc.ALLOW, name)
+    for option in _PRCTL:
+        add(sc.ALLOW, "prctl", sc.Arg(0, sc.MASKED_EQ, _LOW_32, option))
+    for request in _IOCTL:
+        # the kernel looks at 32 bits of the request: compare no more, or high bits slip past
+        add(sc.ALLOW, "ioctl", sc.Arg(1, sc.MASKED_EQ, _LOW_32, request))
+    add(sc.ALLOW, "prlimit64", sc.Arg(0, sc.MASKED_EQ, _LOW_32, 0))
+    # glibc falls back to clone(2) on ENOSYS only; clone3's flags lie behind a pointer
+    add(sc.ERRNO(errno.ENOSYS), "clone3")
+    # pretend: torch and onnxruntime treat a failure as fatal, the owner's CPU choice must stand
+    add(sc.ERRNO(0), "sched_setaffinity")
+    return _export(program)
+
+
+def _export(program: object) -> bytes:
+    fd = os.memfd_create("openstall-seccomp", os.MFD_CLOEXEC)
+    with os.fdopen(fd, "w+b") as file:
+        program.export_bpf(file)  # type: ignore[attr-defined]
+        file.seek(0)
+        return file.read()

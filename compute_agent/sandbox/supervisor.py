@@ -1,0 +1,307 @@
+"""Watches one sandbox from start to death: its log, its events, its limits, its clock.
+
+Everything that arrives from inside is hostile: capped, decoded strictly, and stripped of control
+characters before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+import trio
+from openstall.compute_agent.sandbox.launcher import Running
+from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
+from openstall.compute_agent.sandbox.usage import Sample, sample
+from openstall.compute_agent.specs import FirstOutput, JobEvent, LogLine, Progress, Usage, UsageTick
+from openstall.market.errors import SandboxError
+
+POLL_S: Final = 0.1
+_READY_TIMEOUT_S: Final = 20.0
+_TICK_S: Final = 1.0
+_PROGRESS_S: Final = 0.1
+_LINE_CHARS: Final = 2000
+_EVENT_CAP_BYTES: Final = 16 * 1024
+_LOG_OVERRUN: Final = 4
+_TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)")
+_SLACK_TASKS: Final = 4  # pid 1 of the sandbox, and one look between fork and death
+
+Emit = Callable[[JobEvent], Awaitable[None]]
+
+
+class _Ready(msgspec.Struct, tag_field="t", tag="ready", forbid_unknown_fields=True):
+    landlock: int
+    pid: int
+
+
+class _Stage1(msgspec.Struct, tag_field="t", tag="stage1", forbid_unknown_fields=True):
+    words: str
+
+
+class _Begin(msgspec.Struct, tag_field="t", tag="begin", forbid_unknown_fields=True):
+    pass
+
+
+class _Step(msgspec.Struct, tag_field="t", tag="progress", forbid_unknown_fields=True):
+    done: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    total: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Fault(msgspec.Struct, tag_field="t", tag="fault", forbid_unknown_fields=True):
+    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}\Z")]
+    words: Annotated[str, msgspec.Meta(max_length=2000)]
+    what_next: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+
+
+_EVENT: Final = msgspec.json.Decoder(_Ready | _Stage1 | _Begin | _Step | _Fault)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a sandbox ended. `limit` names the limit it broke; `fault` is what the job said of itself."""
+
+    exit_code: int
+    limit: str = ""
+    cancelled: bool = False
+    fault: tuple[str, str, str] | None = None
+    usage: Usage
+    landlock: int = 0
+
+
+def plain_text(raw: bytes) -> str:
+    """`raw` as one harmless line: no control, format or surrogate characters, bounded length."""
+    text = _TERMINAL.sub("", raw.decode("utf-8", "replace")).expandtabs(4)
+    kept = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+    return kept if len(kept) <= _LINE_CHARS else kept[:_LINE_CHARS] + "…"
+
+
+class Supervisor:
+    """One sandbox's life: `outcome = await Supervisor(...).run()`."""
+
+    def __init__(self, *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event) -> None:
+        self._running = running
+        self._plan = plan
+        self._limits = plan.limits
+        self._emit = emit
+        self._cancel = cancel
+        self._launched = trio.current_time()
+        self._ready = trio.Event()
+        self._begun: float | None = None
+        self._ended: float | None = None
+        self._limit = ""
+        self._fault: tuple[str, str, str] | None = None
+        self._landlock = 0
+        self._peak_bytes = 0
+        self._cpu_s = 0.0
+        self._seq = 0
+        self._last_progress = -_PROGRESS_S
+        self._held_progress: _Step | None = None
+
+    async def run(self) -> Outcome:
+        """Supervise until every process of the sandbox is dead. Cancelling kills the sandbox first."""
+        status = -1
+        try:
+            async with trio.open_nursery() as watchers:
+                watchers.start_soon(self._watch_cancel)
+                watchers.start_soon(self._watch_clock)
+                async with trio.open_nursery() as readers:
+                    readers.start_soon(self._read_log)
+                    readers.start_soon(self._read_events)
+                    readers.start_soon(self._begin_when_ready)
+                    status = await self._wait_dead()
+                watchers.cancel_scope.cancel()
+        finally:
+            if status < 0:
+                self._running.kill()
+                with trio.CancelScope(shield=True):
+                    await self._wait_dead()
+        if self._held_progress is not None:
+            await self._emit(Progress(done=self._held_progress.done, total=self._held_progress.total))
+        return Outcome(
+            exit_code=status,
+            limit=self._limit,
+            cancelled=self._cancel.is_set() and not self._limit,
+            fault=self._fault,
+            usage=self._usage(),
+            landlock=self._landlock,
+        )
+
+    def _stop(self, limit: str) -> None:
+        if not self._limit and self._ended is None:
+            self._limit = limit
+        self._running.kill()
+
+    async def _wait_dead(self) -> int:
+        """Exit status of the outermost process, after the last process inside is gone."""
+        await trio.lowlevel.wait_readable(self._running.outer_pidfd)
+        self._ended = self._ended or trio.current_time()
+        _pid, raw, spent = os.wait4(self._running.process.pid, 0)
+        status = os.waitstatus_to_exitcode(raw)
+        self._running.process.returncode = status
+        self._cpu_s = max(self._cpu_s, spent.ru_utime + spent.ru_stime)
+        await trio.lowlevel.wait_readable(self._running.init_pidfd)
+        return status if status >= 0 else 128 - status
+
+    async def _begin_when_ready(self) -> None:
+        with trio.move_on_after(_READY_TIMEOUT_S):
+            await self._ready.wait()
+            try:
+                self._running.open_folders()
+            except OSError as error:
+                self._fault = ("sandbox_start_failed", f"its folders cannot be reached: {error}", "")
+                self._stop("")
+                return
+            self._running.send_params(self._plan.params)
+            return
+        self._stop("start")
+
+    async def _watch_cancel(self) -> None:
+        await self._cancel.wait()
+        self._running.kill()
+
+    async def _watch_clock(self) -> None:
+        await self._ready.wait()
+        deadline = trio.current_time() + self._limits.wall_s
+        next_tick = trio.current_time()
+        while True:
+            now = trio.current_time()
+            if now >= deadline:
+                self._stop("wall")
+                return
+            seen = sample(self._running)
+            self._peak_bytes = max(self._peak_bytes, seen.memory_bytes)
+            self._cpu_s = max(self._cpu_s, seen.cpu_s)
+            broken = self._broken_limit(seen)
+            if broken:
+                self._stop(broken)
+                return
+            if now >= next_tick and self._begun is not None:
+                next_tick = now + _TICK_S
+                await self._emit(UsageTick(usage=self._usage()))
+            await trio.sleep(min(POLL_S, max(deadline - now, 0.001)))
+
+    def _broken_limit(self, seen: Sample) -> str:
+        if seen.memory_bytes > self._limits.memory_bytes:
+            return "memory"
+        if seen.cpu_s > self._limits.cpu_s:
+            return "cpu"
+        if seen.inodes > INODE_CAP:
+            return "files"
+        if seen.tasks > self._limits.processes + _SLACK_TASKS:
+            return "processes"
+        return ""
+
+    def _usage(self) -> Usage:
+        seconds = 0
+        if self._begun is not None:
+            # begun seconds: -(-x // 1) rounds up
+            seconds = int(-(-((self._ended or trio.current_time()) - self._begun) // 1))
+        return Usage(
+            seconds_useful=max(seconds, 1 if self._begun is not None else 0),
+            cpu_s=round(self._cpu_s),
+            peak_memory_bytes=self._peak_bytes,
+        )
+
+    async def _read_log(self) -> None:
+        sent = kept = 0
+        pending = bytearray()
+        cut = False
+        async with trio.lowlevel.FdStream(self._running.log_fd) as stream:
+            while data := await stream.receive_some(65536):
+                sent += len(data)
+                if sent > self._limits.log_bytes * _LOG_OVERRUN:
+                    self._stop("log")
+                    return
+                if cut:
+                    continue
+                pending += data
+                while (end := pending.find(b"\n")) >= 0 or len(pending) > _LINE_CHARS * 4:
+                    end = end if end >= 0 else _LINE_CHARS * 4
+                    line = bytes(pending[:end])
+                    del pending[: end + 1]
+                    kept += len(line) + 1
+                    if kept > self._limits.log_bytes:
+                        cut = True
+                        pending.clear()
+                        await self._log("[the log is full: further lines are dropped]")
+                        break
+                    await self._log(plain_text(line))
+        if pending:
+            await self._log(plain_text(bytes(pending)))
+
+    async def _log(self, text: str) -> None:
+        seq, self._seq = self._seq, self._seq + 1
+        await self._emit(LogLine(seq=seq, text=text))
+
+    async def _read_events(self) -> None:
+        received = 0
+        pending = bytearray()
+        async with trio.lowlevel.FdStream(self._running.events_fd) as stream:
+            while data := await stream.receive_some(65536):
+                received += len(data)
+                pending += data
+                while (end := pending.find(b"\n")) >= 0:
+                    line = bytes(pending[:end])
+                    del pending[: end + 1]
+                    await self._event(line)
+                if len(pending) > _EVENT_CAP_BYTES or received > self._limits.log_bytes * _LOG_OVERRUN:
+                    self._stop("log")
+                    return
+
+    async def _event(self, line: bytes) -> None:
+        try:
+            event = _EVENT.decode(line[:_EVENT_CAP_BYTES])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._fault = ("bad_event", f"the job wrote nonsense on its event pipe: {error}", "")
+            self._running.kill()
+            return
+        if isinstance(event, _Ready):
+            self._landlock = event.landlock
+            self._ready.set()
+        elif isinstance(event, _Stage1):
+            words = plain_text(event.words.encode())
+            self._fault = ("sandbox_start_failed", words, "Run `openstall doctor`.")
+        elif isinstance(event, _Begin):
+            await self._begin()
+        elif isinstance(event, _Fault):
+            self._fault = (
+                event.code,
+                plain_text(event.words.encode()),
+                plain_text(event.what_next.encode()),
+            )
+        else:
+            await self._begin()
+            await self._progress(event)
+
+    async def _begin(self) -> None:
+        if self._begun is None and self._ready.is_set():
+            self._begun = trio.current_time()
+            await self._emit(FirstOutput(start_ms=round((self._begun - self._launched) * 1000)))
+
+    async def _progress(self, step: _Step) -> None:
+        now = trio.current_time()
+        if now - self._last_progress < _PROGRESS_S and step.done < step.total:
+            self._held_progress = step
+            return
+        self._last_progress, self._held_progress = now, None
+        await self._emit(Progress(done=step.done, total=step.total))
+
+
+async def supervise(*, running: Running, plan: Plan, emit: Emit, cancel: trio.Event) -> Outcome:
+    """Run `plan`'s sandbox to its end. The caller collects outputs, then calls `running.close()`.
+
+    Raises SandboxError `sandbox_start_failed` when the job never came to its first line.
+    """
+    outcome = await Supervisor(running=running, plan=plan, emit=emit, cancel=cancel).run()
+    if outcome.fault is not None and outcome.fault[0] == "sandbox_start_failed":
+        raise SandboxError(
+            outcome.fault[0],
+            f"The sandbox could not be started: {outcome.fault[1]}.",
+            outcome.fault[2] or "Run `openstall doctor`: it names the cause and the fix.",
+        )
+    return outcome

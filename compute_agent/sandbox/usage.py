@@ -1,0 +1,72 @@
+"""What a running sandbox uses, read from /proc and from its tmpfs (no cgroup needed)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from openstall.compute_agent.sandbox.launcher import Running, children_of
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_THREADS_FIELD = 17  # of /proc/PID/stat after the command name, as in proc(5) minus 3
+_TIMES_FIELDS = slice(11, 15)
+_PROCESSES_READ = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One look at a sandbox. `memory_bytes` includes its tmpfs; `tasks` counts threads."""
+
+    memory_bytes: int
+    disk_bytes: int
+    inodes: int
+    cpu_s: float
+    tasks: int
+
+
+def sample(running: Running) -> Sample:
+    """Look now. Processes that vanish meanwhile count as nothing."""
+    memory = tasks = 0
+    cpu_s = 0.0
+    pending = [running.init_pid]
+    seen = 0
+    while pending and seen < _PROCESSES_READ:
+        pid = pending.pop()
+        seen += 1
+        fields = _stat(pid)
+        if fields is None:
+            continue
+        tasks += int(fields[_THREADS_FIELD])
+        cpu_s += sum(int(word) for word in fields[_TIMES_FIELDS]) / _TICKS_PER_S
+        memory += _own_memory(pid)
+        pending += children_of(pid)
+    disk = inodes = 0
+    for name, fd in running.folders.items():
+        state = os.fstatvfs(fd)
+        used = (state.f_blocks - state.f_bfree) * state.f_frsize
+        memory += used
+        inodes += state.f_files - state.f_ffree
+        if name == "job/out":
+            disk = used
+    return Sample(memory_bytes=memory, disk_bytes=disk, inodes=inodes, cpu_s=cpu_s, tasks=tasks)
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _own_memory(pid: int) -> int:
+    """Anonymous plus shared memory of a process. File pages are the host's cache, not the job's."""
+    total = 0
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                    total += int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        return total
+    return total
