@@ -34,8 +34,15 @@ def write_data(python: Path, folder: Path) -> tuple[Path, Path]:
     """
     train, holdout = folder / "train.csv", folder / "holdout.csv"
     done = subprocess.run(
-        [str(python), "-I", "-c", _SCRIPT, str(train), str(holdout), LABEL], capture_output=True, text=True, check=False
+        [str(python), "-I", "-c", _SCRIPT, str(train), str(holdout), LABEL],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise StoreError("no_demo_data", f"The demo's data could not be written: {done.stderr[-500:]}", "Run the set-up again.")
+        raise StoreError(
+            "no_demo_data",
+            f"The demo's data could not be written: {done.stderr[-500:]}",
+            "Run the set-up again.",
+        )
     return train, holdout

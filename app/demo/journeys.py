@@ -85,17 +85,23 @@ def rent_and_train(story: Story, provider: DemoPeer, seller: DemoPeer, train: Pa
         order = seller.order_until(order_id, lambda o: o["state"] == "settled" and _fetched(o), 300)
     result = order["job"]["result"]
     if result["state"] != "done":
-        raise OpenstallError(result["reason"], f"The training job ended as “{result['state']}”: {result['words']}")
+        raise OpenstallError(
+            result["reason"], f"The training job ended as “{result['state']}”: {result['words']}"
+        )
     story.facts["job"] = order
     story.picture(seller, f"orders:{order_id}", "seller-job")
     seller.post(f"/v1/orders/{order_id}/save", folder=str(folder))
     return folder / "model.onnx"
 
 
-def sell_and_buy(story: Story, seller: DemoPeer, buyer: DemoPeer, model: Path, holdout: Path, arbiter: str) -> None:
+def sell_and_buy(
+    story: Story, seller: DemoPeer, buyer: DemoPeer, model: Path, holdout: Path, arbiter: str
+) -> None:
     """Journey 1: the seller lists the model, the buyer finds, buys, checks and accepts it."""
     report = json.loads((model.parent / "report.json").read_text())
-    metrics = [{"name": n, "value": v, "data": "the seller's own test split"} for n, v in report["metrics"].items()]
+    metrics = [
+        {"name": n, "value": v, "data": "the seller's own test split"} for n, v in report["metrics"].items()
+    ]
     with story.step("The seller publishes the model"):
         package = model.parent / "package"
         package.mkdir()
@@ -123,7 +129,9 @@ def sell_and_buy(story: Story, seller: DemoPeer, buyer: DemoPeer, model: Path, h
     story.picture(buyer, f"model:{listing['cid']}", "buyer-model-page")
     with story.step("The buyer pays into escrow, gets the package and then the key"):
         order_id = buyer.post("/v1/orders/buy", listing_cid=listing["cid"])["order_id"]
-        order = buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"] is True, 120)
+        order = buyer.order_until(
+            order_id, lambda o: o["state"] == "delivered" and o["verified"] is True, 120
+        )
     story.picture(buyer, f"orders:{order_id}", "buyer-order-delivered")
     with story.step("The buyer runs it in the sandbox on 171 rows that the seller never had"):
         run = buyer.operate("/v1/models/run", order_id=order_id, rows_path=str(holdout), label=LABEL)

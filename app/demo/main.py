@@ -31,7 +31,8 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> int:
     with ExitStack() as stack:
         with story.step("Three nodes start, each with a wallet of its own"):
             provider, seller, buyer = (
-                stack.enter_context(running_peer(name, folder / name)) for name in ("provider", "seller", "buyer")
+                stack.enter_context(running_peer(name, folder / name))
+                for name in ("provider", "seller", "buyer")
             )
         open_market(story, provider, seller, buyer)
         artefacts = folder / "trained"
@@ -43,7 +44,9 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> int:
         sys.stdout.flush()
         if display:
             _say("The desktop opens on the buyer's side; close it to end the demo.")
-            subprocess.run([sys.executable, "-m", "openstall.ui.main", "--home", str(buyer.home)], check=False)
+            subprocess.run(
+                [sys.executable, "-m", "openstall.ui.main", "--home", str(buyer.home)], check=False
+            )
     return 0
 
 
@@ -58,10 +61,23 @@ class _Pictures:
         environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
         for theme in ("light", "dark"):
             out = self._folder / f"{name}-{theme}"
-            command = [sys.executable, "-m", "openstall.ui.capture", "--home", str(peer.home), "--out", str(out)]
+            command = [
+                sys.executable,
+                "-m",
+                "openstall.ui.capture",
+                "--home",
+                str(peer.home),
+                "--out",
+                str(out),
+            ]
             command += ["--views", view, "--theme", theme]
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_CAPTURE_TIMEOUT_S, check=False
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=_CAPTURE_TIMEOUT_S,
+                check=False,
             )
             if done.returncode:
                 raise Refused("no_picture", f"No picture of {view}: {done.stderr[-800:]}")
@@ -72,13 +88,17 @@ def _no_picture(peer: DemoPeer, view: str, name: str) -> None:
 
 
 def _has_display() -> bool:
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.platform in ("win32", "darwin") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
 
 
 def _fresh(folder: Path) -> None:
     if folder.exists():
         if not (folder / "demo-market").is_file() and any(folder.iterdir()):
-            raise Refused("folder_in_use", f"{folder} holds something else.", "Choose an empty folder with --out.")
+            raise Refused(
+                "folder_in_use", f"{folder} holds something else.", "Choose an empty folder with --out."
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / "demo-market").write_text("This folder belongs to the demo; every run empties it.\n")

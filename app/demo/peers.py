@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 from openstall.market.errors import OpenstallError, PeerError
 
 START_TIMEOUT_S = 90.0
@@ -60,7 +59,9 @@ class DemoPeer:
             raise OpenstallError(error["code"], error["message"], error["what_next"])
         return operation["result"]
 
-    def order_until(self, order_id: str, done: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
+    def order_until(
+        self, order_id: str, done: Callable[[dict[str, Any]], bool], timeout_s: float
+    ) -> dict[str, Any]:
         """Wait until an order looks as wanted; an order that ends otherwise is an error."""
 
         def look() -> dict[str, Any] | None:
@@ -68,7 +69,9 @@ class DemoPeer:
             if done(order):
                 return order
             if order["final"]:
-                raise OpenstallError("order_ended", f"{self.name}'s order ended as “{order['state']}”: {order['state_words']}")
+                raise OpenstallError(
+                    "order_ended", f"{self.name}'s order ended as “{order['state']}”: {order['state_words']}"
+                )
             return None
 
         return wait_for(look, timeout_s, f"{self.name}: order {order_id[:8]}")
@@ -90,7 +93,11 @@ def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
         if found is not None:
             return found
         time.sleep(_POLL_S)
-    raise PeerError("timeout", f"{what}: nothing happened within {timeout_s:.0f} s.", "Look at the node's log in its home folder.")
+    raise PeerError(
+        "timeout",
+        f"{what}: nothing happened within {timeout_s:.0f} s.",
+        "Look at the node's log in its home folder.",
+    )
 
 
 @contextmanager
@@ -148,6 +155,8 @@ def _checked(response: httpx.Response) -> dict[str, Any]:
     if response.is_error:
         error = answer.get("error", {})
         raise OpenstallError(
-            error.get("code", "api_error"), error.get("message", response.text[:300]), error.get("what_next", "")
+            error.get("code", "api_error"),
+            error.get("message", response.text[:300]),
+            error.get("what_next", ""),
         )
     return answer

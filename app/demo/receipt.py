@@ -34,7 +34,11 @@ def make_receipt(story: Story, peers: list[DemoPeer], total_s: float) -> dict[st
     before = sum(party["before_micro"] for party in parties)
     after = sum(party["after_micro"] + party["held_micro"] for party in parties)
     if before != after:
-        raise MoneyError("not_conserved", f"{before} micro-credits went in, {after} came out.", "This is a fault: keep the homes.")
+        raise MoneyError(
+            "not_conserved",
+            f"{before} micro-credits went in, {after} came out.",
+            "This is a fault: keep the homes.",
+        )
     job, sale = story.facts["job"], story.facts["sale"]
     return {
         "parties": parties,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-
 from openstall.app.operations import Progress
+from openstall.app.threads import Workers
 from openstall.compute_agent import specs
 from openstall.compute_agent.client import AgentClient
 from openstall.market.errors import SandboxError
@@ -27,7 +27,7 @@ class LocalJobs:
 
     agent: Callable[[], AgentClient]
     folder: Path
-    limiter: trio.CapacityLimiter
+    workers: Workers
 
     async def run(
         self,
@@ -53,7 +53,7 @@ class LocalJobs:
 
             async def on_event(event: specs.JobEvent) -> None:
                 if isinstance(event, specs.Progress):
-                    progress.update(event.done, event.total, "steps")
+                    progress("Running in the sandbox", event.done, event.total, "steps")
 
             result = await self.agent().run(spec, place / "in", place / "out", on_event)
             if result.state != "done":
@@ -69,7 +69,7 @@ class LocalJobs:
                 await self._thread(lambda: shutil.rmtree(place, ignore_errors=True))
 
     async def _thread(self, call: Callable[[], Any]) -> Any:
-        return await trio.to_thread.run_sync(call, limiter=self.limiter)
+        return await self.workers.store(call)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,5 +98,3 @@ def _read_report(path: Path) -> dict[str, Any]:
     if not isinstance(report, dict):
         raise SandboxError("bad_report", "The job wrote a report that cannot be read.")
     return report
-
-

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
-
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.threads import Workers
 from openstall.compute_agent.specs import Check, Inventory
 from openstall.market.errors import Conflict, Refused, SandboxError
 from openstall.market.orders.documents import Contract
@@ -42,7 +42,7 @@ class Renting:
 
     catalogue: Catalogue
     settings: Settings
-    limiter: trio.CapacityLimiter
+    workers: Workers
     inventory: Callable[[], Awaitable[Inventory]]
     doctor: Callable[[], Awaitable[list[Check]]]
     open_jobs: Callable[[], Awaitable[int]]
@@ -53,7 +53,7 @@ class Renting:
 
     async def rules(self) -> HouseRules | None:
         """The house rules while the switch is on, else None."""
-        kept = await trio.to_thread.run_sync(lambda: self.settings.get(_SETTING), limiter=self.limiter)
+        kept = await self.workers.store(lambda: self.settings.get(_SETTING))
         return None if kept is None else HouseRules(**{**kept, "kinds": tuple(kept["kinds"])})
 
     async def start(self, rules: HouseRules) -> str:
@@ -72,7 +72,9 @@ class Renting:
             )
         failed = [check for check in await self.doctor() if check.severity == "error" and not check.ok]
         if failed:
-            raise SandboxError("sandbox_unavailable", f"No jobs can run safely here: {failed[0].cause}", failed[0].fix)
+            raise SandboxError(
+                "sandbox_unavailable", f"No jobs can run safely here: {failed[0].cause}", failed[0].fix
+            )
         await self._keep(rules)
         return await self._announce(rules, machine)
 
@@ -80,7 +82,7 @@ class Renting:
         """Switch off: take the offer back. Running jobs go on to their end."""
         if await self.rules() is None:
             raise Conflict("not_selling", "This machine is not on offer.")
-        await trio.to_thread.run_sync(lambda: self.settings.remove(_SETTING), limiter=self.limiter)
+        await self.workers.store(lambda: self.settings.remove(_SETTING))
         await self.catalogue.withdraw("offer", OFFER_KEY)
         self._wake()
 
@@ -104,7 +106,9 @@ class Renting:
         if rules is None:
             raise Refused("not_selling", "This machine is no longer on offer.", "Choose another offer.")
         if await self.open_jobs() >= rules.jobs_at_once:
-            raise Refused("busy", "This machine is busy with other jobs.", "Try again later, or choose another offer.")
+            raise Refused(
+                "busy", "This machine is busy with other jobs.", "Try again later, or choose another offer."
+            )
 
     async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
         offer = Offer(
@@ -128,9 +132,7 @@ class Renting:
 
     async def _keep(self, rules: HouseRules) -> None:
         kept: dict[str, Any] = {name: getattr(rules, name) for name in HouseRules.__slots__}
-        await trio.to_thread.run_sync(
-            lambda: self.settings.set(_SETTING, kept | {"kinds": list(rules.kinds)}), limiter=self.limiter
-        )
+        await self.workers.store(lambda: self.settings.set(_SETTING, kept | {"kinds": list(rules.kinds)}))
 
     def _wake(self) -> None:
         self._changed.set()

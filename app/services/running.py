@@ -9,10 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from openstall.app.operations import Progress
 from openstall.app.services.checking import LocalJobs
+from openstall.app.threads import Workers
 from openstall.compute_agent.specs import GIB, Limits
 from openstall.market.errors import NotFound, Refused
 from openstall.store.library import Library
@@ -27,7 +26,7 @@ class ModelRuns:
 
     library: Library
     jobs: LocalJobs
-    limiter: trio.CapacityLimiter
+    workers: Workers
 
     async def run(self, package_id: str, rows: Path, label: str | None, progress: Progress) -> dict[str, Any]:
         """Predictions for a CSV file: `{predictions_path, rows, preview, report}`.
@@ -36,21 +35,23 @@ class ModelRuns:
             NotFound: no such package or file.
             SandboxError: no sandbox, or the rows do not fit the model (with line and column).
         """
-        package = await trio.to_thread.run_sync(lambda: self.library.get(package_id), limiter=self.limiter)
+        package = await self.workers.store(lambda: self.library.get(package_id))
         if not rows.is_file():
-            raise NotFound("no_such_file", f"There is no file {rows}.", "Choose a CSV file with one row per case.")
+            raise NotFound(
+                "no_such_file", f"There is no file {rows}.", "Choose a CSV file with one row per case."
+            )
         folder = Path(package.path)
         models = sorted(folder.glob("*.onnx"))
         if not models:
             raise Refused("not_runnable", "Only ONNX models can be run here; this package holds none.")
-        progress.stage("Running the model in the sandbox")
+        progress("Running the model in the sandbox")
         keep = folder / "runs" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         params = {"label": label} if label else {}
         report = await self.jobs.run(
             "infer", params, {"model.onnx": models[0], "rows.csv": rows}, keep, progress, _LIMITS
         )
         predictions = keep / "predictions.csv"
-        preview = await trio.to_thread.run_sync(lambda: _preview(predictions), limiter=self.limiter)
+        preview = await self.workers.store(lambda: _preview(predictions))
         return {
             "predictions_path": str(predictions),
             "rows": report.get("rows"),

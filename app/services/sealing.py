@@ -16,7 +16,6 @@ from pathlib import Path
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
-
 from openstall.market.errors import InvalidOrder, StoreError
 from openstall.market.records import FileEntry
 
@@ -70,14 +69,21 @@ def seal(files: list[Path], target: Path, key: bytes, *, on_progress: Progress =
             os.fsync(out.fileno())
     except OSError as error:
         target.unlink(missing_ok=True)
-        raise StoreError("disk_full", f"The package could not be written: {error.strerror}.", "Make room and try again.") from error
+        raise StoreError(
+            "disk_full", f"The package could not be written: {error.strerror}.", "Make room and try again."
+        ) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise
 
 
 def unseal(
-    blob: Path, key: bytes, entries: list[FileEntry], folder: Path, *, on_progress: Progress = lambda done: None
+    blob: Path,
+    key: bytes,
+    entries: list[FileEntry],
+    folder: Path,
+    *,
+    on_progress: Progress = lambda done: None,
 ) -> list[Path]:
     """Decrypt a blob into `folder`, checking each file's size and SHA-256 against the signed manifest.
 
@@ -104,7 +110,9 @@ def unseal(
             part.replace(target)
         return targets
     except OSError as error:
-        raise StoreError("disk_full", f"The package could not be unpacked: {error.strerror}.", "Make room and try again.") from error
+        raise StoreError(
+            "disk_full", f"The package could not be unpacked: {error.strerror}.", "Make room and try again."
+        ) from error
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -153,7 +161,9 @@ def _frames(files: list[Path]) -> Iterator[bytes]:
 
 def _plain(blob: Path, key: bytes) -> Iterator[bytes]:
     state = sodium.crypto_secretstream_xchacha20poly1305_state()
-    broken = InvalidOrder("wrong_files", "The package does not open with the delivered key.", "Open a dispute.")
+    broken = InvalidOrder(
+        "wrong_files", "The package does not open with the delivered key.", "Open a dispute."
+    )
     with blob.open("rb") as file:
         try:
             sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, file.read(_HEADER), key)
@@ -185,5 +195,7 @@ def _write_file(entry: FileEntry, part: Path, rest: bytes, plain: Iterator[bytes
         out.flush()
         os.fsync(out.fileno())
     if size != entry.size or digest.hexdigest() != entry.sha256:
-        raise InvalidOrder("wrong_files", f"{entry.name} is not the file that the seller signed for.", "Open a dispute.")
+        raise InvalidOrder(
+            "wrong_files", f"{entry.name} is not the file that the seller signed for.", "Open a dispute."
+        )
     return rest

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import trio
-
 from openstall.app.operations import Progress
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import ModelCheck
 from openstall.app.services.keys import package_key
 from openstall.app.services.sealing import describe, seal, seal_key
+from openstall.app.threads import Workers
 from openstall.market.errors import NotFound, Refused, StoreError
 from openstall.market.orders.documents import SaleTerms
 from openstall.market.records import BlobRef, Card, FileEntry, Listing, body_as_dict
@@ -64,7 +64,7 @@ class Stock:
     seed: bytes
     chain: SaleChain
     folder: Path
-    limiter: trio.CapacityLimiter
+    workers: Workers
     allow_public: Callable[[str], Awaitable[None]]
     now: Callable[[], int]
     _lock: trio.Lock = field(default_factory=trio.Lock)
@@ -77,17 +77,21 @@ class Stock:
             SandboxError: there is no sandbox to check the model in.
         """
         files, model = package_files(draft.path)
-        progress.stage("Checking the model in the sandbox")
+        progress("Checking the model in the sandbox")
         report = await self.check.run(model, progress)
         if not report["ok"]:
             errors = [finding["words"] for finding in report["findings"] if finding["severity"] == "error"]
-            raise Refused("unsafe_model", f"{model.name} is refused: {'; '.join(errors)}", "Export it as plain ONNX or safetensors.")
+            raise Refused(
+                "unsafe_model",
+                f"{model.name} is refused: {'; '.join(errors)}",
+                "Export it as plain ONNX or safetensors.",
+            )
         async with self._lock:
             salt = secrets.token_hex(16)
             key = package_key(self.seed, salt)
             entries, blob = await self._seal(files, key, progress)
-            await trio.to_thread.run_sync(
-                lambda: self.settings.set(f"package.{blob.cid}", {"salt": salt, "name": model.name}), limiter=self.limiter
+            await self.workers.store(
+                lambda: self.settings.set(f"package.{blob.cid}", {"salt": salt, "name": model.name})
             )
             await self.allow_public(blob.cid)
             listing = Listing(
@@ -107,9 +111,11 @@ class Stock:
                 deliver_s=draft.deliver_s,
                 review_s=draft.review_s,
             )
-            progress.stage("Announcing the listing")
+            progress("Announcing the listing")
             listing_key = entries[0].sha256[:16] + "-" + salt[:8]
-            signed = await self.catalogue.publish("listing", listing_key, body_as_dict(listing), life_s=LISTING_LIFE_S)
+            signed = await self.catalogue.publish(
+                "listing", listing_key, body_as_dict(listing), life_s=LISTING_LIFE_S
+            )
         return {"cid": signed.cid, "key": listing_key}
 
     async def sealed_key(self, terms: SaleTerms) -> bytes:
@@ -118,27 +124,39 @@ class Stock:
         Raises:
             NotFound: this node does not hold the package's salt, so it cannot deliver.
         """
-        kept = await trio.to_thread.run_sync(
-            lambda: self.settings.get(f"package.{terms.blob.cid}"), limiter=self.limiter
-        )
+        kept = await self.workers.store(lambda: self.settings.get(f"package.{terms.blob.cid}"))
         if kept is None:
-            raise NotFound("no_key", "This home does not hold the key of the sold package.", "Use “cancel” to refund the buyer.")
+            raise NotFound(
+                "no_key",
+                "This home does not hold the key of the sold package.",
+                "Use “cancel” to refund the buyer.",
+            )
         return seal_key(package_key(self.seed, kept["salt"]), terms.box_key)
 
-    async def _seal(self, files: list[Path], key: bytes, progress: Progress) -> tuple[list[FileEntry], BlobRef]:
+    async def _seal(
+        self, files: list[Path], key: bytes, progress: Progress
+    ) -> tuple[list[FileEntry], BlobRef]:
         total = sum(path.stat().st_size for path in files)
         target = self.folder / f"{secrets.token_hex(8)}.sealing"
         self.folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.folder).free < 2 * total + 16 * 1024 * 1024:
-            raise StoreError("disk_full", "There is not enough room on the disk to seal the package.", "Free some space and try again.")
-        try:
-            progress.stage("Encrypting the package")
-            entries = [await trio.to_thread.run_sync(describe, path, limiter=self.limiter) for path in files]
-            await trio.to_thread.run_sync(
-                lambda: seal(files, target, key, on_progress=lambda done: progress.from_thread(done, total, "bytes")),
-                limiter=self.limiter,
+            raise StoreError(
+                "disk_full",
+                "There is not enough room on the disk to seal the package.",
+                "Free some space and try again.",
             )
-            progress.stage("Cutting it into chunks")
+        try:
+            progress("Encrypting the package")
+            entries = [await self.workers.work(describe, path) for path in files]
+            await self.workers.store(
+                lambda: seal(
+                    files,
+                    target,
+                    key,
+                    on_progress=lambda done: progress.soon("Encrypting the package", done, total, "bytes"),
+                )
+            )
+            progress("Cutting it into chunks")
             info = await self.blobs.add_file(target)
         finally:
             target.unlink(missing_ok=True)
@@ -157,10 +175,16 @@ def package_files(path: Path) -> tuple[list[Path], Path]:
     elif path.is_dir():
         found = sorted(item for item in path.iterdir() if not item.name.startswith("."))
     else:
-        raise NotFound("no_such_file", f"There is no file or folder {path}.", "Choose an .onnx or .safetensors file.")
+        raise NotFound(
+            "no_such_file", f"There is no file or folder {path}.", "Choose an .onnx or .safetensors file."
+        )
     strange = [item.name for item in found if item.is_symlink() or not item.is_file()]
     if strange:
-        raise Refused("strange_files", f"A package holds plain files only; found {', '.join(strange[:5])}.", "Remove links and folders.")
+        raise Refused(
+            "strange_files",
+            f"A package holds plain files only; found {', '.join(strange[:5])}.",
+            "Remove links and folders.",
+        )
     models = [item for item in found if item.suffix in SUFFIXES]
     others = [item for item in found if item.suffix not in SUFFIXES]
     unsafe = [item.name for item in others if item.suffix not in _TEXTS]
@@ -172,5 +196,9 @@ def package_files(path: Path) -> tuple[list[Path], Path]:
             "Export the model as ONNX or safetensors.",
         )
     if len(models) != 1 or len(found) > MAX_FILES:
-        raise Refused("one_model", f"A package holds exactly one model; this one has {len(models)}.", "Sell each model by itself.")
+        raise Refused(
+            "one_model",
+            f"A package holds exactly one model; this one has {len(models)}.",
+            "Sell each model by itself.",
+        )
     return [*models, *others], models[0]

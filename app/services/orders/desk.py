@@ -7,14 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import trio
-
 from openstall.app.events import EventBus
+from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError
 from openstall.market.orders.documents import Contract, read_contract
 from openstall.market.orders.machine import MACHINES, deadline
 from openstall.store.orders import OrderRow, Orders
-
 
 T = TypeVar("T")
 
@@ -59,7 +57,7 @@ class OrderDesk:
 
     orders: Orders
     bus: EventBus
-    limiter: trio.CapacityLimiter
+    workers: Workers
     clock: Callable[[], float] = time.time
     live: dict[str, Live] = field(default_factory=dict)
 
@@ -201,4 +199,4 @@ class OrderDesk:
         )
 
     async def _thread(self, call: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(call, limiter=self.limiter)
+        return await self.workers.store(call)

@@ -12,8 +12,7 @@ from typing import Protocol
 
 import structlog
 import trio
-
-from openstall.app.services.orders.desk import OrderDesk, OpenOrder
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.errors import OpenstallError
 from openstall.market.orders.machine import MACHINES
 

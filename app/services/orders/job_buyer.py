@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import trio
-
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -22,6 +20,7 @@ from openstall.app.services.orders.job_wire import (
     write,
 )
 from openstall.app.services.orders.negotiation import Negotiation
+from openstall.app.threads import Workers
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.metering import Tick, read_tick
@@ -50,7 +49,7 @@ class JobBuyer:
     access: BlobAccess
     log: JobLog
     folder: Path
-    limiter: trio.CapacityLimiter
+    workers: Workers
     on_log: Callable[[str, int, str], Awaitable[None]]
 
     async def step(self, order: OpenOrder) -> None:
@@ -67,7 +66,11 @@ class JobBuyer:
         await self._take_exit(order)
         if order.data.get("cancel_requested") and not order.data.get("report"):
             await self.cancel_now(order)
-        if order.state in ("funded", "running", "ended") and not self._all_paid(order) and "fault" not in order.data:
+        if (
+            order.state in ("funded", "running", "ended")
+            and not self._all_paid(order)
+            and "fault" not in order.data
+        ):
             try:
                 order = await self._follow(order)
             except InvalidOrder as error:
@@ -84,7 +87,9 @@ class JobBuyer:
         terms = order.contract.compute
         if not await self.channel.started(order, "fund"):
             if order.data.get("cancel_requested"):
-                await self.desk.advance(order, "withdraw", actor="you", words="You stepped back before paying.")
+                await self.desk.advance(
+                    order, "withdraw", actor="you", words="You stepped back before paying."
+                )
                 return
             if self.desk.now() > terms.fund_by:
                 await self.desk.advance(order, "lapse", actor="clock", words="The time to pay ran out.")
@@ -111,9 +116,7 @@ class JobBuyer:
 
     async def _follow(self, order: OpenOrder) -> OpenOrder:
         """Stay on the job's stream until its report is here and the last tick is paid."""
-        next_line = await trio.to_thread.run_sync(
-            partial(self.log.next_seq, order.order_id), limiter=self.limiter
-        )
+        next_line = await self.workers.store(self.log.next_seq, order.order_id)
         async with await self.peers.open_stream(order.other, PROTOCOL, max_frame=MAX_FRAME) as stream:
             await stream.send(write(FromBuyer(follow=order.order_id, from_log=next_line)))
             last: Tick | None = None
@@ -121,7 +124,9 @@ class JobBuyer:
                 with trio.move_on_after(SILENCE_S) as silence:
                     message = read_from_provider(await stream.receive())
                 if silence.cancelled_caught:
-                    raise PeerError("silent", "The provider has fallen silent.", "Nothing more is paid until it answers.")
+                    raise PeerError(
+                        "silent", "The provider has fallen silent.", "Nothing more is paid until it answers."
+                    )
                 order, last = await self._take(order, message, stream, last)
         return order
 
@@ -150,7 +155,9 @@ class JobBuyer:
             order = await self.desk.load(order.order_id)
         return order, last
 
-    async def _pay(self, order: OpenOrder, tick: dict[str, object], stream: Framed, last: Tick | None) -> Tick:
+    async def _pay(
+        self, order: OpenOrder, tick: dict[str, object], stream: Framed, last: Tick | None
+    ) -> Tick:
         """A voucher for a tick that is right by the contract and by our own clock.
 
         Raises:
@@ -174,17 +181,19 @@ class JobBuyer:
             "end",
             actor="other",
             words=report.words,
-            data={"report": base64.b64encode(raw).decode(), "seconds": report.seconds, "result": report.state},
+            data={
+                "report": base64.b64encode(raw).decode(),
+                "seconds": report.seconds,
+                "result": report.state,
+            },
         )
 
     async def _keep_line(self, order_id: str, seq: int, text: str) -> bool:
         """Whether the line is new; a provider that repeats or skips lines is ignored."""
-        expected = await trio.to_thread.run_sync(partial(self.log.next_seq, order_id), limiter=self.limiter)
+        expected = await self.workers.store(self.log.next_seq, order_id)
         if seq != expected:
             return False
-        await trio.to_thread.run_sync(
-            partial(self.log.append, order_id, text, at=self.desk.now()), limiter=self.limiter
-        )
+        await self.workers.store(self.log.append, order_id, text, at=self.desk.now())
         return True
 
     async def _fetch_artefacts(self, order: OpenOrder) -> None:
@@ -211,5 +220,3 @@ class JobBuyer:
                 )
             await self.blobs.export(item.blob.cid, target / item.name)
         await self.desk.patch(order.order_id, fetched=str(target))
-
-

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-from functools import partial
 from typing import Any
 
 import trio
-
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.job_wire import (
@@ -19,6 +17,7 @@ from openstall.app.services.orders.job_wire import (
     read_from_buyer,
     write,
 )
+from openstall.app.threads import Workers
 from openstall.market import canonical
 from openstall.market.errors import OpenstallError, PeerError
 from openstall.p2p.host import PeerHost
@@ -33,13 +32,13 @@ class JobFollow:
     """Serves `/openstall/job/1`."""
 
     def __init__(
-        self, *, desk: OrderDesk, peers: PeerHost, provider: JobProvider, log: JobLog, limiter: trio.CapacityLimiter
+        self, *, desk: OrderDesk, peers: PeerHost, provider: JobProvider, log: JobLog, workers: Workers
     ) -> None:
         self._desk = desk
         self._peers = peers
         self._provider = provider
         self._log = log
-        self._limiter = limiter
+        self._workers = workers
 
     def serve(self) -> None:
         """Answer followers from now on."""
@@ -48,7 +47,12 @@ class JobFollow:
     async def _follow(self, peer_id: str, stream: Framed) -> None:
         first = read_from_buyer(await stream.receive())
         order = await self._desk.find(first.follow)
-        if order is None or order.role != "seller" or order.kind != "compute" or order.contract.order.buyer != peer_id:
+        if (
+            order is None
+            or order.role != "seller"
+            or order.kind != "compute"
+            or order.contract.order.buyer != peer_id
+        ):
             raise PeerError("no_such_order", "A peer asked to follow an order that is not its own.")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._take_vouchers, order, stream, nursery.cancel_scope)
@@ -63,7 +67,9 @@ class JobFollow:
             while True:
                 message = read_from_buyer(await stream.receive())
                 if message.voucher_signature:
-                    await self._provider.accept_voucher(order, message.voucher_micro, message.voucher_signature)
+                    await self._provider.accept_voucher(
+                        order, message.voucher_micro, message.voucher_signature
+                    )
         except OpenstallError:
             scope.cancel()
 
@@ -89,9 +95,7 @@ class JobFollow:
         self, order: OpenOrder, sent: dict[str, Any], next_line: int
     ) -> tuple[FromProvider | None, int]:
         job = self._provider.jobs.get(order.order_id)
-        rows = await trio.to_thread.run_sync(
-            partial(self._log.read, order.order_id, start=next_line, limit=MAX_LINES), limiter=self._limiter
-        )
+        rows = await self._workers.store(self._log.read, order.order_id, start=next_line, limit=MAX_LINES)
         lines = [Line(seq=row.seq, text=row.text) for row in rows]
         if lines:
             return FromProvider(lines=lines), lines[-1].seq + 1

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
-
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_wire import clip
+from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
     FirstOutput,
@@ -77,7 +77,7 @@ class JobProvider:
     log: JobLog
     folder: Path
     seed: bytes
-    limiter: trio.CapacityLimiter
+    workers: Workers
     wake: Callable[[str], None]
     jobs: dict[str, RunningJob] = field(default_factory=dict)
 
@@ -105,7 +105,9 @@ class JobProvider:
             job.stop = "cancelled"
             await self.agent.cancel(order.order_id)
         elif order.state == "funded":
-            await self._finish(order, _not_run("cancelled", "The buyer cancelled before the start.", state="cancelled"))
+            await self._finish(
+                order, _not_run("cancelled", "The buyer cancelled before the start.", state="cancelled")
+            )
             self.wake(order.order_id)
 
     async def stop(self, order: OpenOrder) -> None:
@@ -140,7 +142,11 @@ class JobProvider:
         job = self.jobs[order.order_id] = RunningJob(started_at=self.desk.now())
         try:
             order = await self.desk.advance(
-                order, "start", actor="you", words="The job started in the sandbox.", data={"started_at": job.started_at}
+                order,
+                "start",
+                actor="you",
+                words="The job started in the sandbox.",
+                data={"started_at": job.started_at},
             )
             result = await self.agent.run(
                 self._spec(order), inputs, place / "out", lambda event: self._on_event(order, job, event)
@@ -149,7 +155,7 @@ class JobProvider:
         finally:
             self.jobs.pop(order.order_id, None)
             job.tell()
-            await trio.to_thread.run_sync(lambda: shutil.rmtree(place, ignore_errors=True), limiter=self.limiter)
+            await self.workers.store(lambda: shutil.rmtree(place, ignore_errors=True))
 
     def _spec(self, order: OpenOrder) -> JobSpec:
         terms = order.contract.compute
@@ -170,7 +176,7 @@ class JobProvider:
         )
 
     async def _fetch_inputs(self, order: OpenOrder, inputs: Path) -> None:
-        await trio.to_thread.run_sync(lambda: shutil.rmtree(inputs, ignore_errors=True), limiter=self.limiter)
+        await self.workers.store(lambda: shutil.rmtree(inputs, ignore_errors=True))
         inputs.mkdir(parents=True)
         for item in order.contract.compute.inputs:
             if not self.blobs.have(item.blob.cid):
@@ -217,7 +223,11 @@ class JobProvider:
         if terms.price_per_s_micro and unpaid > UNPAID_S * terms.price_per_s_micro and not job.stop:
             job.stop = "unpaid"
             await self.agent.cancel(order.order_id)
-        elif terms.price_per_s_micro and terms.price_per_s_micro * (seconds + 1) > terms.cap_micro and not job.stop:
+        elif (
+            terms.price_per_s_micro
+            and terms.price_per_s_micro * (seconds + 1) > terms.cap_micro
+            and not job.stop
+        ):
             job.stop = "cap"
             await self.agent.cancel(order.order_id)
 
@@ -231,7 +241,9 @@ class JobProvider:
         if folder is not None:
             for item in result.outputs:
                 info = await self.blobs.add_file(folder / item.name)
-                outputs.append(InputFile(name=item.name, blob=BlobRef(cid=info.cid, size=info.size, sha256=info.sha256)))
+                outputs.append(
+                    InputFile(name=item.name, blob=BlobRef(cid=info.cid, size=info.size, sha256=info.sha256))
+                )
         tick = job.tick if job else None
         seconds = tick.seconds if tick else int(order.data.get("seconds", 0))
         amount = tick.owed_micro if tick else int(order.data.get("owed_micro", 0))
@@ -272,13 +284,17 @@ class JobProvider:
             return
         paid = await self.channel.highest(order)
         waited = self.desk.now() - order.entered_at
-        if order.state == "ended" and paid < int(order.data.get("owed_micro", 0)) and waited < LAST_VOUCHER_WAIT_S:
+        if (
+            order.state == "ended"
+            and paid < int(order.data.get("owed_micro", 0))
+            and waited < LAST_VOUCHER_WAIT_S
+        ):
             return
         await self.channel.close(order)
         await self.channel.catch_up(order)
 
     async def _thread(self, call: Callable[[], object]) -> None:
-        await trio.to_thread.run_sync(call, limiter=self.limiter)
+        await self.workers.store(call)
 
 
 def _not_run(reason: str, words: str, state: str = "failed") -> JobResult:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-
 from openstall.market import canonical
 from openstall.market.errors import InvalidRecord, PeerError
 from openstall.market.orders.results import MAX_RESULT_BYTES
@@ -83,4 +82,6 @@ def _read(raw: bytes, schema: Any) -> Any:
     try:
         return msgspec.convert(canonical.decode(raw, max_bytes=MAX_FRAME), schema)
     except (InvalidRecord, msgspec.ValidationError) as error:
-        raise PeerError("bad_frame", "The other peer sent something about the job that makes no sense.") from error
+        raise PeerError(
+            "bad_frame", "The other peer sent something about the job that makes no sense."
+        ) from error

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, InvalidRecord, NotFound, OpenstallError, PeerError, Refused
@@ -108,7 +107,11 @@ class Negotiation:
             check_signature(order.contract, "seller", signature)
         except Refused as error:
             await self._desk.advance(
-                order, "decline", actor="other", words=f"Not agreed: {error.message}", data={"fault": error.as_dict()}
+                order,
+                "decline",
+                actor="other",
+                words=f"Not agreed: {error.message}",
+                data={"fault": error.as_dict()},
             )
             return
         await self._desk.advance(
@@ -154,7 +157,9 @@ class Negotiation:
             raise PeerError("bad_answer", "The other peer sent an answer that makes no sense.") from error
         if answer.error:
             words = answer.error.get("message", "")[:500] or "The other peer refused."
-            raise Refused(answer.error.get("code", "")[:60] or "refused", words, answer.error.get("what_next", "")[:500])
+            raise Refused(
+                answer.error.get("code", "")[:60] or "refused", words, answer.error.get("what_next", "")[:500]
+            )
         return answer.signature
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
@@ -170,7 +175,9 @@ class Negotiation:
     async def _handle(self, peer_id: str, ask: _Ask) -> str:
         match ask.do:
             case "propose":
-                return await self._consider(peer_id, read_contract(canonical.encode(ask.order)), ask.buyer_signature)
+                return await self._consider(
+                    peer_id, read_contract(canonical.encode(ask.order)), ask.buyer_signature
+                )
             case "copy":
                 await self._keep_copy(peer_id, read_contract(canonical.encode(ask.order)), ask)
                 return ""
@@ -196,15 +203,25 @@ class Negotiation:
         if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
             raise InvalidOrder("other_network", "The order belongs to another group.")
         if await self._desk.count_open(peer_id) >= MAX_OPEN_PER_BUYER:
-            raise Refused("too_many", "This buyer has too many open orders here.", "Finish some of them first.")
+            raise Refused(
+                "too_many", "This buyer has too many open orders here.", "Finish some of them first."
+            )
         await self._ready(contract)
         mine = sign_contract(contract, self._seed)
         order = await self._desk.create(
-            contract, role="seller", buyer_signature=signature, words="A buyer proposed the order.", actor="other"
+            contract,
+            role="seller",
+            buyer_signature=signature,
+            words="A buyer proposed the order.",
+            actor="other",
         )
         if order.state == MACHINES[order.kind].first:
             await self._desk.advance(
-                order, "agree", actor="you", words="Signed: it matches what you offered.", seller_signature=mine
+                order,
+                "agree",
+                actor="you",
+                words="Signed: it matches what you offered.",
+                seller_signature=mine,
             )
         self._on_agreed(contract.order_id)
         return mine

@@ -53,9 +53,15 @@ class SaleWatch:
             )
         return order, view
 
-    async def after_deadline(self, order: OpenOrder, event: str, send: Callable[[OpenOrder], Awaitable[object]]) -> None:
+    async def after_deadline(
+        self, order: OpenOrder, event: str, send: Callable[[OpenOrder], Awaitable[object]]
+    ) -> None:
         """Take the timed exit of a state once its deadline has passed."""
-        if SALE.allows(order.state, event) and order.deadline_at is not None and self._desk.now() > order.deadline_at:
+        if (
+            SALE.allows(order.state, event)
+            and order.deadline_at is not None
+            and self._desk.now() > order.deadline_at
+        ):
             await send(order)
             await self.catch_up(order)
 
@@ -116,7 +122,9 @@ class SaleBuyer:
 class SaleSeller:
     """The seller's side of a sale."""
 
-    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch, stock: Stock, negotiation: Negotiation) -> None:
+    def __init__(
+        self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch, stock: Stock, negotiation: Negotiation
+    ) -> None:
         self._desk = desk
         self._escrow = escrow
         self._watch = watch
@@ -130,7 +138,9 @@ class SaleSeller:
         match order.state:
             case "agreed":
                 if now > order.contract.sale.fund_by + LAPSE_GRACE_S:
-                    await self._desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
+                    await self._desk.advance(
+                        order, "lapse", actor="clock", words="The buyer did not pay in time."
+                    )
                 else:
                     await self._negotiation.copy_to_arbiter(order)
             case "funded" if now <= order.contract.sale.deliver_by:
@@ -152,7 +162,10 @@ class SaleArbiter:
     async def step(self, order: OpenOrder) -> None:
         """Follow the chain; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
-        if order.state in ("proposed", "agreed") and self._desk.now() > order.contract.sale.fund_by + LAPSE_GRACE_S:
+        if (
+            order.state in ("proposed", "agreed")
+            and self._desk.now() > order.contract.sale.fund_by + LAPSE_GRACE_S
+        ):
             await self._desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
 
 
@@ -177,7 +190,11 @@ class SaleActions:
         """Buyer before paying: step back. Seller after payment: give the whole price back."""
         if order.role == "buyer":
             if await self._escrow.started(order, "fund"):
-                raise ChainError("already_paid", "The payment is already on its way.", "Wait for delivery; late delivery returns the money.")
+                raise ChainError(
+                    "already_paid",
+                    "The payment is already on its way.",
+                    "Wait for delivery; late delivery returns the money.",
+                )
             await self._desk.advance(order, "withdraw", actor="you", words="You stepped back before paying.")
             return
         await self._do(order, "cancel", lambda: self._escrow.cancel(order))
@@ -198,5 +215,3 @@ class SaleActions:
         SALE.target(order.state, event)
         await send()
         await self._watch.catch_up(order)
-
-

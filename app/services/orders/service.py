@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.channel_desk import ChannelDesk
@@ -21,6 +19,7 @@ from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.sale import SaleActions
 from openstall.app.services.orders.view import Surroundings, detail, possible_actions, summary
+from openstall.app.threads import Workers
 from openstall.compute_agent.specs import JobSpec, is_plain_file_name
 from openstall.market.errors import Conflict, MoneyError, NotFound, Refused
 from openstall.market.money import format_amount
@@ -96,7 +95,7 @@ class OrderService:
     log: JobLog
     library: Library
     balance_micro: Callable[[], Awaitable[int]]
-    limiter: trio.CapacityLimiter
+    workers: Workers
 
     async def buy(self, listing_cid: str, *, pay_within_s: int = PAY_WITHIN_S) -> str:
         """Order a copy of a model; returns the order id. Unpaid after `pay_within_s`, the order lapses.
@@ -142,7 +141,9 @@ class OrderService:
         offer = record.body
         assert isinstance(offer, Offer)
         if request.kind not in offer.kinds:
-            raise Refused("wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer.")
+            raise Refused(
+                "wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer."
+            )
         cap_micro = min(request.cap_micro, offer.price_per_s_micro * request.max_s)
         await self._afford(cap_micro)
         JobSpec(job_id="check", kind=request.kind, params=request.params).parse_params()  # type: ignore[arg-type]
@@ -218,7 +219,9 @@ class OrderService:
             "ended": order.state not in ("proposed", "agreed", "funded", "running"),
         }
 
-    async def act(self, order_id: str, action: str, *, reason: str = "", buyer_bps: int = 0) -> dict[str, Any]:
+    async def act(
+        self, order_id: str, action: str, *, reason: str = "", buyer_bps: int = 0
+    ) -> dict[str, Any]:
         """Carry out a decision of the user and return the order as it then stands.
 
         Raises:
@@ -249,7 +252,9 @@ class OrderService:
         order = await self.desk.load(order_id)
         kept = order.data.get("fetched")
         if not kept:
-            raise Conflict("no_artefacts", "The job's results are not here yet.", "Wait until the order shows them.")
+            raise Conflict(
+                "no_artefacts", "The job's results are not here yet.", "Wait until the order shows them."
+            )
         targets = []
         folder.mkdir(parents=True, exist_ok=True)
         for source in sorted(Path(kept).iterdir()):
@@ -339,10 +344,12 @@ class OrderService:
         return contract.order_id
 
     async def _thread(self, call: Callable[[], Any]) -> Any:
-        return await trio.to_thread.run_sync(call, limiter=self.limiter)
+        return await self.workers.store(call)
 
 
 def _within(seconds: int) -> int:
     if not SHORTEST_PAY_S <= seconds <= LONGEST_FUND_S:
-        raise Refused("bad_time", f"The time to pay lies between {SHORTEST_PAY_S} and {LONGEST_FUND_S} seconds.")
+        raise Refused(
+            "bad_time", f"The time to pay lies between {SHORTEST_PAY_S} and {LONGEST_FUND_S} seconds."
+        )
     return seconds

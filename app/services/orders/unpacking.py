@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import trio
-
 from openstall.app.services.keys import box_secret
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.sealing import open_key, unseal
+from openstall.app.threads import Workers
 from openstall.market.errors import InvalidOrder, StoreError
-from openstall.p2p.blobs import BlobStore
 from openstall.p2p.blob_transfer import BlobTransfer
+from openstall.p2p.blobs import BlobStore
 from openstall.store.library import Library
 
 
@@ -29,7 +28,7 @@ class Unpacking:
         library: Library,
         folder: Path,
         seed: bytes,
-        limiter: trio.CapacityLimiter,
+        workers: Workers,
         sources: Callable[[OpenOrder], Awaitable[list[str]]],
     ) -> None:
         self._desk = desk
@@ -38,7 +37,7 @@ class Unpacking:
         self._library = library
         self._folder = folder
         self._seed = seed
-        self._limiter = limiter
+        self._workers = workers
         self._sources = sources
 
     async def fetch(self, order: OpenOrder) -> None:
@@ -78,19 +77,18 @@ class Unpacking:
             raise InvalidOrder("no_key", "The chain shows a delivery without a key.", "Open a dispute.")
         key = open_key(sealed_key, box_secret(self._seed, order.contract.order.nonce), terms.key_sha256)
         target = self._folder / order.order_id[:16]
-        await trio.to_thread.run_sync(
-            lambda: unseal(self._blobs.path(terms.blob.cid), key, terms.files, target), limiter=self._limiter
-        )
-        await trio.to_thread.run_sync(
+        await self._workers.store(lambda: unseal(self._blobs.path(terms.blob.cid), key, terms.files, target))
+        await self._workers.store(
             lambda: self._library.add(
                 package_id=order.order_id,
                 order_id=order.order_id,
                 listing_cid=terms.listing,
                 title=terms.title,
                 path=str(target),
-                files=[{"name": entry.name, "size": entry.size, "sha256": entry.sha256} for entry in terms.files],
+                files=[
+                    {"name": entry.name, "size": entry.size, "sha256": entry.sha256} for entry in terms.files
+                ],
                 bought_at=self._desk.now(),
-            ),
-            limiter=self._limiter,
+            )
         )
         return target

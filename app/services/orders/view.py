@@ -66,7 +66,13 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
             "seller_signature": order.seller_signature,
         },
         "timeline": [
-            {"at": event.at, "state": event.to_state, "words": event.words, "actor": event.actor, "tx": event.tx}
+            {
+                "at": event.at,
+                "state": event.to_state,
+                "words": event.words,
+                "actor": event.actor,
+                "tx": event.tx,
+            }
             for event in around.events
         ],
         "actions": possible_actions(order, around.now),
@@ -106,7 +112,11 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
     if order.kind == "compute":
         if order.role == "seller":
             return ["cancel"] if order.state == "running" else []
-        actions = ["cancel"] if order.state in ("agreed", "funded", "running") and "report" not in order.data else []
+        actions = (
+            ["cancel"]
+            if order.state in ("agreed", "funded", "running") and "report" not in order.data
+            else []
+        )
         if COMPUTE.allows(order.state, "start_withdraw"):
             actions.append("refund")
         return actions
@@ -142,7 +152,9 @@ def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "owed_micro": int(order.data.get("owed_micro", 0)),
         "vouchers": around.vouchers,
         "log_lines": around.log_lines,
-        "result": {name: report[name] for name in ("state", "reason", "words", "seconds")} if report else None,
+        "result": {name: report[name] for name in ("state", "reason", "words", "seconds")}
+        if report
+        else None,
         "artefacts": [
             {
                 "name": item["name"],
