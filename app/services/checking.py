@@ -31,6 +31,7 @@ class LocalJobs:
 
     async def run(
         self,
+        *,
         kind: specs.JobKind,
         params: dict[str, Any],
         inputs: dict[str, Path],
@@ -85,7 +86,14 @@ class ModelCheck:
             SandboxError: there is no sandbox to look in.
         """
         name = path.name if specs.is_plain_file_name(path.name) else f"model{path.suffix.lower()}"
-        return await self.jobs.run("lint", {"file": name}, {name: path}, None, progress, _LINT_LIMITS)
+        return await self.jobs.run(
+            kind="lint",
+            params={"file": name},
+            inputs={name: path},
+            keep=None,
+            progress=progress,
+            limits=_LINT_LIMITS,
+        )
 
 
 def _read_report(path: Path) -> dict[str, Any]:

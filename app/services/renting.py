@@ -11,7 +11,6 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import Check, Inventory
 from openstall.market.errors import Conflict, Refused, SandboxError
-from openstall.market.orders.documents import Contract
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
@@ -96,7 +95,7 @@ class Renting:
             if waited.cancelled_caught and rules is not None:
                 await self._announce(rules, await self.inventory())
 
-    async def admit(self, contract: Contract) -> None:
+    async def admit(self) -> None:
         """Let a job in, or say why not.
 
         Raises:

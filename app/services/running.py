@@ -48,7 +48,12 @@ class ModelRuns:
         keep = folder / "runs" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         params = {"label": label} if label else {}
         report = await self.jobs.run(
-            "infer", params, {"model.onnx": models[0], "rows.csv": rows}, keep, progress, _LIMITS
+            kind="infer",
+            params=params,
+            inputs={"model.onnx": models[0], "rows.csv": rows},
+            keep=keep,
+            progress=progress,
+            limits=_LIMITS,
         )
         predictions = keep / "predictions.csv"
         preview = await self.workers.store(lambda: _preview(predictions))

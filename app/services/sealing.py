@@ -29,6 +29,10 @@ Progress = Callable[[int], None]
 """Called with the bytes done so far; may raise to cancel."""
 
 
+def _silent(_done: int) -> None:
+    """No progress wanted."""
+
+
 def new_key() -> bytes:
     """A fresh package key, 32 bytes."""
     return sodium.crypto_secretstream_xchacha20poly1305_keygen()
@@ -45,7 +49,7 @@ def describe(path: Path) -> FileEntry:
     return FileEntry(name=path.name, size=size, sha256=digest.hexdigest())
 
 
-def seal(files: list[Path], target: Path, key: bytes, *, on_progress: Progress = lambda done: None) -> None:
+def seal(files: list[Path], target: Path, key: bytes, *, on_progress: Progress = _silent) -> None:
     """Write the encrypted blob of `files`, in that order, to `target`.
 
     Raises:
@@ -83,7 +87,7 @@ def unseal(
     entries: list[FileEntry],
     folder: Path,
     *,
-    on_progress: Progress = lambda done: None,
+    on_progress: Progress = _silent,
 ) -> list[Path]:
     """Decrypt a blob into `folder`, checking each file's size and SHA-256 against the signed manifest.
 

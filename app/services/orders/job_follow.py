@@ -87,7 +87,7 @@ class JobFollow:
                 if message.report:
                     return
             with trio.move_on_after(IDLE_S if changed else 1.0) as idle:
-                await (changed.wait() if changed else trio.sleep_forever())
+                await (changed or trio.Event()).wait()
             if idle.cancelled_caught and changed:
                 await stream.send(write(FromProvider(started_at=job.started_at if job else 0)))
 

@@ -7,19 +7,21 @@ breaks is opened again and goes on at the next line, so nothing is lost and noth
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 from openstall.market import canonical
 from openstall.market.errors import InvalidRecord, PeerError
-from openstall.market.orders.results import MAX_RESULT_BYTES
 
 PROTOCOL = "/openstall/job/1"
 MAX_FRAME = 128 * 1024
+"""Room for a signed report of 32 KiB, or for a page of log lines."""
 MAX_LINES = 200
 MAX_LINE_CHARS = 400
-assert MAX_RESULT_BYTES < MAX_FRAME
+
+
+M = TypeVar("M")
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,7 +80,7 @@ def clip(text: str) -> str:
     return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
 
 
-def _read(raw: bytes, schema: Any) -> Any:
+def _read(raw: bytes, schema: type[M]) -> M:
     try:
         return msgspec.convert(canonical.decode(raw, max_bytes=MAX_FRAME), schema)
     except (InvalidRecord, msgspec.ValidationError) as error:

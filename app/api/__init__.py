@@ -1,0 +1,1 @@
+"""Local API: HTTP and server-sent events on loopback, for the desktop and the command line."""

@@ -1,0 +1,81 @@
+"""The home folder: where one node keeps everything that is its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from openstall.market.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below one root; nothing outside it is written, so several nodes can share a machine."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Home:
+        """The user's own data folder on this system."""
+        return cls(Path(platformdirs.user_data_dir("openstall", appauthor=False)))
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "node.lock"
+
+    @property
+    def api(self) -> Path:
+        return self.root / "api.json"
+
+    @property
+    def wallet(self) -> Path:
+        return self.root / "wallet.json"
+
+    @property
+    def peer_key(self) -> Path:
+        return self.root / "peer.key"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store.sqlite"
+
+    @property
+    def peerstore(self) -> Path:
+        return self.root / "peerstore.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def chain(self) -> Path:
+        return self.root / "chain"
+
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
+    @property
+    def library(self) -> Path:
+        return self.root / "library"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log" / "node.jsonl"
+
+    def create(self) -> None:
+        """Make the folders, readable by their owner only; raises StoreError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            for folder in (self.blobs, self.chain, self.jobs, self.library, self.log.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                "home_unavailable",
+                f"The home folder {self.root} cannot be used: {error.strerror}.",
+                "Choose another one with --home, or make it yours.",
+            ) from error
+

@@ -1,0 +1,1 @@
+"""Services: one for each thing a person wants done, joining chain, peers, store and agent."""
