@@ -1,0 +1,137 @@
+"""Length-prefixed frames on a stream: 4 bytes big-endian, then the payload."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Protocol
+
+import trio
+
+from openstall.market.errors import PeerError
+from openstall.p2p.patches import BaseLibp2pError, INetStream
+
+_PREFIX = 4
+_READ = 256 * 1024
+_BROKEN = (BaseLibp2pError, trio.ClosedResourceError, trio.BrokenResourceError)
+
+
+class Cut(PeerError):
+    """The stream ended or broke in the middle; the connection may be gone."""
+
+
+class Source(Protocol):
+    """What `Framed` needs of a stream."""
+
+    async def read(self, n: int | None = None) -> bytes: ...
+    async def write(self, data: bytes) -> None: ...
+    async def close(self) -> None: ...
+    async def close_write(self) -> None: ...
+    async def reset(self) -> None: ...
+
+
+class Framed:
+    """One stream with another peer. One task may send while another receives.
+
+    As a context manager it closes on success and resets on any failure, so a cancelled exchange
+    never leaves half a frame to be misread.
+    """
+
+    def __init__(self, stream: INetStream | Source, peer_id: str, *, max_frame: int) -> None:
+        self.peer_id = peer_id
+        self._stream = stream
+        self._max_frame = max_frame
+        self._ahead = bytearray()
+        self._sending = trio.Lock()
+
+    async def send(self, payload: bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            Cut: the other side closed or reset the stream, or the connection broke.
+        """
+        async with self._sending:
+            try:
+                await self._stream.write(b"".join((len(payload).to_bytes(_PREFIX, "big"), payload)))
+            except _BROKEN as error:
+                raise _cut() from error
+
+    async def receive(self, *, max_frame: int | None = None, timeout_s: float | None = None) -> bytes | None:
+        """The next frame, or None when the other side has finished.
+
+        Raises:
+            Cut: the stream ended inside a frame, or the connection broke.
+            PeerError: `frame_too_large`, before anything of that size is read; `peer_silent` after `timeout_s`.
+        """
+        with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
+            return await self._receive(self._max_frame if max_frame is None else max_frame)
+        raise PeerError("peer_silent", "The other peer stopped answering.", "Try again later.")
+
+    async def _receive(self, max_frame: int) -> bytes | None:
+        if not await self._fill(_PREFIX):
+            return None
+        size = int.from_bytes(self._ahead[:_PREFIX], "big")
+        if size > max_frame:
+            raise PeerError(
+                "frame_too_large",
+                f"The other peer sent a message of {size} bytes where at most {max_frame} are allowed.",
+                "Nothing was read. Report the peer if it happens again.",
+            )
+        del self._ahead[:_PREFIX]
+        await self._fill(size, inside=True)
+        if len(self._ahead) == size:
+            payload, self._ahead = bytes(self._ahead), bytearray()
+            return payload
+        payload = bytes(memoryview(self._ahead)[:size])
+        del self._ahead[:size]
+        return payload
+
+    async def _fill(self, size: int, *, inside: bool = False) -> bool:
+        while len(self._ahead) < size:
+            try:
+                data = await self._stream.read(max(_READ, size - len(self._ahead)))
+            except EOFError:
+                data = b""
+            except _BROKEN as error:
+                raise _cut() from error
+            if not data:
+                if self._ahead or inside:
+                    raise _cut()
+                return False
+            self._ahead += data
+        return True
+
+    async def finish(self) -> None:
+        """Say that no more frames come from this side; receiving goes on."""
+        try:
+            await self._stream.close_write()
+        except _BROKEN as error:
+            raise _cut() from error
+
+    async def aclose(self) -> None:
+        """Close both directions. Never raises, and is not stopped by cancellation."""
+        await self._end(self._stream.close)
+
+    async def reset(self) -> None:
+        """Drop the stream at once; the other side sees a broken stream."""
+        await self._end(self._stream.reset)
+
+    async def _end(self, how: Callable[[], Awaitable[None]]) -> None:
+        with trio.move_on_after(2.0) as scope:
+            scope.shield = True
+            try:
+                await how()
+            except _BROKEN:
+                return  # it is gone already
+
+    async def __aenter__(self) -> Framed:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await (self.aclose() if kind is None else self.reset())
+
+
+def _cut() -> Cut:
+    return Cut("stream_cut", "The connection to the other peer broke.", "Try again; nothing was lost here.")

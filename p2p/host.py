@@ -1,0 +1,320 @@
+"""One peer on the network: its identity, its connections, requests and streams with others."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from openstall.market.errors import PeerError
+from openstall.p2p import addresses, exchange, hello, patches
+from openstall.p2p.dialling import Dialler
+from openstall.p2p.exchange import Handler, Server, StreamHandler
+from openstall.p2p.framing import Framed
+from openstall.p2p.identity import check_peer_id, peer_id_from_seed
+from openstall.p2p.limits import HostLimits, Rate, Scores
+from openstall.p2p.nurseries import single_errors
+from openstall.p2p.peerbook import PeerBook
+from openstall.p2p.sessions import PeerEvent, PeerInfo, Sessions
+
+__all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate"]
+
+DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
+SAVE_EVERY_S = 60.0
+
+log = logging.getLogger("openstall.p2p")
+
+
+class PeerHost:
+    """A libp2p peer over TCP + Noise + yamux.
+
+    Belongs to one trio event loop. Use it as an async context manager, or start `run` in a nursery;
+    both end without leaving tasks or sockets behind.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: bytes,
+        listen: Sequence[str] = DEFAULT_LISTEN,
+        peerstore_path: Path | None = None,
+        network: str = "",
+        name: str = "",
+        limits: HostLimits | None = None,
+    ) -> None:
+        """`listen`: multiaddresses to bind (`/ip4/0.0.0.0/tcp/0` for any interface and port); `network`: the
+        group that is told to others; `peerstore_path`: JSON file of known addresses, kept between runs.
+        """
+        self.peer_id = peer_id_from_seed(seed)
+        self.network = network
+        self.name = name
+        self.limits = limits or HostLimits()
+        self.book = PeerBook(peerstore_path, max_peers=self.limits.max_address_book)
+        self._listen = [addresses.split(one)[0] for one in listen]
+        self._host, self._swarm = patches.build_host(seed, max_connections=self.limits.max_connections)
+        self._scores = Scores(clock=time.monotonic)
+        self._busy: Counter[str] = Counter()
+        self._stop = trio.Event()
+        self._exits: AsyncExitStack | None = None
+        self._sessions = Sessions(swarm=self._swarm, own_hello=self._own_hello, ask_hello=self._ask_hello, book=self.book)
+        self._dialler = Dialler(swarm=self._swarm, book=self.book, own_id=self.peer_id, dial_s=self.limits.dial_s)
+        self._swarm.admit_peer = self._admits
+        self._swarm.max_streams_per_connection = self.limits.max_streams_per_connection
+        self.serve(
+            hello.PROTOCOL,
+            self._sessions.on_hello,
+            max_request=hello.MAX_BYTES,
+            max_response=hello.MAX_BYTES,
+            per_peer_rate=Rate(per_s=1, burst=10),
+        )
+
+    # Lifecycle
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and serve until `stop` or cancellation.
+
+        Raises:
+            PeerError: `cannot_listen`, an address is in use or not of this machine.
+        """
+        with single_errors():
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        await self._check_ports()
+        async with patches.running(self._swarm), trio.open_nursery() as nursery:
+            try:
+                if self._listen and not await patches.listen(self._swarm, self._listen):
+                    raise _cannot_listen(", ".join(self._listen))
+                self._sessions.start(nursery)
+                nursery.start_soon(self._save_regularly)
+                log.info("peer %s listens on %s", self.peer_id, ", ".join(patches.listen_addresses(self._host)))
+                task_status.started()
+                await self._stop.wait()
+            finally:
+                nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
+                    await patches.shut_down(self._swarm)
+                    await trio.to_thread.run_sync(self.book.save)
+                self._sessions.close()
+
+    def stop(self) -> None:
+        """Ask `run` to end; it closes every connection first."""
+        self._stop.set()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._in_background())
+            self._exits = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        exits, self._exits = self._exits, None
+        return await exits.__aexit__(kind, error, trace) if exits is not None else None
+
+    @asynccontextmanager
+    async def _in_background(self) -> AsyncIterator[None]:
+        with single_errors():
+            async with trio.open_nursery() as nursery:
+                try:
+                    await nursery.start(lambda task_status: self.run(task_status=task_status))
+                    yield
+                finally:
+                    self.stop()
+
+    async def _check_ports(self) -> None:
+        # libp2p binds with SO_REUSEPORT: a second node on the same port would silently get half the dials.
+        for address in self._listen:
+            if not await trio.to_thread.run_sync(addresses.can_bind, address):
+                raise _cannot_listen(address)
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await trio.sleep(SAVE_EVERY_S)
+            await trio.to_thread.run_sync(self.book.save)
+
+    # Where we are, whom we know
+
+    @property
+    def addrs(self) -> list[str]:
+        """Addresses to give to others, each with the peer id; wildcards are expanded to this machine's own."""
+        bound = addresses.expand(patches.listen_addresses(self._host))
+        return [f"{one}/p2p/{self.peer_id}" for one in bound][: hello.MAX_ADDRS]
+
+    def peers(self) -> list[PeerInfo]:
+        """The connected peers, in the order of connecting."""
+        return self._sessions.all()
+
+    def peer(self, peer_id: str) -> PeerInfo | None:
+        """One connected peer, or None."""
+        return self._sessions.get(peer_id)
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[PeerEvent]]:
+        """A channel of `PeerEvent`s from now on; a reader that falls 1,000 behind loses the newest."""
+        async with self._sessions.subscribe() as channel:
+            yield channel
+
+    # Connections
+
+    async def connect(self, target: str, *, timeout_s: float = 20.0) -> PeerInfo:
+        """Connect to an address ending in `/p2p/<peer id>`, or to a peer id whose addresses are known.
+
+        Every known address is tried, a new one each 0.25 s. Returns at once when already connected.
+
+        Raises:
+            PeerError: `bad_address`, `self_dial`, `peer_unreachable`.
+        """
+        peer_id = self._target(target)
+        with trio.move_on_after(timeout_s):
+            if not patches.connections_of(self._swarm, peer_id):
+                await self._dialler.dial(peer_id)
+            return await self._sessions.greeted(peer_id)
+        raise unreachable()
+
+    def _target(self, target: str) -> str:
+        if target.startswith("/"):
+            transport, peer_id = addresses.split(target)
+            if not peer_id:
+                raise PeerError("bad_address", "The address does not name the peer.", "Add /p2p/<peer id> to it.")
+            self.book.learn(peer_id, [transport])
+        else:
+            peer_id = check_peer_id(target)
+        if peer_id == self.peer_id:
+            raise PeerError("self_dial", "That is this peer's own address.", "Enter another peer's address.")
+        if self._scores.is_banned(peer_id):
+            raise PeerError("peer_banned", "That peer broke the rules and is shut out for some minutes.")
+        return peer_id
+
+    async def disconnect(self, peer_id: str) -> None:
+        """Close every connection with a peer."""
+        for connection in patches.connections_of(self._swarm, peer_id):
+            await connection.close()
+
+    def penalise(self, peer_id: str, points: float, reason: str) -> None:
+        """Count bad behaviour; at 100 points (they fade by one every 2 s) the peer is banned for ten minutes."""
+        log.info("peer %s: %s (+%d)", peer_id, reason, math.ceil(points))
+        if self._scores.penalise(peer_id, points):
+            log.warning("peer %s is banned: %s", peer_id, reason)
+            self._sessions.spawn(self.disconnect, peer_id)
+
+    def is_banned(self, peer_id: str) -> bool:
+        return self._scores.is_banned(peer_id)
+
+    def _admits(self, peer_id: str) -> bool:
+        return peer_id != self.peer_id and not self._scores.is_banned(peer_id)
+
+    # Requests and streams
+
+    def serve(
+        self,
+        protocol: str,
+        handler: Handler,
+        *,
+        max_request: int,
+        max_response: int,
+        per_peer_rate: Rate,
+    ) -> None:
+        """Answer requests of one protocol (`/openstall/…/1`). Sizes in bytes.
+
+        The handler gets (peer id, request). An `OpenstallError` that it raises reaches the asker as
+        `RefusedByPeer` with the same code and words; any other exception is logged and hidden.
+        """
+        server = self._server(protocol, per_peer_rate)
+        patches.handle(
+            self._host,
+            protocol,
+            lambda stream: server.answer(stream, handler, max_request=max_request, max_response=max_response),
+        )
+
+    def serve_stream(
+        self, protocol: str, handler: StreamHandler, *, max_frame: int, per_peer_rate: Rate
+    ) -> None:
+        """Serve a protocol of many frames; the stream ends with the handler."""
+        server = self._server(protocol, per_peer_rate)
+        patches.handle(
+            self._host, protocol, lambda stream: server.converse(stream, handler, max_frame=max_frame)
+        )
+
+    def _server(self, protocol: str, rate: Rate) -> Server:
+        return Server(protocol=protocol, rate=rate, limits=self.limits, busy=self._busy, penalise=self.penalise)
+
+    async def request(
+        self, peer_id: str, protocol: str, payload: bytes, *, timeout_s: float, max_response: int
+    ) -> bytes:
+        """Ask a peer one thing, connecting first if need be; ends within `timeout_s`.
+
+        Raises:
+            RefusedByPeer: the other peer answered and refused; `code` is its own.
+            PeerError: `peer_unreachable`, `peer_silent`, `not_supported`, `frame_too_large`, …
+        """
+        stage: Callable[[], PeerError] = unreachable
+        with trio.move_on_after(timeout_s):
+            await self.connect(peer_id, timeout_s=timeout_s)
+            stage = silent
+            framed = await self._open(peer_id, protocol, max_frame=max_response + 1)
+            return await exchange.ask(framed, payload, max_response=max_response)
+        raise stage()
+
+    async def open_stream(self, peer_id: str, protocol: str, *, timeout_s: float, max_frame: int) -> Framed:
+        """A stream of frames with a peer; use it as an async context manager. `timeout_s` is for opening.
+
+        Raises:
+            PeerError: as for `request`.
+        """
+        stage: Callable[[], PeerError] = unreachable
+        with trio.move_on_after(timeout_s):
+            await self.connect(peer_id, timeout_s=timeout_s)
+            stage = silent
+            return await self._open(peer_id, protocol, max_frame=max_frame)
+        raise stage()
+
+    async def _open(self, peer_id: str, protocol: str, *, max_frame: int) -> Framed:
+        try:
+            stream = await patches.negotiate_stream(self._host, peer_id, protocol)
+        except patches.MultiselectClientError as error:
+            if "not supported" in str(error).lower():
+                raise PeerError("not_supported", "The other peer does not offer this.", "It may be outdated.") from error
+            raise silent() from error
+        except patches.BaseLibp2pError as error:
+            raise unreachable() from error
+        return Framed(stream, peer_id, max_frame=max_frame)
+
+    # Greeting
+
+    def _own_hello(self, seen: str) -> hello.Hello:
+        own = [one.split("/p2p/")[0] for one in self.addrs]
+        return hello.Hello(network=self.network, name=self.name, addrs=own, seen=seen)
+
+    async def _ask_hello(self, peer_id: str, payload: bytes) -> bytes:
+        framed = await self._open(peer_id, hello.PROTOCOL, max_frame=hello.MAX_BYTES)
+        return await exchange.ask(framed, payload, max_response=hello.MAX_BYTES)
+
+
+def unreachable() -> PeerError:
+    """Nobody answered at any known address."""
+    return PeerError(
+        "peer_unreachable", "The other peer is not reachable.", "Its computer may be off or offline. Try again later."
+    )
+
+
+def silent() -> PeerError:
+    """Connected, but no answer in time."""
+    return PeerError("peer_silent", "The other peer does not answer.", "It may be busy. Try again later.")
+
+
+def _cannot_listen(address: str) -> PeerError:
+    return PeerError(
+        "cannot_listen",
+        f"This computer cannot listen on {address}.",
+        "The port may be in use by another program. Choose another port, or 0 for any.",
+    )

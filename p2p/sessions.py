@@ -1,0 +1,198 @@
+"""Who is connected: one session per peer from the first connection to the last, and the events of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import trio
+
+from openstall.market.errors import PeerError
+from openstall.p2p import hello, patches
+from openstall.p2p.peerbook import PeerBook
+
+GREETING_S = 8.0
+_BACKLOG = 1000
+
+log = logging.getLogger("openstall.p2p")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerInfo:
+    """A connected peer. `latency_ms` is None before the first measurement; `connected_at` is Unix seconds."""
+
+    peer_id: str
+    name: str
+    network: str
+    addr: str
+    direction: Literal["in", "out"]
+    latency_ms: int | None
+    connected_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerEvent:
+    """A peer came or went."""
+
+    kind: Literal["connected", "disconnected"]
+    peer: PeerInfo
+
+
+@dataclass(slots=True, kw_only=True)
+class _Session:
+    peer_id: str
+    addr: str
+    direction: Literal["in", "out"]
+    connected_at: int
+    name: str = ""
+    network: str = ""
+    announced: bool = False
+    greeted: trio.Event = field(default_factory=trio.Event)
+
+
+class Sessions:
+    """Follows the swarm's connections, greets new peers and tells subscribers."""
+
+    def __init__(
+        self,
+        *,
+        swarm: patches.NodeSwarm,
+        own_hello: Callable[[str], hello.Hello],
+        ask_hello: Callable[[str, bytes], Awaitable[bytes]],
+        book: PeerBook,
+    ) -> None:
+        self._swarm = swarm
+        self._own_hello = own_hello
+        self._ask_hello = ask_hello
+        self._book = book
+        self._open: dict[str, _Session] = {}
+        self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
+        self._nursery: trio.Nursery | None = None
+        swarm.register_notifee(patches.ConnectionWatcher(self._came, self._went))
+
+    def start(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def close(self) -> None:
+        """End every subscription."""
+        self._nursery = None
+        for channel in self._subscribers:
+            channel.close()
+        self._subscribers.clear()
+
+    def spawn(self, task: Callable[[str], Awaitable[None]], peer_id: str) -> None:
+        """Run a task for a peer beside the host; nothing happens while the host is not running."""
+        if self._nursery is not None:
+            self._nursery.start_soon(task, peer_id)
+
+    def all(self) -> list[PeerInfo]:
+        return [self._info(one) for one in self._open.values() if one.announced]
+
+    def get(self, peer_id: str) -> PeerInfo | None:
+        session = self._open.get(peer_id)
+        return self._info(session) if session is not None and session.announced else None
+
+    async def greeted(self, peer_id: str) -> PeerInfo:
+        """The peer once it has introduced itself, or the greeting was given up.
+
+        Raises:
+            PeerError: the connection was lost meanwhile.
+        """
+        session = self._open.get(peer_id)
+        if session is None:
+            raise PeerError("peer_unreachable", "The other peer hung up at once.", "It may be full. Try again later.")
+        await session.greeted.wait()
+        return self._info(session)
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[PeerEvent]]:
+        sender, receiver = trio.open_memory_channel[PeerEvent](_BACKLOG)
+        self._subscribers.add(sender)
+        try:
+            with receiver:
+                yield receiver
+        finally:
+            self._subscribers.discard(sender)
+            sender.close()
+
+    async def on_hello(self, peer_id: str, payload: bytes) -> bytes:
+        """Answer another peer's greeting."""
+        greeting = hello.decode(payload)
+        session = self._open.get(peer_id)
+        if session is not None:
+            self._learn(session, greeting)
+            self._announce(session)
+        return hello.encode(self._own_hello(session.addr if session else ""))
+
+    def _came(self, connection: patches.SwarmConn, outbound: bool) -> None:
+        peer_id = str(connection.muxed_conn.peer_id)
+        if peer_id in self._open or self._nursery is None:
+            return
+        session = _Session(
+            peer_id=peer_id,
+            addr=patches.remote_address(connection),
+            direction="out" if outbound else "in",
+            connected_at=int(time.time()),
+        )
+        self._open[peer_id] = session
+        self._nursery.start_soon(self._greet, session)
+
+    def _went(self, connection: patches.SwarmConn) -> None:
+        peer_id = str(connection.muxed_conn.peer_id)
+        session = self._open.get(peer_id)
+        if session is None or patches.connections_of(self._swarm, peer_id):
+            return
+        del self._open[peer_id]
+        session.greeted.set()
+        if session.announced:
+            self._tell(PeerEvent(kind="disconnected", peer=self._info(session)))
+
+    async def _greet(self, session: _Session) -> None:
+        with trio.move_on_after(GREETING_S):
+            if session.direction == "in":
+                await session.greeted.wait()
+            else:
+                try:
+                    answer = await self._ask_hello(session.peer_id, hello.encode(self._own_hello(session.addr)))
+                    self._learn(session, hello.decode(answer))
+                except PeerError as error:
+                    log.info("peer %s did not introduce itself: %s", session.peer_id, error.code)
+        self._announce(session)
+
+    def _learn(self, session: _Session, greeting: hello.Hello) -> None:
+        session.name, session.network = greeting.name, greeting.network
+        found = hello.useful_addrs(greeting, remote=session.addr)
+        self._book.learn(session.peer_id, found, name=greeting.name)
+
+    def _announce(self, session: _Session) -> None:
+        session.greeted.set()
+        if session.announced or self._open.get(session.peer_id) is not session:
+            return
+        session.announced = True
+        self._tell(PeerEvent(kind="connected", peer=self._info(session)))
+
+    def _tell(self, event: PeerEvent) -> None:
+        for channel in self._subscribers:
+            try:
+                channel.send_nowait(event)
+            except trio.WouldBlock:
+                log.warning("a reader of peer events does not keep up")
+            except trio.BrokenResourceError:
+                log.debug("a reader of peer events left")
+
+    def _info(self, session: _Session) -> PeerInfo:
+        links = patches.connections_of(self._swarm, session.peer_id)
+        trip_s = min((one for one in map(patches.round_trip_s, links) if one > 0), default=0.0)
+        return PeerInfo(
+            peer_id=session.peer_id,
+            name=session.name,
+            network=session.network,
+            addr=session.addr,
+            direction=session.direction,
+            latency_ms=max(1, round(trip_s * 1000)) if trip_s else None,
+            connected_at=session.connected_at,
+        )
