@@ -46,31 +46,25 @@ class LocalJobs:
         """
         job_id = f"local-{secrets.token_hex(6)}"
         place = self.folder / job_id
+
+        async def on_event(event: specs.JobEvent) -> None:
+            if isinstance(event, specs.Progress):
+                progress("Running in the sandbox", event.done, event.total, "steps")
+
         try:
-            (place / "in").mkdir(parents=True)
-            for name, source in inputs.items():
-                await self._thread(lambda s=source, n=name: shutil.copyfile(s, place / "in" / n))
+            await self.workers.work(_copy_in, inputs, place / "in")
             spec = specs.JobSpec(job_id=job_id, kind=kind, params=params, limits=limits)
-
-            async def on_event(event: specs.JobEvent) -> None:
-                if isinstance(event, specs.Progress):
-                    progress("Running in the sandbox", event.done, event.total, "steps")
-
             result = await self.agent().run(spec, place / "in", place / "out", on_event)
             if result.state != "done":
                 raise SandboxError(result.reason, result.words, result.what_next)
-            report = await self._thread(lambda: _read_report(place / "out" / "report.json"))
+            report = await self.workers.work(_read_report, place / "out" / "report.json")
             if keep is not None:
-                keep.mkdir(parents=True, exist_ok=True)
-                for item in result.outputs:
-                    await self._thread(lambda n=item.name: shutil.move(place / "out" / n, keep / n))
+                names = [item.name for item in result.outputs]
+                await self.workers.work(_move_out, names, place / "out", keep)
             return report
         finally:
             with trio.CancelScope(shield=True):
-                await self._thread(lambda: shutil.rmtree(place, ignore_errors=True))
-
-    async def _thread(self, call: Callable[[], Any]) -> Any:
-        return await self.workers.store(call)
+                await self.workers.work(shutil.rmtree, place, ignore_errors=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +88,18 @@ class ModelCheck:
             progress=progress,
             limits=_LINT_LIMITS,
         )
+
+
+def _copy_in(inputs: dict[str, Path], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, source in inputs.items():
+        shutil.copyfile(source, folder / name)
+
+
+def _move_out(names: list[str], source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.move(source / name, target / name)
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -35,34 +35,39 @@ class ModelRuns:
             NotFound: no such package or file.
             SandboxError: no sandbox, or the rows do not fit the model (with line and column).
         """
-        package = await self.workers.store(lambda: self.library.get(package_id))
-        if not rows.is_file():
-            raise NotFound(
-                "no_such_file", f"There is no file {rows}.", "Choose a CSV file with one row per case."
-            )
+        package = await self.workers.store(self.library.get, package_id)
         folder = Path(package.path)
-        models = sorted(folder.glob("*.onnx"))
-        if not models:
-            raise Refused("not_runnable", "Only ONNX models can be run here; this package holds none.")
+        model = await self.workers.store(_model_and_rows, folder, rows)
         progress("Running the model in the sandbox")
         keep = folder / "runs" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         params = {"label": label} if label else {}
         report = await self.jobs.run(
             kind="infer",
             params=params,
-            inputs={"model.onnx": models[0], "rows.csv": rows},
+            inputs={"model.onnx": model, "rows.csv": rows},
             keep=keep,
             progress=progress,
             limits=_LIMITS,
         )
         predictions = keep / "predictions.csv"
-        preview = await self.workers.store(lambda: _preview(predictions))
+        preview = await self.workers.store(_preview, predictions)
         return {
             "predictions_path": str(predictions),
             "rows": report.get("rows"),
             "preview": preview,
             "report": report,
         }
+
+
+def _model_and_rows(folder: Path, rows: Path) -> Path:
+    if not rows.is_file():
+        raise NotFound(
+            "no_such_file", f"There is no file {rows}.", "Choose a CSV file with one row per case."
+        )
+    models = sorted(folder.glob("*.onnx"))
+    if not models:
+        raise Refused("not_runnable", "Only ONNX models can be run here; this package holds none.")
+    return models[0]
 
 
 def _preview(path: Path) -> list[list[str]]:

@@ -20,6 +20,7 @@ class Surroundings:
 
     other_name: str
     events: list[OrderEvent]
+    transactions: list[dict[str, Any]]
     live: Live | None
     paid_micro: int
     vouchers: int
@@ -75,6 +76,7 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
             }
             for event in around.events
         ],
+        "transactions": around.transactions,
         "actions": possible_actions(order, around.now),
         "progress": {"stage": live.stage, "done": live.done, "total": live.total, "unit": live.unit}
         if live and live.stage

@@ -1,0 +1,218 @@
+"""A person orders something: the contract is written from the live record, signed, and put into motion."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.keys import box_public
+from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.orders.engine import OrderEngine
+from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
+from openstall.market.errors import MoneyError, NotFound, Refused
+from openstall.market.money import format_amount
+from openstall.market.orders.agree import (
+    ARBITER_FEE_BPS,
+    ARBITER_S,
+    LONGEST_FUND_S,
+    MAX_LOG_BYTES,
+    MAX_PROCESSES,
+    SETTLE_AFTER_S,
+    SILENT_BUYER_BPS,
+    START_WITHIN_S,
+)
+from openstall.market.orders.documents import (
+    ComputeTerms,
+    InputFile,
+    Limits,
+    Order,
+    SaleTerms,
+    sign_contract,
+    write_contract,
+)
+from openstall.market.records import BlobRef, Listing, Offer, SignedRecord, body_as_dict
+from openstall.p2p.blobs import BlobStore
+
+PAY_WITHIN_S = 900
+SHORTEST_PAY_S = 15
+MAX_INPUTS = 16
+_SLACK_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """This node in an order: its peer, its wallet, its chain."""
+
+    peer_id: str
+    seed: bytes
+    wallet: str
+    chain_id: int
+    network: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """A job as a person asks for it; amounts in micro-credits, times in seconds."""
+
+    offer_cid: str
+    kind: JobKind
+    inputs: dict[str, Path]
+    params: dict[str, Any]
+    max_s: int
+    cap_micro: int
+    pay_within_s: int = PAY_WITHIN_S
+
+
+@dataclass(slots=True, kw_only=True)
+class Placing:
+    """Writes and signs the buyer's contracts."""
+
+    me: Party
+    desk: OrderDesk
+    engine: OrderEngine
+    catalogue: Catalogue
+    blobs: BlobStore
+    balance_micro: Callable[[], Awaitable[int]]
+
+    async def buy(self, listing_cid: str, *, pay_within_s: int = PAY_WITHIN_S) -> str:
+        """Order a copy of a model; returns the order id. Unpaid after `pay_within_s`, the order lapses.
+
+        Raises:
+            NotFound, Refused: the listing is gone, or is one's own.
+            MoneyError: the wallet holds less than the price.
+        """
+        record = await self._record(listing_cid)
+        listing = record.body
+        if not isinstance(listing, Listing):
+            raise NotFound("not_on_sale", "That is not a model on sale.")
+        await self._afford(listing.price_micro)
+        now = self.desk.now()
+        nonce = secrets.token_hex(16)
+        fund_by = now + _within(pay_within_s)
+        terms = SaleTerms(
+            listing=record.cid,
+            title=listing.title,
+            files=listing.files,
+            blob=listing.blob,
+            key_sha256=listing.key_sha256,
+            box_key=box_public(self.me.seed, nonce),
+            price_micro=listing.price_micro,
+            escrow=listing.escrow,
+            arbiter=listing.arbiter,
+            arbiter_s=ARBITER_S,
+            arbiter_fee_bps=ARBITER_FEE_BPS,
+            silent_buyer_bps=SILENT_BUYER_BPS,
+            fund_by=fund_by,
+            deliver_by=fund_by + listing.deliver_s + _SLACK_S,
+            review_s=listing.review_s,
+        )
+        return await self._place(self._order("sale", record, listing.wallet, nonce, body_as_dict(terms)))
+
+    async def rent(self, request: JobRequest) -> str:
+        """Order a job on rented compute; returns the order id.
+
+        Raises:
+            NotFound, Refused: the offer is gone, or does not fit the job.
+            MoneyError: the wallet holds less than the cap.
+        """
+        record = await self._record(request.offer_cid)
+        offer = record.body
+        if not isinstance(offer, Offer):
+            raise NotFound("not_on_sale", "That is not an offer of compute.")
+        if request.kind not in offer.kinds:
+            raise Refused(
+                "wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer."
+            )
+        JobSpec(job_id="check", kind=request.kind, params=request.params).parse_params()
+        max_s = min(request.max_s, offer.max_s)
+        cap_micro = min(request.cap_micro, offer.price_per_s_micro * max_s)
+        await self._afford(cap_micro)
+        fund_by = self.desk.now() + _within(request.pay_within_s)
+        start_by = fund_by + START_WITHIN_S
+        terms = ComputeTerms(
+            offer=record.cid,
+            title=f"{request.kind.capitalize()} on {offer.title}"[:120],
+            job_kind=request.kind,
+            params=request.params,
+            inputs=await self._inputs(request.inputs),
+            limits=Limits(
+                memory_bytes=offer.memory_bytes,
+                disk_bytes=offer.disk_bytes,
+                threads=offer.threads,
+                processes=MAX_PROCESSES,
+                log_bytes=MAX_LOG_BYTES // 4,
+            ),
+            price_per_s_micro=offer.price_per_s_micro,
+            cap_micro=cap_micro,
+            max_s=max_s,
+            channel=offer.channel,
+            withdraw_delay_s=offer.withdraw_delay_s,
+            fund_by=fund_by,
+            start_by=start_by,
+            settle_by=start_by + max_s + SETTLE_AFTER_S + _SLACK_S,
+        )
+        nonce = secrets.token_hex(16)
+        return await self._place(self._order("compute", record, offer.wallet, nonce, body_as_dict(terms)))
+
+    async def _record(self, cid: str) -> SignedRecord:
+        record = await self.catalogue.live_record(cid)
+        if record.record.author == self.me.peer_id:
+            raise Refused("own_stall", "This is your own stall.", "Use a second home to try it out.")
+        return record
+
+    async def _afford(self, amount_micro: int) -> None:
+        balance = await self.balance_micro()
+        if balance < amount_micro:
+            raise MoneyError(
+                "insufficient_funds",
+                f"You have {format_amount(balance)} credits; {format_amount(amount_micro)} are needed.",
+                "Add credits on the Wallet page, or choose a lower cap.",
+            )
+
+    async def _inputs(self, files: dict[str, Path]) -> list[InputFile]:
+        if not 1 <= len(files) <= MAX_INPUTS:
+            raise Refused("bad_inputs", f"A job has one to {MAX_INPUTS} input files.")
+        found = []
+        for name, path in sorted(files.items()):
+            if not is_plain_file_name(name):
+                raise Refused("bad_inputs", f"“{name[:80]}” is not a plain file name.")
+            info = await self.blobs.add_file(path)
+            found.append(InputFile(name=name, blob=BlobRef(cid=info.cid, size=info.size, sha256=info.sha256)))
+        return found
+
+    def _order(
+        self, kind: str, record: SignedRecord, seller_wallet: str, nonce: str, terms: dict[str, Any]
+    ) -> Order:
+        return Order(
+            kind=kind,
+            network=self.me.network,
+            chain_id=self.me.chain_id,
+            buyer=self.me.peer_id,
+            seller=record.record.author,
+            buyer_wallet=self.me.wallet,
+            seller_wallet=seller_wallet,
+            nonce=nonce,
+            created=self.desk.now(),
+            terms=terms,
+        )
+
+    async def _place(self, order: Order) -> str:
+        contract = write_contract(order)
+        signature = sign_contract(contract, self.me.seed)
+        await self.desk.create(
+            contract, role="buyer", buyer_signature=signature, words="You signed the order.", actor="you"
+        )
+        self.engine.watch(contract.order_id)
+        return contract.order_id
+
+
+def _within(seconds: int) -> int:
+    if not SHORTEST_PAY_S <= seconds <= LONGEST_FUND_S:
+        raise Refused(
+            "bad_time", f"The time to pay lies between {SHORTEST_PAY_S} and {LONGEST_FUND_S} seconds."
+        )
+    return seconds
