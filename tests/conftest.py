@@ -1,0 +1,35 @@
+"""Settings for every test: no display, no keychain and no home folder of the person who runs them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Set before anything imports Qt or keyring. A display is used only when a person asks for a platform by name.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+for name in [name for name in os.environ if name.startswith("OPENSTALL_") and name != "OPENSTALL_RUNTIME"]:
+    del os.environ[name]
+
+# A slow machine is no failure: no test has a deadline for one example.
+settings.register_profile("openstall", deadline=None, print_blob=True)
+settings.load_profile("openstall")
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of its own, so that no test reads or writes what belongs to a person."""
+    home = tmp_path / "home"
+    for name, folder in {
+        "HOME": home,
+        "XDG_CONFIG_HOME": home / ".config",
+        "XDG_DATA_HOME": home / ".local" / "share",
+        "XDG_CACHE_HOME": home / ".cache",
+        "XDG_STATE_HOME": home / ".local" / "state",
+    }.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv(name, str(folder))
+    return home
