@@ -106,7 +106,9 @@ class Renting:
             raise Refused("not_selling", "This machine is no longer on offer.", "Choose another offer.")
         if await self.open_jobs() >= rules.jobs_at_once:
             raise Refused(
-                "busy", "This machine is busy with other jobs.", "Try again later, or choose another offer."
+                "machine_busy",
+                "This machine is busy with other jobs.",
+                "Try again later, or choose another offer.",
             )
 
     async def _announce(self, rules: HouseRules, machine: Inventory) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-import structlog
 import trio
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.errors import OpenstallError
@@ -19,8 +18,6 @@ from openstall.market.orders.machine import MACHINES
 POLL_S = 5.0
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 20.0
-
-_log = structlog.get_logger(__name__)
 
 
 class Handler(Protocol):

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import trio
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -28,10 +27,11 @@ from openstall.market.orders.machine import COMPUTE
 from openstall.market.orders.results import read_report
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
+from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
-from openstall.p2p.streams import Framed
 from openstall.store.job_log import JobLog
 
+OPEN_S = 20.0
 SILENCE_S = 60.0
 """A provider that says nothing for this long is taken for gone, and the stream is opened again."""
 
@@ -117,17 +117,20 @@ class JobBuyer:
     async def _follow(self, order: OpenOrder) -> OpenOrder:
         """Stay on the job's stream until its report is here and the last tick is paid."""
         next_line = await self.workers.store(self.log.next_seq, order.order_id)
-        async with await self.peers.open_stream(order.other, PROTOCOL, max_frame=MAX_FRAME) as stream:
+        async with await self.peers.open_stream(
+            order.other, PROTOCOL, timeout_s=OPEN_S, max_frame=MAX_FRAME
+        ) as stream:
             await stream.send(write(FromBuyer(follow=order.order_id, from_log=next_line)))
             last: Tick | None = None
             while not self._all_paid(order):
-                with trio.move_on_after(SILENCE_S) as silence:
-                    message = read_from_provider(await stream.receive())
-                if silence.cancelled_caught:
+                raw = await stream.receive(timeout_s=SILENCE_S)
+                if raw is None:
                     raise PeerError(
-                        "silent", "The provider has fallen silent.", "Nothing more is paid until it answers."
+                        "peer_silent",
+                        "The provider closed the job's log.",
+                        "Nothing more is paid until it answers.",
                     )
-                order, last = await self._take(order, message, stream, last)
+                order, last = await self._take(order, read_from_provider(raw), stream, last)
         return order
 
     async def _take(

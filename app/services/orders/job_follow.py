@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import trio
+from openstall.app.logging import get_logger
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.job_wire import (
@@ -20,12 +21,17 @@ from openstall.app.services.orders.job_wire import (
 from openstall.app.threads import Workers
 from openstall.market import canonical
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
-from openstall.p2p.streams import Framed
+from openstall.p2p.limits import Rate
 from openstall.store.job_log import JobLog
 
+RATE = Rate(per_s=0.5, burst=10)
+FIRST_FRAME_S = 15.0
 IDLE_S = 15.0
 """A frame is sent at least this often, so that a dead follower is noticed."""
+
+log = get_logger("openstall.jobs")
 
 
 class JobFollow:
@@ -42,10 +48,13 @@ class JobFollow:
 
     def serve(self) -> None:
         """Answer followers from now on."""
-        self._peers.serve_stream(PROTOCOL, self._follow, max_frame=MAX_FRAME)
+        self._peers.serve_stream(PROTOCOL, self._follow, max_frame=MAX_FRAME, per_peer_rate=RATE)
 
     async def _follow(self, peer_id: str, stream: Framed) -> None:
-        first = read_from_buyer(await stream.receive())
+        raw = await stream.receive(timeout_s=FIRST_FRAME_S)
+        if raw is None:
+            return
+        first = read_from_buyer(raw)
         order = await self._desk.find(first.follow)
         if (
             order is None
@@ -64,14 +73,15 @@ class JobFollow:
     async def _take_vouchers(self, order: OpenOrder, stream: Framed, scope: trio.CancelScope) -> None:
         """Until the buyer closes the stream or sends something that is not a voucher."""
         try:
-            while True:
-                message = read_from_buyer(await stream.receive())
+            while (raw := await stream.receive()) is not None:
+                message = read_from_buyer(raw)
                 if message.voucher_signature:
                     await self._provider.accept_voucher(
                         order, message.voucher_micro, message.voucher_signature
                     )
-        except OpenstallError:
-            scope.cancel()
+        except OpenstallError as error:
+            log.info("follower left", order=order.order_id, code=error.code)
+        scope.cancel()
 
     async def _tell(self, order: OpenOrder, stream: Framed, next_line: int) -> None:
         sent: dict[str, Any] = {}

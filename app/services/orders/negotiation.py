@@ -1,7 +1,7 @@
 """How two peers agree: the buyer proposes a signed contract, the seller checks it and signs too.
 
-Protocol `/openstall/order/1`: one canonical JSON request, one canonical JSON answer, each at most
-128 KiB. Both parties end with the same document and both signatures; the arbiter gets a copy at once.
+Protocol `/openstall/order/1`: one canonical JSON request of at most 128 KiB, answered by a signature
+or a refusal. Both parties end with the same document and both signatures; the arbiter gets a copy at once.
 """
 
 from __future__ import annotations
@@ -12,17 +12,23 @@ from typing import Any
 import msgspec
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, InvalidRecord, NotFound, OpenstallError, PeerError, Refused
+from openstall.market.errors import InvalidOrder, NotFound, PeerError, Refused
 from openstall.market.orders.agree import check_proposal
 from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
 from openstall.market.orders.machine import MACHINES
 from openstall.market.records import SignedRecord
+from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
+from openstall.p2p.limits import Rate
 
 PROTOCOL = "/openstall/order/1"
 MAX_MESSAGE = 128 * 1024
 TIMEOUT_S = 15.0
 MAX_OPEN_PER_BUYER = 20
+MAX_ANSWER = 200
+RATE = Rate(per_s=2, burst=20)
+_PASSING = frozenset({"too_many_requests", "busy", "too_slow", "internal", "wallet_locked"})
+"""Refusals that say nothing about the order: asked again later."""
 
 
 class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,13 +39,6 @@ class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     order_id: str = ""
     buyer_signature: str = ""
     seller_signature: str = ""
-
-
-class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The seller's signature, or why not."""
-
-    signature: str = ""
-    error: dict[str, str] = {}
 
 
 class Negotiation:
@@ -83,7 +82,9 @@ class Negotiation:
 
     def serve(self) -> None:
         """Answer other peers from now on."""
-        self._peers.serve(PROTOCOL, self._answer, max_request=MAX_MESSAGE, max_response=MAX_MESSAGE)
+        self._peers.serve(
+            PROTOCOL, self._answer, max_request=MAX_MESSAGE, max_response=MAX_ANSWER, per_peer_rate=RATE
+        )
 
     async def propose(self, order: OpenOrder) -> None:
         """Ask the seller to sign; the order becomes agreed, declined or lapsed.
@@ -148,29 +149,23 @@ class Negotiation:
         await self._ask(order.other, {"do": "cancel_job", "order_id": order.order_id})
 
     async def _ask(self, peer_id: str, message: dict[str, Any]) -> str:
-        raw = await self._peers.request(
-            peer_id, PROTOCOL, canonical.encode(message), timeout_s=TIMEOUT_S, max_response=MAX_MESSAGE
-        )
+        """The answer; Refused where the other peer considered the message and said no."""
         try:
-            answer = msgspec.convert(canonical.decode(raw, max_bytes=MAX_MESSAGE), _Answer)
-        except (InvalidRecord, msgspec.ValidationError) as error:
-            raise PeerError("bad_answer", "The other peer sent an answer that makes no sense.") from error
-        if answer.error:
-            words = answer.error.get("message", "")[:500] or "The other peer refused."
-            raise Refused(
-                answer.error.get("code", "")[:60] or "refused", words, answer.error.get("what_next", "")[:500]
+            raw = await self._peers.request(
+                peer_id, PROTOCOL, canonical.encode(message), timeout_s=TIMEOUT_S, max_response=MAX_ANSWER
             )
-        return answer.signature
+        except RefusedByPeer as error:
+            if error.code in _PASSING:
+                raise
+            raise Refused(error.code, error.message or "The other peer refused.", error.what_next) from error
+        return raw.decode("ascii", errors="replace")
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
         try:
             ask = msgspec.convert(canonical.decode(raw, max_bytes=MAX_MESSAGE), _Ask)
-            signature = await self._handle(peer_id, ask)
         except msgspec.ValidationError as error:
-            return _refusal(InvalidOrder("bad_message", f"The message does not fit its schema: {error}."))
-        except OpenstallError as error:
-            return _refusal(error)
-        return canonical.encode({"signature": signature})
+            raise InvalidOrder("bad_message", f"The message does not fit its schema: {error}.") from error
+        return (await self._handle(peer_id, ask)).encode()
 
     async def _handle(self, peer_id: str, ask: _Ask) -> str:
         match ask.do:
@@ -250,7 +245,3 @@ class Negotiation:
                 seller_signature=ask.seller_signature,
             )
         self._on_agreed(contract.order_id)
-
-
-def _refusal(error: OpenstallError) -> bytes:
-    return canonical.encode({"error": {name: text[:500] for name, text in error.as_dict().items()}})
