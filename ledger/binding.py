@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from eth_hash.auto import keccak
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
-
 from openstall.ledger.typed_data import Domain, address_word, digest, text_word, word
 from openstall.ledger.wallet import Wallet, recover_signer
 from openstall.market.errors import IdentityError, InvalidOrder, InvalidRecord
@@ -46,9 +45,13 @@ def binding_digest(*, wallet: str, peer_id: str, nonce: int, expires: int, chain
     return digest(domain, _TYPE, address_word(wallet), text_word(peer_id), word(nonce), word(expires))
 
 
-def make_binding(wallet: Wallet, seed: bytes, *, peer_id: str, nonce: int, expires: int, chain_id: int) -> Binding:
+def make_binding(
+    wallet: Wallet, seed: bytes, *, peer_id: str, nonce: int, expires: int, chain_id: int
+) -> Binding:
     """Bind one's own wallet and peer; `seed` is the peer's Ed25519 seed."""
-    content = binding_digest(wallet=wallet.address, peer_id=peer_id, nonce=nonce, expires=expires, chain_id=chain_id)
+    content = binding_digest(
+        wallet=wallet.address, peer_id=peer_id, nonce=nonce, expires=expires, chain_id=chain_id
+    )
     return Binding(
         wallet=wallet.address,
         peer_id=peer_id,
@@ -73,7 +76,9 @@ def verify_binding(binding: Binding, *, chain_id: int, now: int) -> None:
     if binding.chain_id != chain_id:
         raise IdentityError("other_chain", "The binding of wallet and peer was made for another group.")
     if not now - CLOCK_SKEW_S <= binding.expires <= now + MAX_LIFE_S:
-        raise IdentityError("binding_expired", "The binding of wallet and peer has expired.", "Ask its owner to renew it.")
+        raise IdentityError(
+            "binding_expired", "The binding of wallet and peer has expired.", "Ask its owner to renew it."
+        )
     try:
         content = binding_digest(
             wallet=binding.wallet,

@@ -89,7 +89,9 @@ def _need() -> KeyringBackend:
     backend = _backend()
     if backend is None:
         raise IdentityError(
-            "no_keychain", "This computer session has no keychain that can hold a key.", "Choose a passphrase instead."
+            "no_keychain",
+            "This computer session has no keychain that can hold a key.",
+            "Choose a passphrase instead.",
         )
     return backend
 
@@ -97,9 +99,15 @@ def _need() -> KeyringBackend:
 def _backend() -> KeyringBackend | None:
     from keyring.backend import get_all_keyring
 
-    usable = [backend for backend in get_all_keyring() if type(backend).__module__ in ALLOWED and backend.priority > 0]
+    usable = [
+        backend
+        for backend in get_all_keyring()
+        if type(backend).__module__ in ALLOWED and backend.priority > 0
+    ]
     return max(usable, key=lambda backend: float(backend.priority), default=None)
 
 
 def _locked() -> IdentityError:
-    return IdentityError("keychain_locked", "The keychain of this computer is locked.", "Unlock it and try again.")
+    return IdentityError(
+        "keychain_locked", "The keychain of this computer is locked.", "Unlock it and try again."
+    )

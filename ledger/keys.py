@@ -13,16 +13,18 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
 from openstall.ledger import keychain
 from openstall.ledger.private_files import read_private, write_private
 from openstall.market.errors import IdentityError
+
+if TYPE_CHECKING:
+    from eth_account.hdaccount.mnemonic import Mnemonic
 
 WORD_COUNT = 24
 ENTROPY_BYTES = 32
@@ -51,7 +53,6 @@ class PeerSeed:
     def peer_id(self) -> str:
         """The libp2p peer id of this key."""
         from nacl.signing import SigningKey
-
         from openstall.market.ids import peer_id_of
 
         return peer_id_of(bytes(SigningKey(self.secret).verify_key))
@@ -74,11 +75,15 @@ def check_words(words: Sequence[str]) -> None:
     for position, entry in enumerate(words, start=1):
         if entry not in known:
             raise IdentityError(
-                "unknown_word", f"Word {position} (“{entry[:20]}”) is not in the list of words.", "Check its spelling."
+                "unknown_word",
+                f"Word {position} (“{entry[:20]}”) is not in the list of words.",
+                "Check its spelling.",
             )
     if not _mnemonic().is_mnemonic_valid(" ".join(words)):
         raise IdentityError(
-            "checksum", "The words are all known, but they do not belong together.", "Check their order and each word."
+            "checksum",
+            "The words are all known, but they do not belong together.",
+            "Check their order and each word.",
         )
 
 
@@ -90,7 +95,9 @@ def create_seed_file(path: Path, words: Sequence[str], *, passphrase: str | None
     """
     check_words(words)
     if path.exists():
-        raise IdentityError("exists", "This home has a wallet already.", "Use another home, or restore into an empty one.")
+        raise IdentityError(
+            "exists", "This home has a wallet already.", "Use another home, or restore into an empty one."
+        )
     _write(path, _entropy_of(words), passphrase)
 
 
@@ -98,17 +105,22 @@ def open_seed_file(path: Path, *, passphrase: str | None) -> tuple[str, ...]:
     """The 24 words. With scrypt this takes about half a second: call it from a worker thread.
 
     Raises:
-        IdentityError: `wrong_passphrase`, `passphrase_needed`, `keychain_locked`, `no_wallet` or `damaged_wallet`.
+        IdentityError: `wrong_passphrase`, `passphrase_needed`, `keychain_locked`, `no_wallet`
+            or `damaged_wallet`.
     """
     record = _read(path)
     try:
-        salt, nonce, box = (base64.b64decode(text, validate=True) for text in (record.salt, record.nonce, record.box))
-        if len(salt) != 16 or len(nonce) != 12 or len(box) != ENTROPY_BYTES + 16:
-            raise ValueError("wrong length")
+        salt, nonce, box = (
+            base64.b64decode(text, validate=True) for text in (record.salt, record.nonce, record.box)
+        )
     except ValueError as error:
         raise _damaged(path) from error
+    if len(salt) != 16 or len(nonce) != 12 or len(box) != ENTROPY_BYTES + 16:
+        raise _damaged(path)
     try:
-        entropy = AESGCM(_wrapping_key(record.kind, salt, passphrase)).decrypt(nonce, box, _header(record.kind, salt))
+        entropy = AESGCM(_wrapping_key(record.kind, salt, passphrase)).decrypt(
+            nonce, box, _header(record.kind, salt)
+        )
     except InvalidTag as error:
         if record.kind == "keychain":
             raise _damaged(path) from error
@@ -151,7 +163,9 @@ def load_peer_seed(path: Path) -> PeerSeed:
         write_private(path, secrets.token_bytes(32))
     raw = read_private(path, max_bytes=64)
     if len(raw) != 32:
-        raise IdentityError("damaged_peer_key", f"The peer key file {path.name} is damaged.", "Restore it from a back-up.")
+        raise IdentityError(
+            "damaged_peer_key", f"The peer key file {path.name} is damaged.", "Restore it from a back-up."
+        )
     return PeerSeed(raw)
 
 
@@ -163,16 +177,22 @@ def _write(path: Path, entropy: bytes, passphrase: str | None) -> None:
         keychain.store(salt.hex(), key)
     else:
         if len(passphrase) < MIN_PASSPHRASE:
-            raise IdentityError("short_passphrase", f"The passphrase needs at least {MIN_PASSPHRASE} characters.")
+            raise IdentityError(
+                "short_passphrase", f"The passphrase needs at least {MIN_PASSPHRASE} characters."
+            )
         key = _scrypt(passphrase, salt)
     box = AESGCM(key).encrypt(nonce, entropy, _header(kind, salt))
-    encoded = {name: base64.b64encode(raw).decode() for name, raw in (("salt", salt), ("nonce", nonce), ("box", box))}
+    encoded = {
+        name: base64.b64encode(raw).decode() for name, raw in (("salt", salt), ("nonce", nonce), ("box", box))
+    }
     write_private(path, json.dumps({"v": 1, "kind": kind, **encoded}, indent=1).encode() + b"\n")
 
 
 def _read(path: Path) -> _SeedFile:
     if not path.exists():
-        raise IdentityError("no_wallet", "This home has no wallet yet.", "Create one, or restore one from 24 words.")
+        raise IdentityError(
+            "no_wallet", "This home has no wallet yet.", "Create one, or restore one from 24 words."
+        )
     try:
         return msgspec.json.decode(read_private(path, max_bytes=MAX_SEED_FILE_BYTES), type=_SeedFile)
     except msgspec.DecodeError as error:
@@ -203,8 +223,9 @@ def _damaged(path: Path) -> IdentityError:
     )
 
 
-def _mnemonic() -> Any:
-    from eth_account.hdaccount.mnemonic import Language, Mnemonic
+def _mnemonic() -> Mnemonic:
+    from eth_account.hdaccount.mnemonic import Mnemonic
+    from eth_account.types import Language
 
     return Mnemonic(Language.ENGLISH)
 

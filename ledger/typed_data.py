@@ -1,4 +1,4 @@
-"""EIP-712 digests, packed by hand: a voucher is signed every second, and a generic encoder is too slow for that."""
+"""EIP-712 digests, packed by hand: vouchers are signed by the second, and a generic encoder is slow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from eth_hash.auto import keccak
-
 from openstall.market.errors import InvalidOrder
 
 _PLAIN_DOMAIN = keccak(b"EIP712Domain(string name,string version,uint256 chainId)")
-_CONTRACT_DOMAIN = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+_CONTRACT_DOMAIN = keccak(
+    b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+)
 _PERMIT = keccak(b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)")
 
 
@@ -64,7 +65,9 @@ def digest(domain: Domain, type_hash: bytes, *members: bytes) -> bytes:
     return bytes(keccak(b"\x19\x01" + domain_separator(domain) + struct_hash))
 
 
-def permit_digest(domain: Domain, *, owner: str, spender: str, amount: int, nonce: int, deadline: int) -> bytes:
+def permit_digest(
+    domain: Domain, *, owner: str, spender: str, amount: int, nonce: int, deadline: int
+) -> bytes:
     """The ERC-2612 digest by which `owner` lets `spender` take `amount` until `deadline` (Unix seconds)."""
     members = (address_word(owner), address_word(spender), word(amount), word(nonce), word(deadline))
     return digest(domain, _PERMIT, *members)

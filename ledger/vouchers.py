@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
-
 from openstall.ledger.typed_data import Domain, address_word, digest, word
 from openstall.ledger.wallet import Wallet, recover_signer
 from openstall.market.errors import IdentityError, InvalidOrder
@@ -54,7 +53,9 @@ def voucher_digest(channel_id: bytes, amount_micro: int, *, chain_id: int, contr
     return digest(domain, _TYPE, channel_id, word(amount_micro))
 
 
-def sign_voucher(wallet: Wallet, channel_id: bytes, amount_micro: int, *, chain_id: int, contract: str) -> Voucher:
+def sign_voucher(
+    wallet: Wallet, channel_id: bytes, amount_micro: int, *, chain_id: int, contract: str
+) -> Voucher:
     """Sign a cumulative amount. The caller keeps it at or below the cap of the order."""
     content = voucher_digest(channel_id, amount_micro, chain_id=chain_id, contract=contract)
     return Voucher(channel_id=channel_id, amount_micro=amount_micro, signature=wallet.sign_digest(content))
@@ -74,7 +75,14 @@ def recover_voucher(voucher: Voucher, *, chain_id: int, contract: str) -> str:
 
 
 def check_voucher(
-    voucher: Voucher, *, channel_id: bytes, payer: str, least_micro: int, cap_micro: int, chain_id: int, contract: str
+    voucher: Voucher,
+    *,
+    channel_id: bytes,
+    payer: str,
+    least_micro: int,
+    cap_micro: int,
+    chain_id: int,
+    contract: str,
 ) -> None:
     """What a payee checks before it works on.
 

@@ -14,7 +14,7 @@ DERIVATION_PATH = "m/44'/60'/0'/0/0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedTx:
-    """A transaction ready to be sent; keep `raw` before sending it, and send the same bytes again after a crash."""
+    """A signed transaction. Keep `raw` before sending it; after a crash send the same bytes again."""
 
     raw: bytes
     tx_hash: str
@@ -43,7 +43,6 @@ class Wallet:
             IdentityError: the words are not a valid back-up.
         """
         from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
-
         from openstall.ledger.keys import check_words
 
         check_words(words)
@@ -61,7 +60,9 @@ class Wallet:
             signed = Account.sign_transaction(tx, self._key.to_bytes())
         except (TypeError, ValueError) as error:
             raise ChainError("bad_transaction", f"The transaction could not be signed: {error}.") from error
-        return SignedTx(raw=bytes(signed.raw_transaction), tx_hash="0x" + signed.hash.hex(), nonce=int(tx["nonce"]))
+        return SignedTx(
+            raw=bytes(signed.raw_transaction), tx_hash="0x" + signed.hash.hex(), nonce=int(tx["nonce"])
+        )
 
     def sign_digest(self, digest: bytes) -> bytes:
         """65 bytes r, s, v (27 or 28) over a 32-byte EIP-712 digest."""
@@ -73,7 +74,9 @@ class Wallet:
         """The wallet's half of the binding to a peer, as `0x…` hex (see `binding`)."""
         from openstall.ledger.binding import binding_digest
 
-        digest = binding_digest(wallet=self.address, peer_id=peer_id, nonce=nonce, expires=expires, chain_id=chain_id)
+        digest = binding_digest(
+            wallet=self.address, peer_id=peer_id, nonce=nonce, expires=expires, chain_id=chain_id
+        )
         return "0x" + self.sign_digest(digest).hex()
 
 
@@ -90,12 +93,18 @@ def recover_signer(digest: bytes, signature: bytes) -> str:
     """
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
-    from eth_utils import ValidationError
+    from eth_utils.exceptions import ValidationError
 
-    if len(signature) != 65 or signature[64] not in (27, 28) or int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
+    if (
+        len(signature) != 65
+        or signature[64] not in (27, 28)
+        or int.from_bytes(signature[32:64], "big") > _HALF_ORDER
+    ):
         raise IdentityError("bad_signature", "The wallet signature is malformed.")
     try:
-        recovered = Signature(signature[:64] + bytes([signature[64] - 27])).recover_public_key_from_msg_hash(digest)
+        recovered = Signature(signature[:64] + bytes([signature[64] - 27])).recover_public_key_from_msg_hash(
+            digest
+        )
     except (BadSignature, ValidationError, ValueError) as error:
         raise IdentityError("bad_signature", "The wallet signature is malformed.") from error
     return str(recovered.to_checksum_address())

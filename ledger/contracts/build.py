@@ -44,7 +44,9 @@ def find_node() -> str:
     beside = Path(sys.executable).parent / ("node.exe" if os.name == "nt" else "node")
     found = str(beside) if beside.exists() else shutil.which("node")
     if found is None:
-        raise NotFound("no_node", "Node was not found.", "Install the development requirements, which bring it.")
+        raise NotFound(
+            "no_node", "Node was not found.", "Install the development requirements, which bring it."
+        )
     return found
 
 
@@ -100,7 +102,9 @@ def as_text(artifact: dict[str, Any]) -> str:
 def main() -> int:
     """Write or compare; the exit status is 1 when the comparison fails."""
     parser = argparse.ArgumentParser(description="Recompile the contracts.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed artifacts, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the committed artifacts, write nothing"
+    )
     check = parser.parse_args().check
     different = []
     for name, artifact in compile_all().items():
