@@ -110,8 +110,7 @@ class Store:
 
 
 _WHAT_NEXT_DAMAGED = (
-    "Stop the node, keep a copy of the file, and start with a new home folder restored from your "
-    "24 words."
+    "Stop the node, keep a copy of the file, and start with a new home folder restored from your 24 words."
 )
 
 

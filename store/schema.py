@@ -90,8 +90,8 @@ def m0002_orders(db: Database) -> None:
                 other TEXT NOT NULL,
                 state TEXT NOT NULL,
                 doc BLOB NOT NULL,
-                buyer_signature BLOB,
-                seller_signature BLOB,
+                buyer_signature TEXT NOT NULL,
+                seller_signature TEXT NOT NULL,
                 data TEXT NOT NULL,
                 created_at INTEGER NOT NULL,
                 changed_at INTEGER NOT NULL
@@ -107,8 +107,7 @@ def m0002_orders(db: Database) -> None:
                 to_state TEXT NOT NULL,
                 actor TEXT NOT NULL,
                 words TEXT NOT NULL,
-                tx TEXT,
-                data TEXT NOT NULL
+                tx TEXT
             ) STRICT""",
             "CREATE INDEX order_events_by_order ON order_events (order_id, id)",
             """CREATE TRIGGER order_events_keep BEFORE UPDATE ON order_events BEGIN
@@ -164,7 +163,7 @@ def m0003_jobs(db: Database) -> None:
             """CREATE TABLE job_log_state (
                 order_id TEXT PRIMARY KEY,
                 size_bytes INTEGER NOT NULL,
-                ended INTEGER NOT NULL
+                is_full INTEGER NOT NULL
             ) STRICT""",
         ),
     )
@@ -172,7 +171,7 @@ def m0003_jobs(db: Database) -> None:
 
 @migrations()
 def m0004_node(db: Database) -> None:
-    """What the node keeps for itself: library of packages, settings, addresses of peers."""
+    """What the node keeps for itself: library of packages, settings."""
     _run(
         db,
         (
@@ -189,14 +188,6 @@ def m0004_node(db: Database) -> None:
             """CREATE TABLE settings (
                 name TEXT PRIMARY KEY,
                 value TEXT NOT NULL
-            ) STRICT, WITHOUT ROWID""",
-            """CREATE TABLE addresses (
-                peer_id TEXT NOT NULL,
-                addr TEXT NOT NULL,
-                source TEXT NOT NULL,
-                seen_at INTEGER NOT NULL,
-                failures INTEGER NOT NULL,
-                PRIMARY KEY (peer_id, addr)
             ) STRICT, WITHOUT ROWID""",
         ),
     )

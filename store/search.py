@@ -82,9 +82,7 @@ class Search:
                 f"SELECT r.id, {_COLUMNS} FROM records r WHERE r.id IN ({marks})", wanted
             ).fetchall()
         by_id = {row[0]: _row(row[1:]) for row in rows}
-        return Page(
-            items=[by_id[hit] for hit in wanted if hit in by_id], total=len(hits), exact=exact
-        )
+        return Page(items=[by_id[hit] for hit in wanted if hit in by_id], total=len(hits), exact=exact)
 
 
 def _ranked(db: Database, expression: str, where: str, values: list[str | int]) -> list[int]:
@@ -107,9 +105,7 @@ def _newest(db: Database, where: str, values: list[str | int]) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _filter(
-    network: str, now: int, types: tuple[str, ...], author: str
-) -> tuple[str, list[str | int]]:
+def _filter(network: str, now: int, types: tuple[str, ...], author: str) -> tuple[str, list[str | int]]:
     where = "r.network = ? AND r.current = 1 AND r.target_key IS NULL AND r.expires > ?"
     values: list[str | int] = [network, now]
     if types:
