@@ -28,6 +28,21 @@ class ModelRuns:
     jobs: LocalJobs
     workers: Workers
 
+    async def list(self) -> list[dict[str, Any]]:
+        """The packages of the library, newest first."""
+        packages = await self.workers.store(self.library.all)
+        return [
+            {
+                "order_id": package.order_id,
+                "listing_cid": package.listing_cid,
+                "title": package.title,
+                "path": package.path,
+                "bought_at": package.bought_at,
+                "files": package.files,
+            }
+            for package in packages
+        ]
+
     async def run(self, package_id: str, rows: Path, label: str | None, progress: Progress) -> dict[str, Any]:
         """Predictions for a CSV file: `{predictions_path, rows, preview, report}`.
 

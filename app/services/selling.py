@@ -118,6 +118,15 @@ class Stock:
             )
         return {"cid": signed.cid, "key": listing_key}
 
+    async def withdraw(self, cid: str) -> None:
+        """Take one's own listing off the market.
+
+        Raises:
+            NotFound: it is not a live listing of this node.
+        """
+        record = await self.catalogue.own_record(cid)
+        await self.catalogue.withdraw(record.record.type, record.record.key)
+
     async def sealed_key(self, terms: SaleTerms) -> bytes:
         """The key of a sold package, for this buyer only.
 

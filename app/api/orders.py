@@ -1,0 +1,119 @@
+"""Routes of orders: buy a model, rent a machine, look, act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from openstall.app.api.requests import Body
+from openstall.app.node import Node
+from openstall.app.services.orders.placing import PAY_WITHIN_S, JobRequest
+from openstall.market.money import MAX_MICRO
+
+PathText = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Buy(Body):
+    """A copy of a model; the order lapses unless it is paid within `pay_within_s`."""
+
+    listing_cid: Annotated[str, Field(max_length=80)]
+    pay_within_s: int = PAY_WITHIN_S
+
+
+class Rent(Body):
+    """A job; `inputs` maps the name inside the job to a path on this machine; the cap is in micro-credits."""
+
+    offer_cid: Annotated[str, Field(max_length=80)]
+    kind: Literal["infer", "train"]
+    inputs: Annotated[dict[str, PathText], Field(max_length=16)]
+    params: dict[str, Any] = {}
+    max_s: Annotated[int, Field(ge=1, le=30 * 86_400)]
+    cap_micro: Annotated[int, Field(ge=1, le=MAX_MICRO)]
+    pay_within_s: int = PAY_WITHIN_S
+
+
+class Dispute(Body):
+    """Why, in the buyer's words; the arbiter reads them."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=2000)]
+
+
+class Rule(Body):
+    """The buyer's part of the escrow in hundredths of a per cent."""
+
+    buyer_bps: Annotated[int, Field(ge=0, le=10_000)]
+
+
+class Save(Body):
+    """Where the job's results are copied to."""
+
+    folder: PathText
+
+
+def router(node: Node) -> APIRouter:
+    """The routes, bound to one node."""
+    routes = APIRouter(prefix="/v1/orders")
+
+    @routes.post("/buy")
+    async def buy(body: Buy) -> dict[str, Any]:
+        """Sign an order for a model; payment and delivery follow by themselves."""
+        placing = node.trade.orders.placing
+        return {"order_id": await placing.buy(body.listing_cid, pay_within_s=body.pay_within_s)}
+
+    @routes.post("/job")
+    async def job(body: Rent) -> dict[str, Any]:
+        """Sign an order for a job; it starts when the provider has signed and the money is set aside."""
+        request = JobRequest(
+            offer_cid=body.offer_cid,
+            kind=body.kind,
+            inputs={name: Path(path) for name, path in body.inputs.items()},
+            params=body.params,
+            max_s=body.max_s,
+            cap_micro=body.cap_micro,
+            pay_within_s=body.pay_within_s,
+        )
+        return {"order_id": await node.trade.orders.placing.rent(request)}
+
+    @routes.get("")
+    async def listed(
+        role: Literal["", "buyer", "seller", "arbiter"] = "", open_only: Annotated[bool, Query()] = False
+    ) -> dict[str, Any]:
+        """All orders, newest first."""
+        items = await node.trade.orders.list(role=role, open_only=open_only)
+        return {"items": items, "total": len(items)}
+
+    @routes.get("/{order_id}")
+    async def one(order_id: str) -> dict[str, Any]:
+        """Everything about one order."""
+        return await node.trade.orders.view(order_id)
+
+    @routes.get("/{order_id}/log")
+    async def log(order_id: str, start: Annotated[int, Query(alias="from", ge=0)] = 0) -> dict[str, Any]:
+        """Log lines of a job from a line on."""
+        return await node.trade.orders.read_log(order_id, start)
+
+    @routes.post("/{order_id}/dispute")
+    async def dispute(order_id: str, body: Dispute) -> dict[str, Any]:
+        """Ask the arbiter."""
+        return await node.trade.orders.act(order_id, "dispute", reason=body.reason)
+
+    @routes.post("/{order_id}/rule")
+    async def rule(order_id: str, body: Rule) -> dict[str, Any]:
+        """As the arbiter: split the escrow."""
+        return await node.trade.orders.act(order_id, "rule", buyer_bps=body.buyer_bps)
+
+    @routes.post("/{order_id}/save")
+    async def save(order_id: str, body: Save) -> dict[str, Any]:
+        """Copy the job's results into a folder."""
+        paths = await node.trade.orders.save(order_id, Path(body.folder))
+        return {"items": paths, "total": len(paths)}
+
+    @routes.post("/{order_id}/{action}")
+    async def act(order_id: str, action: Literal["complete", "cancel", "refund", "claim"]) -> dict[str, Any]:
+        """Confirm, cancel, take back or claim, where the order allows it."""
+        return await node.trade.orders.act(order_id, action)
+
+    return routes
