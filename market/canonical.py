@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import rfc8785
@@ -12,9 +13,10 @@ from openstall.market.errors import InvalidRecord
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 12
 _MAX_INT = 2**53 - 1
+_LONGEST_INT = len(str(-_MAX_INT))
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any) -> bytes:  # noqa: ANN401  # a JSON value
     """Canonical bytes of a JSON value without floats.
 
     Raises:
@@ -24,10 +26,10 @@ def encode(value: Any) -> bytes:
     try:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise InvalidRecord("not_canonical", f"The statement cannot be written in canonical form: {error}.") from error
+        raise InvalidRecord("not_canonical", "The statement cannot be written in canonical form.") from error
 
 
-def decode(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
+def decode(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  # a JSON value
     """The JSON value of canonical bytes; anything that is not exactly canonical is refused.
 
     Raises:
@@ -37,7 +39,11 @@ def decode(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         raise InvalidRecord("too_large", f"The statement has {len(raw)} bytes; {max_bytes} are allowed.")
     try:
         value = json.loads(
-            raw, object_pairs_hook=_unique, parse_float=_refuse_float, parse_constant=_refuse_float, parse_int=_integer
+            raw,
+            object_pairs_hook=_unique,
+            parse_float=_refuse_float,
+            parse_constant=_refuse_float,
+            parse_int=_integer,
         )
     except (ValueError, RecursionError) as error:
         raise InvalidRecord("not_json", "The statement is not valid JSON.") from error
@@ -53,17 +59,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_float(text: str) -> NoReturn:
+def _refuse_float(_text: str) -> NoReturn:
     raise InvalidRecord("float", "The statement holds a number that is not a whole one.")
 
 
 def _integer(text: str) -> int:
-    if len(text) > 17:
+    if len(text) > _LONGEST_INT:
         raise InvalidRecord("number_too_large", "The statement holds a number that is too large.")
     return int(text)
 
 
-def _check(value: Any, depth: int) -> None:
+def _check(value: Any, depth: int) -> None:  # noqa: ANN401  # a JSON value
     if depth > MAX_DEPTH:
         raise InvalidRecord("too_deep", "The statement is nested too deeply.")
     match value:
@@ -73,12 +79,17 @@ def _check(value: Any, depth: int) -> None:
             if abs(value) > _MAX_INT:
                 raise InvalidRecord("number_too_large", "The statement holds a number that is too large.")
         case dict():
-            for key, item in value.items():
-                if not isinstance(key, str):
-                    raise InvalidRecord("bad_key", "A field name is not text.")
-                _check(item, depth + 1)
+            if not all(isinstance(key, str) for key in value):
+                raise InvalidRecord("bad_key", "A field name is not text.")
+            _check_all(value.values(), depth + 1)
         case list() | tuple():
-            for item in value:
-                _check(item, depth + 1)
+            _check_all(value, depth + 1)
+        case float():
+            raise InvalidRecord("float", "The statement holds a number that is not a whole one.")
         case _:
-            raise InvalidRecord("float", f"The statement holds a {type(value).__name__}; whole numbers and text only.")
+            raise InvalidRecord("bad_value", f"JSON knows no {type(value).__name__}.")
+
+
+def _check_all(values: Iterable[Any], depth: int) -> None:
+    for value in values:
+        _check(value, depth)

@@ -11,19 +11,26 @@ import hashlib
 from functools import lru_cache
 
 import base58
-from nacl.bindings import crypto_core_ed25519_is_valid_point
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_scalarmult
 from nacl.exceptions import BadSignatureError
+from nacl.exceptions import RuntimeError as SodiumRuntimeError
 from nacl.signing import SigningKey, VerifyKey
 
 from openstall.market.errors import InvalidRecord
 
 _PEER_PREFIX = bytes.fromhex("002408011220")
+_SIGNATURE_CHARS = 86
 _JSON_SHA256 = bytes([0x01, 0x80, 0x04, 0x12, 0x20])
 
 
 def peer_id_of(public_key: bytes) -> str:
     """The libp2p peer id (`12D3KooW…`) of a 32-byte Ed25519 public key."""
     return base58.b58encode(_PEER_PREFIX + public_key).decode()
+
+
+def peer_id_of_seed(seed: bytes) -> str:
+    """The peer id of a 32-byte Ed25519 seed."""
+    return peer_id_of(bytes(SigningKey(seed).verify_key))
 
 
 @lru_cache(maxsize=8192)
@@ -67,10 +74,33 @@ def verify(peer_id: str, signature: str, context: str, network: str, canonical: 
     """
     key = public_key_of(peer_id)
     try:
-        raw = base64.b64decode(signature + "==", altchars=b"-_", validate=True) if len(signature) == 86 else b""
-        VerifyKey(key).verify(_message(context, network, canonical), raw)
+        VerifyKey(key).verify(_message(context, network, canonical), _signature_bytes(signature))
     except (BadSignatureError, ValueError, TypeError) as error:
         raise InvalidRecord("bad_signature", "The signature does not match the author.") from error
+
+
+def _signature_bytes(signature: str) -> bytes:
+    if len(signature) != _SIGNATURE_CHARS:
+        raise ValueError
+    raw = base64.b64decode(signature + "==", altchars=b"-_", validate=True)
+    # The last letter has four unused bits, and the decoder also takes "+" for "-": one spelling only.
+    if base64.urlsafe_b64encode(raw).decode().rstrip("=") != signature:
+        raise ValueError
+    return raw
+
+
+def check_box_key(box_key: str) -> None:
+    """Check an X25519 public key (hex): one of small order would make the seller's sealing fail.
+
+    Raises:
+        InvalidRecord: no usable key.
+    """
+    try:
+        crypto_scalarmult(bytes([64]) * 32, bytes.fromhex(box_key))
+    except (ValueError, TypeError, SodiumRuntimeError) as error:
+        raise InvalidRecord(
+            "weak_key", "Nothing can be sealed with the buyer's key for this order."
+        ) from error
 
 
 def _message(context: str, network: str, canonical: bytes) -> bytes:

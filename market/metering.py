@@ -11,10 +11,12 @@ from openstall.market import canonical, ids
 from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import Contract, Time
 from openstall.market.records import Amount, Body, Sha256
+from openstall.market.schema import fit
 
 MAX_TICK_BYTES = 1024
 CLOCK_SLACK_S = 5
 """A tick may run this far ahead of the buyer's own clock: network delay and rounding."""
+_NO_MORE = "Nothing more is paid; what was not promised comes back when the order is settled."
 
 
 class Tick(Body, frozen=True, kw_only=True):
@@ -25,6 +27,11 @@ class Tick(Body, frozen=True, kw_only=True):
     seconds: Annotated[int, Meta(ge=0)]
     owed_micro: Amount
     at: Time
+
+
+class _SignedTick(Body, frozen=True, kw_only=True):
+    tick: Tick
+    sig: Annotated[str, Meta(max_length=86)]
 
 
 def owed(price_per_s_micro: int, cap_micro: int, seconds: int) -> int:
@@ -42,27 +49,29 @@ def sign_tick(tick: Tick, contract: Contract, seed: bytes) -> bytes:
 def read_tick(raw: bytes, contract: Contract, *, last: Tick | None, elapsed_s: int) -> Tick:
     """Check a tick against the contract, the previous tick and the buyer's own clock.
 
-    `elapsed_s` is how long the job has been running by the buyer's clock.
+    `elapsed_s` is how long the job has been running by the buyer's clock. The last tick may come again
+    unchanged, as after a broken stream. The provider's own `at` is not trusted for anything.
 
     Raises:
-        InvalidOrder: not the provider's, for another order, going back, ahead of the clock, or above the price.
+        InvalidOrder: not the provider's, for another order, going back, ahead of the clock, or not at
+            the agreed price.
     """
     try:
         value = canonical.decode(raw, max_bytes=MAX_TICK_BYTES)
-        if not isinstance(value, dict) or value.keys() != {"tick", "sig"} or not isinstance(value["sig"], str):
-            raise InvalidOrder("bad_schema", "The meter tick does not fit its schema.")
-        tick = msgspec.convert(value["tick"], Tick)
+        signed = fit(value, _SignedTick, "meter tick")
         content = canonical.encode(value["tick"])
-        ids.verify(contract.order.seller, value["sig"], "tick", contract.order.network, content)
-    except (InvalidRecord, msgspec.ValidationError) as error:
+        ids.verify(contract.order.seller, signed.sig, "tick", contract.order.network, content)
+    except InvalidRecord as error:
         raise InvalidOrder("bad_tick", "The provider's meter tick is not valid.") from error
-    terms = contract.compute
+    tick, terms = signed.tick, contract.compute
     if tick.order != contract.order_id:
         raise InvalidOrder("other_order", "The meter tick belongs to another order.")
-    if last is not None and (tick.seq < last.seq or tick.seconds < last.seconds):
-        raise InvalidOrder("meter_back", "The provider's meter ran backwards.")
+    if last is not None and tick != last and (tick.seq <= last.seq or tick.seconds < last.seconds):
+        raise InvalidOrder("meter_back", "The provider's meter ran backwards.", _NO_MORE)
     if tick.seconds > min(elapsed_s + CLOCK_SLACK_S, terms.max_s):
-        raise InvalidOrder("meter_ahead", "The provider's meter runs faster than the clock. Nothing more is paid.")
+        raise InvalidOrder("meter_ahead", "The provider's meter runs faster than the clock.", _NO_MORE)
     if tick.owed_micro != owed(terms.price_per_s_micro, terms.cap_micro, tick.seconds):
-        raise InvalidOrder("meter_price", "The provider's meter asks for more than was agreed. Nothing more is paid.")
+        raise InvalidOrder(
+            "meter_price", "The provider's meter asks for another price than was agreed.", _NO_MORE
+        )
     return tick

@@ -10,21 +10,29 @@ MICRO = 1_000_000
 MAX_MICRO = 10**15
 """No single amount above a thousand million credits: larger ones are typing errors or attacks."""
 
-_AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{1,6}))?")
+_AMOUNT = re.compile(r"([0-9]{1,10}|[0-9]{1,3}(?:,[0-9]{3}){1,3})(?:\.([0-9]{1,6}))?")
 
 
 def parse_amount(text: str) -> int:
-    """Micro-credits of a decimal such as `12.5`.
+    """Micro-credits of a decimal such as `12.5` or `1,234.50`.
+
+    A comma only parts thousands: `1,5` is refused, because half of the world means one and a half.
 
     Raises:
         MoneyError: not a plain non-negative decimal with at most six places, or above the maximum.
     """
-    match = _AMOUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
+    match = _AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise MoneyError("bad_amount", f"“{text[:40]}” is not an amount.", "Write it like 12.50, with at most six decimals.")
-    amount = int(match[1]) * MICRO + int((match[2] or "").ljust(6, "0") or 0)
+        raise MoneyError(
+            "bad_amount",
+            f"“{text[:40]}” is not an amount.",
+            "Write it like 12.50 or 1,234.50, with at most six decimals.",
+        )
+    amount = int(match[1].replace(",", "")) * MICRO + int((match[2] or "").ljust(6, "0"))
     if amount > MAX_MICRO:
-        raise MoneyError("bad_amount", "The amount is too large.", f"The largest is {format_amount(MAX_MICRO)}.")
+        raise MoneyError(
+            "bad_amount", "The amount is too large.", f"The largest is {format_amount(MAX_MICRO)}."
+        )
     return amount
 
 

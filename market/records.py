@@ -1,7 +1,9 @@
-"""Records: signed, content-addressed, immutable statements that peers pass on to each other.
+r"""Records: signed, content-addressed, immutable statements that peers pass on to each other.
 
 The wire form is the canonical JSON of `{"record": {...}, "sig": "..."}`, at most 64 KiB. Of the
 records with the same author, type and key, the one with the highest `seq` is live.
+
+Patterns end with `\Z`, never `$`, which would let a newline pass at the end.
 """
 
 from __future__ import annotations
@@ -11,24 +13,43 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from openstall.market import canonical, ids
+from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidRecord
 from openstall.market.money import MAX_MICRO
+from openstall.market.schema import fit
 
 MAX_CLOCK_SKEW_S = 10 * 60
 MAX_LIFE_S = 400 * 86_400
 
+DAY_S = 86_400
+
 Short = Annotated[str, Meta(max_length=120)]
-Text = Annotated[str, Meta(max_length=4000)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Cid = Annotated[str, Meta(pattern=r"^b[a-z2-7]{50,70}$")]
-Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$")]
-AddressOrNone = Annotated[str, Meta(pattern=r"^(0x[0-9a-fA-F]{40})?$")]
-Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
+Text = Annotated[str, Meta(max_length=4000, extra=text.LINES)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Cid = Annotated[str, Meta(pattern=r"^b[a-z2-7]{50,70}\Z")]
+Network = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,80}\Z")]
+Address = Annotated[str, Meta(pattern=r"^0x(?!0{40}\Z)[0-9a-fA-F]{40}\Z")]
+"""An EVM address in any case; the zero address is refused, because money sent there is gone."""
+AddressOrNone = Annotated[str, Meta(pattern=r"^(0x(?!0{40}\Z)[0-9a-fA-F]{40})?\Z")]
+Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")]
 Amount = Annotated[int, Meta(ge=0, le=MAX_MICRO)]
+Price = Annotated[int, Meta(ge=1, le=MAX_MICRO)]
+"""Never zero: the contracts refuse to hold nothing, and an order without money binds nobody."""
 Size = Annotated[int, Meta(ge=0, le=2**50)]
-Seconds = Annotated[int, Meta(ge=1, le=366 * 86_400)]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")]
+DeliverTime = Annotated[int, Meta(ge=1, le=90 * DAY_S)]
+Window = Annotated[int, Meta(ge=60, le=90 * DAY_S)]
+"""A review or arbitration time, within the bounds of `OrderEscrow`."""
+JobTime = Annotated[int, Meta(ge=1, le=7 * DAY_S)]
+WithdrawDelay = Annotated[int, Meta(ge=60, le=30 * DAY_S)]
+"""Within the bounds of `MeteredChannel`."""
+Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+FileName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z))[A-Za-z0-9][A-Za-z0-9._-]{0,119}(?<!\.)\Z"
+    ),
+]
+"""A flat name that is the same file on every system: no device names of Windows, no dot at the end."""
 
 
 class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,18 +95,18 @@ class Listing(Body, frozen=True, kw_only=True):
     title: Annotated[str, Meta(min_length=3, max_length=120)]
     summary: Text
     licence: Annotated[str, Meta(min_length=1, max_length=100)]
-    format: Annotated[str, Meta(pattern=r"^(onnx|safetensors)$")]
+    format: Annotated[str, Meta(pattern=r"^(onnx|safetensors)\Z")]
     files: Annotated[list[FileEntry], Meta(min_length=1, max_length=64)]
     blob: BlobRef
     key_sha256: Sha256
     card: Card
-    price_micro: Amount
+    price_micro: Price
     wallet: Address
     chain_id: Annotated[int, Meta(ge=1)]
     escrow: Address
     arbiter: AddressOrNone
-    deliver_s: Seconds
-    review_s: Seconds
+    deliver_s: DeliverTime
+    review_s: Window
 
 
 class Gpu(Body, frozen=True, kw_only=True):
@@ -99,15 +120,17 @@ class Offer(Body, frozen=True, kw_only=True):
     """Compute for rent, by the second."""
 
     title: Annotated[str, Meta(min_length=3, max_length=120)]
-    kinds: Annotated[list[Annotated[str, Meta(pattern=r"^(infer|train)$")]], Meta(min_length=1, max_length=2)]
+    kinds: Annotated[
+        list[Annotated[str, Meta(pattern=r"^(infer|train)\Z")]], Meta(min_length=1, max_length=2)
+    ]
     cpu: Short
     threads: Annotated[int, Meta(ge=1, le=4096)]
     memory_bytes: Size
     disk_bytes: Size
     gpus: Annotated[list[Gpu], Meta(max_length=64)]
-    price_per_s_micro: Amount
-    max_s: Seconds
-    withdraw_delay_s: Annotated[int, Meta(ge=60, le=30 * 86_400)]
+    price_per_s_micro: Price
+    max_s: JobTime
+    withdraw_delay_s: WithdrawDelay
     """How long the provider needs, at worst, to claim what it earned before a buyer takes the rest back."""
     wallet: Address
     chain_id: Annotated[int, Meta(ge=1)]
@@ -119,7 +142,7 @@ class Binding(Body, frozen=True, kw_only=True):
 
     nonce: Annotated[int, Meta(ge=0)]
     expires: Annotated[int, Meta(ge=0)]
-    wallet_signature: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}$")]
+    wallet_signature: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}\Z")]
     peer_signature: Annotated[str, Meta(max_length=90)]
 
 
@@ -136,23 +159,23 @@ class Peer(Body, frozen=True, kw_only=True):
 class Tombstone(Body, frozen=True, kw_only=True):
     """Takes back the author's own record of a type and key."""
 
-    target_type: Annotated[str, Meta(pattern=r"^(listing|offer)$")]
-    target_key: Annotated[str, Meta(min_length=1, max_length=64)]
+    target_type: Annotated[str, Meta(pattern=r"^(listing|offer)\Z")]
+    target_key: Key
 
 
 BODIES: dict[str, type[Body]] = {"listing": Listing, "offer": Offer, "peer": Peer, "tombstone": Tombstone}
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A statement before its signature. Times are Unix seconds; `prev` is the author's previous cid or empty."""
+    """A statement before it is signed. Times in Unix seconds; `prev` is the author's previous cid or empty."""
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
     type: Annotated[str, Meta(max_length=20)]
-    network: Annotated[str, Meta(min_length=1, max_length=80)]
+    network: Network
     author: Annotated[str, Meta(max_length=64)]
-    key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    key: Key
     seq: Annotated[int, Meta(ge=1)]
-    prev: Annotated[str, Meta(pattern=r"^(b[a-z2-7]{50,70})?$")]
+    prev: Annotated[str, Meta(pattern=r"^(b[a-z2-7]{50,70})?\Z")]
     issued: Annotated[int, Meta(ge=0)]
     expires: Annotated[int, Meta(ge=0)]
     body: dict[str, Any]
@@ -176,10 +199,13 @@ def sign_record(record: Record, seed: bytes) -> SignedRecord:
     """Sign a record with its author's peer seed (32 bytes); the result passes `parse_record`.
 
     Raises:
-        InvalidRecord: the body does not fit the schema of its type.
+        InvalidRecord: the record does not fit its schema, or the seed is not the author's.
     """
-    body = _body(record)
     plain = msgspec.to_builtins(record)
+    record = fit(plain, Record, "record")
+    body = _body(record)
+    if record.author != ids.peer_id_of_seed(seed):
+        raise InvalidRecord("not_the_author", "The record names another author than the one who signs it.")
     content = canonical.encode(plain)
     signature = ids.sign(seed, record.type, record.network, content)
     raw = canonical.encode({"record": plain, "sig": signature})
@@ -195,10 +221,7 @@ def parse_record(raw: bytes, *, network: str, now: int) -> SignedRecord:
         InvalidRecord: with a stable code that says which check failed.
     """
     value = canonical.decode(raw)
-    try:
-        envelope = msgspec.convert(value, _Envelope)
-    except msgspec.ValidationError as error:
-        raise InvalidRecord("bad_schema", f"The record does not fit its schema: {error}.") from error
+    envelope = fit(value, _Envelope, "record")
     record = envelope.record
     if record.network != network:
         raise InvalidRecord("other_network", "The record belongs to another group.")
@@ -218,10 +241,37 @@ def _body(record: Record) -> Body:
     schema = BODIES.get(record.type)
     if schema is None:
         raise InvalidRecord("unknown_type", "The record is of a type that this version does not know.")
-    try:
-        return msgspec.convert(record.body, schema)
-    except msgspec.ValidationError as error:
-        raise InvalidRecord("bad_schema", f"The {record.type} does not fit its schema: {error}.") from error
+    body = fit(record.body, schema, record.type)
+    text.refuse_hidden(body)
+    if isinstance(body, Listing):
+        _check_listing(body)
+    elif isinstance(body, Offer) and len(set(body.kinds)) != len(body.kinds):
+        raise InvalidRecord("duplicate_kind", "The offer names one kind of job twice.")
+    return body
+
+
+def _check_listing(listing: Listing) -> None:
+    if has_twins([entry.name for entry in listing.files]):
+        raise InvalidRecord("duplicate_file", "The listing names one file twice.")
+    check_parties(listing.escrow, listing.wallet, listing.arbiter)
+
+
+def check_parties(money: str, *wallets: str) -> None:
+    """Check that no party is another party, nor the contract that holds the money; empty means nobody.
+
+    Raises:
+        InvalidRecord: `same_party` or `party_is_contract`.
+    """
+    named = [wallet.lower() for wallet in wallets if wallet]
+    if len(set(named)) != len(named):
+        raise InvalidRecord("same_party", "Two parties have one and the same wallet.")
+    if money.lower() in named:
+        raise InvalidRecord("party_is_contract", "A party cannot be the contract that holds the money.")
+
+
+def has_twins(names: list[str]) -> bool:
+    """Whether two file names are one and the same file on Windows or macOS."""
+    return len({name.casefold() for name in names}) != len(names)
 
 
 def body_as_dict(body: Body) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from openstall.market.errors import InvalidOrder
 from openstall.market.orders.documents import ComputeTerms, Contract, SaleTerms
-from openstall.market.records import Listing, Offer, SignedRecord
+from openstall.market.records import MAX_CLOCK_SKEW_S, Listing, Offer, SignedRecord
 
 LONGEST_FUND_S = 3600
 """A proposal is open no longer than this: the price must not be an option on tomorrow."""
@@ -37,7 +37,11 @@ def check_proposal(contract: Contract, record: SignedRecord, *, wallet: str, now
         raise InvalidOrder("not_my_order", "The order is addressed to another seller.")
     if order.network != record.record.network:
         raise InvalidOrder("other_network", "The order belongs to another group.")
-    if not now - 600 <= order.created <= now + 600:
+    if record.record.expires <= now:
+        raise InvalidOrder(
+            "expired", "What was on sale has expired.", "Open the page again to see the present terms."
+        )
+    if abs(order.created - now) > MAX_CLOCK_SKEW_S:
         raise InvalidOrder("clock", "The order's date is off.", "Check the clocks of both computers.")
     if isinstance(record.body, Listing) and order.kind == "sale":
         _check_sale(contract.sale, record.cid, record.body, order.chain_id, now)
@@ -59,7 +63,7 @@ def _check_sale(terms: SaleTerms, cid: str, listing: Listing, chain_id: int, now
         "arbiter's terms": (terms.arbiter_s, terms.arbiter_fee_bps, terms.silent_buyer_bps)
         == (ARBITER_S, ARBITER_FEE_BPS, SILENT_BUYER_BPS),
         "review time": terms.review_s == listing.review_s,
-        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + 600,
+        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S,
         "delivery time": terms.deliver_by >= terms.fund_by + listing.deliver_s,
     }
     _refuse_differences(same)
@@ -78,7 +82,7 @@ def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, n
         "log size": terms.limits.log_bytes <= MAX_LOG_BYTES,
         "channel": terms.channel.lower() == offer.channel.lower() and chain_id == offer.chain_id,
         "withdrawal delay": terms.withdraw_delay_s >= offer.withdraw_delay_s,
-        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + 600,
+        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S,
         "time to start": terms.start_by >= terms.fund_by + START_WITHIN_S,
         "time to settle": terms.settle_by >= terms.start_by + terms.max_s + SETTLE_AFTER_S,
     }

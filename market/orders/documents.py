@@ -13,27 +13,36 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from openstall.market import canonical, ids
+from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.records import (
+    DAY_S,
     Address,
     AddressOrNone,
-    Amount,
     BlobRef,
     Body,
     Cid,
     FileEntry,
     FileName,
-    Seconds,
+    JobTime,
+    Network,
+    Price,
     Sha256,
     Short,
     Size,
+    Window,
+    WithdrawDelay,
+    check_parties,
+    has_twins,
 )
+from openstall.market.schema import fit
 
 Time = Annotated[int, Meta(ge=0, le=2**40)]
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]
-Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 MAX_ORDER_BYTES = 64 * 1024
+MAX_SPAN_S = 360 * DAY_S
+"""From the date of an order to its last deadline; `OrderEscrow` refuses delivery more than 365 days ahead."""
 
 
 class InputFile(Body, frozen=True, kw_only=True):
@@ -62,16 +71,16 @@ class SaleTerms(Body, frozen=True, kw_only=True):
     blob: BlobRef
     key_sha256: Sha256
     box_key: Sha256
-    """X25519 public key (hex) for which the seller seals the package key; the buyer made it for this order."""
-    price_micro: Amount
+    """X25519 public key (hex) that the buyer made for this order; the seller seals the package key for it."""
+    price_micro: Price
     escrow: Address
     arbiter: AddressOrNone
-    arbiter_s: Seconds
+    arbiter_s: Window
     arbiter_fee_bps: Annotated[int, Meta(ge=0, le=1000)]
     silent_buyer_bps: Annotated[int, Meta(ge=0, le=10_000)]
     fund_by: Time
     deliver_by: Time
-    review_s: Seconds
+    review_s: Window
 
 
 class ComputeTerms(Body, frozen=True, kw_only=True):
@@ -79,15 +88,15 @@ class ComputeTerms(Body, frozen=True, kw_only=True):
 
     offer: Cid
     title: Short
-    job_kind: Annotated[str, Meta(pattern=r"^(infer|train)$")]
+    job_kind: Annotated[str, Meta(pattern=r"^(infer|train)\Z")]
     params: dict[str, Any]
     inputs: Annotated[list[InputFile], Meta(min_length=1, max_length=16)]
     limits: Limits
-    price_per_s_micro: Amount
-    cap_micro: Amount
-    max_s: Seconds
+    price_per_s_micro: Price
+    cap_micro: Price
+    max_s: JobTime
     channel: Address
-    withdraw_delay_s: Seconds
+    withdraw_delay_s: WithdrawDelay
     fund_by: Time
     start_by: Time
     settle_by: Time
@@ -100,8 +109,8 @@ class Order(Body, frozen=True, kw_only=True):
     """The document; `terms` follows the schema of `kind`."""
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
-    kind: Annotated[str, Meta(pattern=r"^(sale|compute)$")]
-    network: Annotated[str, Meta(min_length=1, max_length=80)]
+    kind: Annotated[str, Meta(pattern=r"^(sale|compute)\Z")]
+    network: Network
     chain_id: Annotated[int, Meta(ge=1)]
     buyer: PeerId
     seller: PeerId
@@ -154,18 +163,26 @@ def read_contract(raw: bytes) -> Contract:
         InvalidOrder: with a stable code.
     """
     try:
-        value = canonical.decode(raw, max_bytes=MAX_ORDER_BYTES)
-        order = msgspec.convert(value, Order)
-        terms = msgspec.convert(order.terms, TERMS[order.kind])
+        order = fit(canonical.decode(raw, max_bytes=MAX_ORDER_BYTES), Order, "order")
+        terms = fit(order.terms, TERMS[order.kind], "order")
+        text.refuse_hidden(terms)
         ids.public_key_of(order.buyer)
         ids.public_key_of(order.seller)
+        if isinstance(terms, SaleTerms):
+            ids.check_box_key(terms.box_key)
+            check_parties(terms.escrow, order.buyer_wallet, order.seller_wallet, terms.arbiter)
+        else:
+            check_parties(terms.channel, order.buyer_wallet, order.seller_wallet)
     except InvalidRecord as error:
         raise InvalidOrder(error.code, error.message, error.what_next) from error
-    except msgspec.ValidationError as error:
-        raise InvalidOrder("bad_schema", f"The order does not fit its schema: {error}.") from error
-    if order.buyer == order.seller or order.buyer_wallet.lower() == order.seller_wallet.lower():
+    if order.buyer == order.seller:
         raise InvalidOrder("same_party", "Buyer and seller of an order are the same.")
-    _check_terms(order, terms)
+    _check_times(order, terms)
+    if isinstance(terms, ComputeTerms):
+        _check_cap(terms)
+    files = terms.files if isinstance(terms, SaleTerms) else terms.inputs
+    if has_twins([entry.name for entry in files]):
+        raise InvalidOrder("duplicate_file", "The order names one file twice.")
     return Contract(order_id=hashlib.sha256(raw).hexdigest(), order=order, raw=raw)
 
 
@@ -180,27 +197,32 @@ def check_signature(contract: Contract, party: str, signature: str) -> None:
     Raises:
         InvalidOrder: the signature is not that party's.
     """
-    peer_id = contract.order.buyer if party == "buyer" else contract.order.seller
+    peer_id = {"buyer": contract.order.buyer, "seller": contract.order.seller}[party]
     try:
         ids.verify(peer_id, signature, "order", contract.order.network, contract.raw)
     except InvalidRecord as error:
         raise InvalidOrder("bad_signature", f"The {party}'s signature on the order is not valid.") from error
 
 
-def _check_terms(order: Order, terms: SaleTerms | ComputeTerms) -> None:
+def _check_times(order: Order, terms: SaleTerms | ComputeTerms) -> None:
     if isinstance(terms, SaleTerms):
-        times_in_order = order.created < terms.fund_by < terms.deliver_by
-        names = [entry.name for entry in terms.files]
-        if terms.arbiter and terms.arbiter.lower() in (order.buyer_wallet.lower(), order.seller_wallet.lower()):
-            raise InvalidOrder("arbiter_is_party", "The arbiter of an order cannot be its buyer or seller.")
+        in_order = order.created < terms.fund_by < terms.deliver_by
+        last = terms.deliver_by
     else:
-        times_in_order = (
+        in_order = (
             order.created < terms.fund_by < terms.start_by and terms.start_by + terms.max_s < terms.settle_by
         )
-        names = [entry.name for entry in terms.inputs]
-        if terms.cap_micro > terms.price_per_s_micro * terms.max_s:
-            raise InvalidOrder("cap_too_high", "The cap of the job is above its price for its longest time.")
-    if not times_in_order:
+        last = terms.settle_by
+    if not in_order:
         raise InvalidOrder("bad_times", "The deadlines of the order are not in order.")
-    if len(set(names)) != len(names):
-        raise InvalidOrder("duplicate_file", "The order names one file twice.")
+    if last > order.created + MAX_SPAN_S:
+        raise InvalidOrder(
+            "too_long", "The last deadline of the order is too far away.", "Choose a shorter time."
+        )
+
+
+def _check_cap(terms: ComputeTerms) -> None:
+    if terms.cap_micro > terms.price_per_s_micro * terms.max_s:
+        raise InvalidOrder("cap_too_high", "The cap of the job is above its price for its longest time.")
+    if terms.cap_micro < terms.price_per_s_micro:
+        raise InvalidOrder("cap_too_low", "The cap of the job does not pay for one second.", "Raise the cap.")

@@ -3,6 +3,10 @@
 Every state that is not final has a deadline and a one-sided exit, so that no party can strand the
 other's money by falling silent. The tables mirror the contracts: a transition marked `chain` is made
 only when the chain shows it as final.
+
+Two rules stand outside the tables, with the nodes. A buyer's node enters no final state from `agreed`
+while a payment that it signed may still reach the chain. A seller's node serves an order only when it
+signed the contract itself, whatever the chain holds.
 """
 
 from __future__ import annotations
@@ -15,22 +19,28 @@ from openstall.market.orders.documents import ComputeTerms, Contract
 
 Party = Literal["buyer", "seller", "arbiter", "anyone"]
 Source = Literal["message", "chain", "clock", "local"]
+When = Literal["any", "before", "after"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """`event` leads from `state` to `target`; `by` may cause it, and it is learnt from `source`."""
+    """`event` leads from `state` to `target`; `by` may cause it, and it is learnt from `source`.
+
+    `when` says whether it may be caused at any time, or only before or after the deadline of `state`;
+    an event that the chain already shows is entered whatever our own clock says.
+    """
 
     state: str
     event: str
     target: str
     by: Party
     source: Source
+    when: When
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a party gets out of a state alone once the deadline has passed: by this event."""
+    """How a party gets out of a state alone, at the latest once the deadline has passed: by this event."""
 
     event: str
     by: Party
@@ -65,11 +75,30 @@ class Machine:
 
     def events(self, state: str, party: Party) -> tuple[str, ...]:
         """What a party may cause in a state, in the table's order."""
-        return tuple(step.event for step in self.steps if step.state == state and step.by in (party, "anyone"))
+        return tuple(
+            step.event for step in self.steps if step.state == state and step.by in (party, "anyone")
+        )
+
+    def open_to(self, state: str, party: Party, *, overdue: bool, arbiter: bool = True) -> tuple[str, ...]:
+        """What a party may cause in a state now, in the table's order.
+
+        Args:
+            overdue: whether the deadline of the state has passed.
+            arbiter: whether the order has an arbiter; without one there are no disputes.
+        """
+        closed = "before" if overdue else "after"
+        return tuple(
+            step.event
+            for step in self.steps
+            if step.state == state
+            and step.by in (party, "anyone")
+            and step.when != closed
+            and (arbiter or step.event != "dispute")
+        )
 
 
-def _steps(*rows: tuple[str, str, str, Party, Source]) -> tuple[Step, ...]:
-    return tuple(Step(state=s, event=e, target=t, by=b, source=src) for s, e, t, b, src in rows)
+def _steps(*rows: tuple[str, str, str, Party, Source, When]) -> tuple[Step, ...]:
+    return tuple(Step(state=s, event=e, target=t, by=b, source=src, when=w) for s, e, t, b, src, w in rows)
 
 
 SALE = Machine(
@@ -77,23 +106,23 @@ SALE = Machine(
     first="proposed",
     final=frozenset({"declined", "lapsed", "completed", "refunded", "ruled"}),
     steps=_steps(
-        ("proposed", "agree", "agreed", "seller", "message"),
-        ("proposed", "decline", "declined", "seller", "message"),
-        ("proposed", "lapse", "lapsed", "anyone", "clock"),
-        ("agreed", "fund", "funded", "buyer", "chain"),
-        ("agreed", "withdraw", "declined", "buyer", "local"),
-        ("agreed", "lapse", "lapsed", "anyone", "clock"),
-        ("funded", "deliver", "delivered", "seller", "chain"),
-        ("funded", "cancel", "refunded", "seller", "chain"),
-        ("funded", "refund", "refunded", "anyone", "chain"),
-        ("delivered", "complete", "completed", "buyer", "chain"),
-        ("delivered", "dispute", "disputed", "buyer", "chain"),
-        ("delivered", "cancel", "refunded", "seller", "chain"),
-        ("delivered", "claim", "completed", "anyone", "chain"),
-        ("disputed", "rule", "ruled", "arbiter", "chain"),
-        ("disputed", "complete", "completed", "buyer", "chain"),
-        ("disputed", "cancel", "refunded", "seller", "chain"),
-        ("disputed", "settle_silent", "ruled", "anyone", "chain"),
+        ("proposed", "agree", "agreed", "seller", "message", "before"),
+        ("proposed", "decline", "declined", "seller", "message", "any"),
+        ("proposed", "lapse", "lapsed", "anyone", "clock", "after"),
+        ("agreed", "fund", "funded", "buyer", "chain", "before"),
+        ("agreed", "withdraw", "declined", "buyer", "local", "any"),
+        ("agreed", "lapse", "lapsed", "anyone", "clock", "after"),
+        ("funded", "deliver", "delivered", "seller", "chain", "before"),
+        ("funded", "cancel", "refunded", "seller", "chain", "any"),
+        ("funded", "refund", "refunded", "anyone", "chain", "after"),
+        ("delivered", "complete", "completed", "buyer", "chain", "any"),
+        ("delivered", "dispute", "disputed", "buyer", "chain", "before"),
+        ("delivered", "cancel", "refunded", "seller", "chain", "any"),
+        ("delivered", "claim", "completed", "anyone", "chain", "after"),
+        ("disputed", "rule", "ruled", "arbiter", "chain", "before"),
+        ("disputed", "complete", "completed", "buyer", "chain", "any"),
+        ("disputed", "cancel", "refunded", "seller", "chain", "any"),
+        ("disputed", "settle_silent", "ruled", "anyone", "chain", "after"),
     ),
     exits={
         "proposed": Exit(event="lapse", by="anyone"),
@@ -110,23 +139,23 @@ COMPUTE = Machine(
     first="proposed",
     final=frozenset({"declined", "lapsed", "settled"}),
     steps=_steps(
-        ("proposed", "agree", "agreed", "seller", "message"),
-        ("proposed", "decline", "declined", "seller", "message"),
-        ("proposed", "lapse", "lapsed", "anyone", "clock"),
-        ("agreed", "fund", "funded", "buyer", "chain"),
-        ("agreed", "withdraw", "declined", "buyer", "local"),
-        ("agreed", "lapse", "lapsed", "anyone", "clock"),
-        ("funded", "start", "running", "seller", "message"),
-        ("funded", "end", "ended", "seller", "message"),
-        ("funded", "close", "settled", "seller", "chain"),
-        ("funded", "start_withdraw", "withdrawing", "buyer", "chain"),
-        ("running", "end", "ended", "seller", "message"),
-        ("running", "close", "settled", "seller", "chain"),
-        ("running", "start_withdraw", "withdrawing", "buyer", "chain"),
-        ("ended", "close", "settled", "seller", "chain"),
-        ("ended", "start_withdraw", "withdrawing", "buyer", "chain"),
-        ("withdrawing", "close", "settled", "seller", "chain"),
-        ("withdrawing", "withdraw", "settled", "buyer", "chain"),
+        ("proposed", "agree", "agreed", "seller", "message", "before"),
+        ("proposed", "decline", "declined", "seller", "message", "any"),
+        ("proposed", "lapse", "lapsed", "anyone", "clock", "after"),
+        ("agreed", "fund", "funded", "buyer", "chain", "before"),
+        ("agreed", "withdraw", "declined", "buyer", "local", "any"),
+        ("agreed", "lapse", "lapsed", "anyone", "clock", "after"),
+        ("funded", "start", "running", "seller", "message", "before"),
+        ("funded", "end", "ended", "seller", "message", "any"),
+        ("funded", "close", "settled", "seller", "chain", "any"),
+        ("funded", "start_withdraw", "withdrawing", "buyer", "chain", "any"),
+        ("running", "end", "ended", "seller", "message", "any"),
+        ("running", "close", "settled", "seller", "chain", "any"),
+        ("running", "start_withdraw", "withdrawing", "buyer", "chain", "any"),
+        ("ended", "close", "settled", "seller", "chain", "any"),
+        ("ended", "start_withdraw", "withdrawing", "buyer", "chain", "any"),
+        ("withdrawing", "close", "settled", "seller", "chain", "any"),
+        ("withdrawing", "withdraw", "settled", "anyone", "chain", "after"),
     ),
     exits={
         "proposed": Exit(event="lapse", by="anyone"),
@@ -134,7 +163,7 @@ COMPUTE = Machine(
         "funded": Exit(event="start_withdraw", by="buyer"),
         "running": Exit(event="start_withdraw", by="buyer"),
         "ended": Exit(event="start_withdraw", by="buyer"),
-        "withdrawing": Exit(event="withdraw", by="buyer"),
+        "withdrawing": Exit(event="withdraw", by="anyone"),
     },
     money_held=frozenset({"funded", "running", "ended", "withdrawing"}),
 )

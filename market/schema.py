@@ -1,0 +1,32 @@
+"""From a JSON value to a typed statement: the one place where schemas are applied."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from openstall.market import text
+from openstall.market.errors import InvalidRecord
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def fit(value: Any, schema: type[T], name: str) -> T:  # noqa: ANN401  # a JSON value
+    """The value as `schema`: every field present, none unknown, no hidden characters.
+
+    No field may be left out, also where the schema has a default: a statement has one form only.
+    Texts are checked in what has no open field (`dict`) of its own; see `text.refuse_hidden`.
+
+    Raises:
+        InvalidRecord: `bad_schema`, with the field.
+    """
+    try:
+        found = msgspec.convert(value, schema)
+    except msgspec.ValidationError as error:
+        # The library quotes the stranger's own field names, so its words are cut and cleaned.
+        words = text.clean(str(error))[:200]
+        raise InvalidRecord("bad_schema", f"The {name} does not fit its schema: {words}.") from error
+    if msgspec.to_builtins(found) != value:
+        raise InvalidRecord("bad_schema", f"The {name} leaves out a field.")
+    return found
