@@ -6,10 +6,9 @@ import ipaddress
 import socket
 
 import psutil
-
 from openstall.market.errors import PeerError
+from openstall.p2p.engine import Multiaddr
 from openstall.p2p.identity import check_peer_id
-from openstall.p2p.patches import Multiaddr
 
 MAX_LENGTH = 200
 _HOSTS = ("ip4", "ip6", "dns", "dns4", "dns6")
@@ -23,21 +22,22 @@ def split(address: str) -> tuple[str, str]:
     """
     text = address.strip()
     parts = text.split("/")
+    shaped = len(text) <= MAX_LENGTH and parts[1:2] and parts[1] in _HOSTS and parts[3:4] == ["tcp"]
+    if not shaped or not (len(parts) == 5 or (len(parts) == 7 and parts[5] == "p2p")):
+        raise _bad_address(text)
     try:
-        if len(text) > MAX_LENGTH or len(parts) not in (5, 7) or parts[1] not in _HOSTS or parts[3] != "tcp":
-            raise ValueError("not a TCP address")
-        if len(parts) == 7 and parts[5] != "p2p":
-            raise ValueError("not a peer address")
         transport = str(Multiaddr("/".join(parts[:5])))
-        if not 0 <= int(parts[4]) <= 65535:
-            raise ValueError("port out of range")
-    except Exception as error:  # noqa: BLE001 - multiaddr raises many unrelated types for bad text
-        raise PeerError(
-            "bad_address",
-            f"“{text[:MAX_LENGTH]}” is not an address of a peer.",
-            "It should look like /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…",
-        ) from error
+    except Exception as error:  # multiaddr raises many unrelated types for bad text
+        raise _bad_address(text) from error
     return transport, check_peer_id(parts[6]) if len(parts) == 7 else ""
+
+
+def _bad_address(text: str) -> PeerError:
+    return PeerError(
+        "bad_address",
+        f"“{text[:MAX_LENGTH]}” is not an address of a peer.",
+        "It should look like /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…",
+    )
 
 
 def dialable(address: str) -> bool:
@@ -62,6 +62,7 @@ def is_loopback(address: str) -> bool:
 
 
 def port_of(address: str) -> int:
+    """The TCP port of a checked address."""
     return int(address.split("/")[4])
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 import trio
-
 from openstall.market.errors import PeerError
-from openstall.p2p import patches
+from openstall.p2p import engine
 from openstall.p2p.peerbook import MAX_ADDRS, PeerBook
 
 STAGGER_S = 0.25
@@ -18,7 +17,7 @@ log = logging.getLogger("openstall.p2p")
 class Dialler:
     """Tries known addresses side by side; two callers who want the same peer share one attempt."""
 
-    def __init__(self, *, swarm: patches.NodeSwarm, book: PeerBook, own_id: str, dial_s: float) -> None:
+    def __init__(self, *, swarm: engine.NodeSwarm, book: PeerBook, own_id: str, dial_s: float) -> None:
         self._swarm = swarm
         self._book = book
         self._own_id = own_id
@@ -33,7 +32,7 @@ class Dialler:
         """
         while (running := self._running.get(peer_id)) is not None:
             await running.wait()
-            if patches.connections_of(self._swarm, peer_id):
+            if engine.connections_of(self._swarm, peer_id):
                 return
         self._running[peer_id] = trio.Event()
         try:
@@ -44,7 +43,9 @@ class Dialler:
     async def _dial_all(self, peer_id: str, candidates: list[str]) -> None:
         if not candidates:
             raise PeerError(
-                "peer_unreachable", "No address of the other peer is known.", "Ask its owner for an address, and connect."
+                "peer_unreachable",
+                "No address of the other peer is known.",
+                "Ask its owner for an address, and connect.",
             )
         failed = trio.Event()
         reached: list[str] = []
@@ -53,10 +54,10 @@ class Dialler:
             nonlocal failed
             try:
                 with trio.move_on_after(self._dial_s):
-                    await patches.dial_address(self._swarm, address, peer_id)
+                    await engine.dial_address(self._swarm, address, peer_id)
                     reached.append(address)
                     nursery.cancel_scope.cancel()
-            except patches.BaseLibp2pError as error:
+            except engine.BaseLibp2pError as error:
                 log.debug("no connection at %s: %s", address, type(error).__name__)
             failed.set()
 
@@ -68,7 +69,7 @@ class Dialler:
                     await failed.wait()
         if reached:
             self._book.worked(peer_id, reached[0])
-        elif not patches.connections_of(self._swarm, peer_id):
+        elif not engine.connections_of(self._swarm, peer_id):
             self._book.failed(peer_id)
             raise PeerError(
                 "peer_unreachable",

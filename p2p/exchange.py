@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 from msgspec import Struct
-
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p.engine import NetStream
 from openstall.p2p.framing import Cut, Framed
 from openstall.p2p.limits import HostLimits, Rate, RateBudget
-from openstall.p2p.patches import INetStream
+from openstall.p2p.nurseries import single_errors
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 StreamHandler = Callable[[str, Framed], Awaitable[None]]
@@ -27,6 +27,7 @@ Penalise = Callable[[str, float, str], None]
 MAX_REFUSAL = 4096
 _OK = b"\0"
 _REFUSED = b"\1"
+_LATER = "Try again later."
 _CODE = re.compile(r"^[a-z0-9_]{1,40}$")
 
 log = logging.getLogger("openstall.p2p")
@@ -48,6 +49,7 @@ def printable(text: str, limit: int) -> str:
 
 
 def encode_refusal(error: OpenstallError) -> bytes:
+    """The answer frame that says no."""
     refusal = _Refusal(code=error.code, message=error.message[:1000], what_next=error.what_next[:1000])
     return _REFUSED + msgspec.json.encode(refusal)
 
@@ -61,18 +63,19 @@ def decode_answer(frame: bytes) -> bytes:
     """
     if frame[:1] == _OK:
         return frame[1:]
+    nonsense = PeerError("bad_answer", "The other peer's answer makes no sense.", "It may be outdated.")
+    if frame[:1] != _REFUSED or len(frame) > MAX_REFUSAL:
+        raise nonsense
     try:
-        if frame[:1] != _REFUSED or len(frame) > MAX_REFUSAL:
-            raise ValueError("neither a result nor a refusal")
         refusal = msgspec.json.decode(frame[1:], type=_Refusal)
-        code = refusal.code if _CODE.match(refusal.code) else "refused"
-    except (ValueError, msgspec.DecodeError) as error:
-        raise PeerError("bad_answer", "The other peer's answer makes no sense.", "It may be outdated.") from error
+    except msgspec.DecodeError as error:
+        raise nonsense from error
+    code = refusal.code if _CODE.match(refusal.code) else "refused"
     raise RefusedByPeer(code, printable(refusal.message, 500), printable(refusal.what_next, 500))
 
 
 class Server:
-    """The serving side of one protocol: rate, concurrency, sizes and times are checked before the handler runs."""
+    """The serving side of one protocol: rate, concurrency, sizes and times come before the handler."""
 
     def __init__(
         self,
@@ -97,7 +100,9 @@ class Server:
             return PeerError("busy", "Too many requests are open at once.", "Wait a moment and try again.")
         return None
 
-    async def answer(self, stream: INetStream, handler: Handler, *, max_request: int, max_response: int) -> None:
+    async def answer(
+        self, stream: NetStream, handler: Handler, *, max_request: int, max_response: int
+    ) -> None:
         """Serve one request on a fresh stream; never raises for what the other peer does."""
         peer_id = str(stream.muxed_conn.peer_id)
         framed = Framed(stream, peer_id, max_frame=max_request)
@@ -125,18 +130,19 @@ class Server:
 
     async def _run(self, handler: Handler, peer_id: str, request: bytes, max_response: int) -> bytes:
         try:
-            with trio.move_on_after(self._limits.handler_s):
+            with trio.fail_after(self._limits.handler_s):
                 result = await handler(peer_id, request)
-                if len(result) <= max_response:
-                    return _OK + result
-                log.error("%s: the answer has %d bytes, at most %d fit", self.protocol, len(result), max_response)
-                return encode_refusal(PeerError("answer_too_large", "The answer is too large to be sent."))
-            return encode_refusal(PeerError("too_slow", "The answer took too long.", "Try again later."))
+        except trio.TooSlowError:
+            return encode_refusal(PeerError("too_slow", "The answer took too long.", _LATER))
         except OpenstallError as error:
             return encode_refusal(error)
         except Exception:
             log.exception("%s: the handler failed", self.protocol)
-            return encode_refusal(PeerError("internal", "The other peer had an internal error.", "Try again later."))
+            return encode_refusal(PeerError("internal", "The other peer had an internal error.", _LATER))
+        if len(result) > max_response:
+            log.error("%s: an answer of %d bytes, %d are allowed", self.protocol, len(result), max_response)
+            return encode_refusal(PeerError("answer_too_large", "The answer is too large to be sent."))
+        return _OK + result
 
     async def _reply(self, framed: Framed, frame: bytes) -> None:
         try:
@@ -148,7 +154,7 @@ class Server:
         except Cut:
             log.debug("%s: the asker left before the answer", self.protocol)
 
-    async def converse(self, stream: INetStream, handler: StreamHandler, *, max_frame: int) -> None:
+    async def converse(self, stream: NetStream, handler: StreamHandler, *, max_frame: int) -> None:
         """Serve one streamed exchange; the stream is closed or reset when the handler ends."""
         peer_id = str(stream.muxed_conn.peer_id)
         framed = Framed(stream, peer_id, max_frame=max_frame)
@@ -200,20 +206,12 @@ async def ask(framed: Framed, payload: bytes, *, max_response: int) -> bytes:
         except Cut:
             log.debug("the request was not taken")
 
-    answer: bytes | None = None
-    async with framed:
-        async with trio.open_nursery() as nursery:
+    with single_errors():
+        async with framed, trio.open_nursery() as nursery:
             nursery.start_soon(send)
-            try:
-                answer = await framed.receive(max_frame=max(max_response + 1, MAX_REFUSAL))
-            except PeerError as error:
-                nursery.cancel_scope.cancel()
-                broken = error
-            else:
-                broken = None
+            answer = await framed.receive(max_frame=max(max_response + 1, MAX_REFUSAL))
             nursery.cancel_scope.cancel()
-        if broken is not None:
-            raise broken
-        if answer is None:
-            raise PeerError("no_answer", "The other peer ended the exchange without an answer.", "Try again later.")
-    return decode_answer(answer)
+            if answer is None:
+                raise PeerError("no_answer", "The other peer ended the exchange without an answer.", _LATER)
+            return decode_answer(answer)
+    raise AssertionError("unreachable: single_errors never swallows")

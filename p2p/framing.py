@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Protocol
+from typing import Self
 
 import trio
-
 from openstall.market.errors import PeerError
-from openstall.p2p.patches import BaseLibp2pError, INetStream
+from openstall.p2p.engine import BaseLibp2pError, NetStream
 
 _PREFIX = 4
 _READ = 256 * 1024
@@ -20,16 +19,6 @@ class Cut(PeerError):
     """The stream ended or broke in the middle; the connection may be gone."""
 
 
-class Source(Protocol):
-    """What `Framed` needs of a stream."""
-
-    async def read(self, n: int | None = None) -> bytes: ...
-    async def write(self, data: bytes) -> None: ...
-    async def close(self) -> None: ...
-    async def close_write(self) -> None: ...
-    async def reset(self) -> None: ...
-
-
 class Framed:
     """One stream with another peer. One task may send while another receives.
 
@@ -37,7 +26,7 @@ class Framed:
     never leaves half a frame to be misread.
     """
 
-    def __init__(self, stream: INetStream | Source, peer_id: str, *, max_frame: int) -> None:
+    def __init__(self, stream: NetStream, peer_id: str, *, max_frame: int) -> None:
         self.peer_id = peer_id
         self._stream = stream
         self._max_frame = max_frame
@@ -61,7 +50,7 @@ class Framed:
 
         Raises:
             Cut: the stream ended inside a frame, or the connection broke.
-            PeerError: `frame_too_large`, before anything of that size is read; `peer_silent` after `timeout_s`.
+            PeerError: `frame_too_large`, before that much is read; `peer_silent` after `timeout_s`.
         """
         with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
             return await self._receive(self._max_frame if max_frame is None else max_frame)
@@ -124,7 +113,7 @@ class Framed:
             except _BROKEN:
                 return  # it is gone already
 
-    async def __aenter__(self) -> Framed:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

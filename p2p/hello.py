@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
-
 from openstall.market.errors import PeerError
 from openstall.p2p import addresses
 from openstall.p2p.exchange import printable
@@ -24,11 +23,14 @@ class Hello(Struct, kw_only=True, frozen=True):
     v: int = 1
     network: Annotated[str, Meta(max_length=80)] = ""
     name: Annotated[str, Meta(max_length=200)] = ""
-    addrs: Annotated[list[Annotated[str, Meta(max_length=addresses.MAX_LENGTH)]], Meta(max_length=MAX_ADDRS)] = []
+    addrs: Annotated[
+        list[Annotated[str, Meta(max_length=addresses.MAX_LENGTH)]], Meta(max_length=MAX_ADDRS)
+    ] = []
     seen: Annotated[str, Meta(max_length=addresses.MAX_LENGTH)] = ""
 
 
 def encode(hello: Hello) -> bytes:
+    """The greeting as it is sent."""
     return msgspec.json.encode(hello)
 
 
@@ -38,12 +40,13 @@ def decode(raw: bytes) -> Hello:
     Raises:
         PeerError: `bad_hello`.
     """
+    bad = PeerError("bad_hello", "The other peer's greeting makes no sense.")
+    if len(raw) > MAX_BYTES:
+        raise bad
     try:
-        if len(raw) > MAX_BYTES:
-            raise ValueError("too large")
         hello = msgspec.json.decode(raw, type=Hello)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise PeerError("bad_hello", "The other peer's greeting makes no sense.") from error
+    except msgspec.DecodeError as error:
+        raise bad from error
     return msgspec.structs.replace(hello, name=printable(hello.name, MAX_NAME))
 
 

@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Self
 
 import trio
-
 from openstall.market.errors import PeerError
-from openstall.p2p import addresses, exchange, hello, patches
+from openstall.p2p import addresses, engine, exchange, hello
 from openstall.p2p.dialling import Dialler
 from openstall.p2p.exchange import Handler, Server, StreamHandler
 from openstall.p2p.framing import Framed
@@ -24,6 +23,7 @@ from openstall.p2p.limits import HostLimits, Rate, Scores
 from openstall.p2p.nurseries import single_errors
 from openstall.p2p.peerbook import PeerBook
 from openstall.p2p.sessions import PeerEvent, PeerInfo, Sessions
+from trio_typing import TaskStatus
 
 __all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate"]
 
@@ -37,7 +37,9 @@ class PeerHost:
     """A libp2p peer over TCP + Noise + yamux.
 
     Belongs to one trio event loop. Use it as an async context manager, or start `run` in a nursery;
-    both end without leaving tasks or sockets behind.
+    both end without leaving tasks or sockets behind. `listen` are multiaddresses to bind
+    (`/ip4/0.0.0.0/tcp/0`: any interface, any free port), `network` is the group that others are told,
+    `peerstore_path` a JSON file of known addresses that is kept between runs.
     """
 
     def __init__(
@@ -50,22 +52,23 @@ class PeerHost:
         name: str = "",
         limits: HostLimits | None = None,
     ) -> None:
-        """`listen`: multiaddresses to bind (`/ip4/0.0.0.0/tcp/0` for any interface and port); `network`: the
-        group that is told to others; `peerstore_path`: JSON file of known addresses, kept between runs.
-        """
         self.peer_id = peer_id_from_seed(seed)
         self.network = network
         self.name = name
         self.limits = limits or HostLimits()
         self.book = PeerBook(peerstore_path, max_peers=self.limits.max_address_book)
         self._listen = [addresses.split(one)[0] for one in listen]
-        self._host, self._swarm = patches.build_host(seed, max_connections=self.limits.max_connections)
+        self._host, self._swarm = engine.build_host(seed, max_connections=self.limits.max_connections)
         self._scores = Scores(clock=time.monotonic)
         self._busy: Counter[str] = Counter()
         self._stop = trio.Event()
         self._exits: AsyncExitStack | None = None
-        self._sessions = Sessions(swarm=self._swarm, own_hello=self._own_hello, ask_hello=self._ask_hello, book=self.book)
-        self._dialler = Dialler(swarm=self._swarm, book=self.book, own_id=self.peer_id, dial_s=self.limits.dial_s)
+        self._sessions = Sessions(
+            swarm=self._swarm, own_hello=self._own_hello, ask_hello=self._ask_hello, book=self.book
+        )
+        self._dialler = Dialler(
+            swarm=self._swarm, book=self.book, own_id=self.peer_id, dial_s=self.limits.dial_s
+        )
         self._swarm.admit_peer = self._admits
         self._swarm.max_streams_per_connection = self.limits.max_streams_per_connection
         self.serve(
@@ -78,7 +81,7 @@ class PeerHost:
 
     # Lifecycle
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until `stop` or cancellation.
 
         Raises:
@@ -87,21 +90,23 @@ class PeerHost:
         with single_errors():
             await self._run(task_status)
 
-    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, task_status: TaskStatus[None]) -> None:
         await self._check_ports()
-        async with patches.running(self._swarm), trio.open_nursery() as nursery:
+        async with engine.running(self._swarm), trio.open_nursery() as nursery:
             try:
-                if self._listen and not await patches.listen(self._swarm, self._listen):
+                if self._listen and not await engine.listen(self._swarm, self._listen):
                     raise _cannot_listen(", ".join(self._listen))
                 self._sessions.start(nursery)
                 nursery.start_soon(self._save_regularly)
-                log.info("peer %s listens on %s", self.peer_id, ", ".join(patches.listen_addresses(self._host)))
+                log.info(
+                    "peer %s listens on %s", self.peer_id, ", ".join(engine.listen_addresses(self._host))
+                )
                 task_status.started()
                 await self._stop.wait()
             finally:
                 nursery.cancel_scope.cancel()
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
-                    await patches.shut_down(self._swarm)
+                    await engine.shut_down(self._swarm)
                     await trio.to_thread.run_sync(self.book.save)
                 self._sessions.close()
 
@@ -146,8 +151,8 @@ class PeerHost:
 
     @property
     def addrs(self) -> list[str]:
-        """Addresses to give to others, each with the peer id; wildcards are expanded to this machine's own."""
-        bound = addresses.expand(patches.listen_addresses(self._host))
+        """Addresses to give to others, each with the peer id; a wildcard becomes this machine's own."""
+        bound = addresses.expand(engine.listen_addresses(self._host))
         return [f"{one}/p2p/{self.peer_id}" for one in bound][: hello.MAX_ADDRS]
 
     def peers(self) -> list[PeerInfo]:
@@ -176,7 +181,7 @@ class PeerHost:
         """
         peer_id = self._target(target)
         with trio.move_on_after(timeout_s):
-            if not patches.connections_of(self._swarm, peer_id):
+            if not engine.connections_of(self._swarm, peer_id):
                 await self._dialler.dial(peer_id)
             return await self._sessions.greeted(peer_id)
         raise unreachable()
@@ -185,7 +190,9 @@ class PeerHost:
         if target.startswith("/"):
             transport, peer_id = addresses.split(target)
             if not peer_id:
-                raise PeerError("bad_address", "The address does not name the peer.", "Add /p2p/<peer id> to it.")
+                raise PeerError(
+                    "bad_address", "The address does not name the peer.", "Add /p2p/<peer id> to it."
+                )
             self.book.learn(peer_id, [transport])
         else:
             peer_id = check_peer_id(target)
@@ -197,17 +204,18 @@ class PeerHost:
 
     async def disconnect(self, peer_id: str) -> None:
         """Close every connection with a peer."""
-        for connection in patches.connections_of(self._swarm, peer_id):
+        for connection in engine.connections_of(self._swarm, peer_id):
             await connection.close()
 
     def penalise(self, peer_id: str, points: float, reason: str) -> None:
-        """Count bad behaviour; at 100 points (they fade by one every 2 s) the peer is banned for ten minutes."""
+        """Count bad behaviour; 100 points ban the peer for ten minutes. A point fades in 2 s."""
         log.info("peer %s: %s (+%d)", peer_id, reason, math.ceil(points))
         if self._scores.penalise(peer_id, points):
             log.warning("peer %s is banned: %s", peer_id, reason)
             self._sessions.spawn(self.disconnect, peer_id)
 
     def is_banned(self, peer_id: str) -> bool:
+        """Whether the peer is shut out at present."""
         return self._scores.is_banned(peer_id)
 
     def _admits(self, peer_id: str) -> bool:
@@ -230,7 +238,7 @@ class PeerHost:
         `RefusedByPeer` with the same code and words; any other exception is logged and hidden.
         """
         server = self._server(protocol, per_peer_rate)
-        patches.handle(
+        engine.handle(
             self._host,
             protocol,
             lambda stream: server.answer(stream, handler, max_request=max_request, max_response=max_response),
@@ -241,12 +249,14 @@ class PeerHost:
     ) -> None:
         """Serve a protocol of many frames; the stream ends with the handler."""
         server = self._server(protocol, per_peer_rate)
-        patches.handle(
+        engine.handle(
             self._host, protocol, lambda stream: server.converse(stream, handler, max_frame=max_frame)
         )
 
     def _server(self, protocol: str, rate: Rate) -> Server:
-        return Server(protocol=protocol, rate=rate, limits=self.limits, busy=self._busy, penalise=self.penalise)
+        return Server(
+            protocol=protocol, rate=rate, limits=self.limits, busy=self._busy, penalise=self.penalise
+        )
 
     async def request(
         self, peer_id: str, protocol: str, payload: bytes, *, timeout_s: float, max_response: int
@@ -280,12 +290,14 @@ class PeerHost:
 
     async def _open(self, peer_id: str, protocol: str, *, max_frame: int) -> Framed:
         try:
-            stream = await patches.negotiate_stream(self._host, peer_id, protocol)
-        except patches.MultiselectClientError as error:
+            stream = await engine.negotiate_stream(self._host, peer_id, protocol)
+        except engine.MultiselectClientError as error:
             if "not supported" in str(error).lower():
-                raise PeerError("not_supported", "The other peer does not offer this.", "It may be outdated.") from error
+                raise PeerError(
+                    "not_supported", "The other peer does not offer this.", "It may be outdated."
+                ) from error
             raise silent() from error
-        except patches.BaseLibp2pError as error:
+        except engine.BaseLibp2pError as error:
             raise unreachable() from error
         return Framed(stream, peer_id, max_frame=max_frame)
 
@@ -303,7 +315,9 @@ class PeerHost:
 def unreachable() -> PeerError:
     """Nobody answered at any known address."""
     return PeerError(
-        "peer_unreachable", "The other peer is not reachable.", "Its computer may be off or offline. Try again later."
+        "peer_unreachable",
+        "The other peer is not reachable.",
+        "Its computer may be off or offline. Try again later.",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nacl.signing import SigningKey
-
 from openstall.market.errors import InvalidRecord, PeerError
 from openstall.market.ids import peer_id_of, public_key_of
 
@@ -30,5 +29,7 @@ def check_peer_id(peer_id: str) -> str:
     try:
         public_key_of(peer_id)
     except InvalidRecord as error:
-        raise PeerError("bad_peer_id", f"“{peer_id[:80]}” is not a peer id.", "Copy the address again.") from error
+        raise PeerError(
+            "bad_peer_id", f"“{peer_id[:80]}” is not a peer id.", "Copy the address again."
+        ) from error
     return peer_id

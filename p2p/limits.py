@@ -87,6 +87,7 @@ class Scores:
         return max(0.0, points - (self._clock() - since) * DECAY_PER_S)
 
     def is_banned(self, peer_id: str) -> bool:
+        """Whether the ban still runs."""
         until = self._banned.get(peer_id)
         if until is None:
             return False

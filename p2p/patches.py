@@ -37,8 +37,7 @@ import logging
 import struct
 import warnings
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import trio
@@ -46,36 +45,25 @@ import trio
 with warnings.catch_warnings():  # 12
     warnings.simplefilter("ignore")
     import libp2p
-    from libp2p.abc import INetConn, INetStream
-    from libp2p.crypto.ed25519 import create_new_key_pair
-    from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-    from libp2p.custom_types import TProtocol
-    from libp2p.host.basic_host import BasicHost
-    from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSHED_IDENTIFY_ID
-    from libp2p.exceptions import BaseLibp2pError
+    from libp2p.abc import IMuxedConn, INetStream
+    from libp2p.io.abc import ReadWriteCloser
     from libp2p.io.exceptions import ConnectionClosedError, IOException
     from libp2p.io.trio import TrioTCPStream
-    from libp2p.network.config import ConnectionConfig, RetryConfig
+    from libp2p.metrics.swarm import SwarmEvent
     from libp2p.network.connection import swarm_connection
-    from libp2p.network.connection.swarm_connection import SwarmConn
     from libp2p.network.connection.exceptions import RawConnError
     from libp2p.network.connection.raw_connection import RawConnection
+    from libp2p.network.connection.swarm_connection import SwarmConn
     from libp2p.network.exceptions import SwarmException
     from libp2p.network.swarm import Swarm
-    from libp2p.peer.id import ID
-    from libp2p.rcmgr import Direction
-    from libp2p.tools.anyio_service import background_trio_service
-    from libp2p.peer.peerstore import PeerStore
-    from libp2p.protocol_muxer.exceptions import MultiselectClientError
-    from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
     from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
-    from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
-    from libp2p.security.noise.transport import Transport as NoiseTransport
+    from libp2p.stream_muxer import muxer_multistream
     from libp2p.stream_muxer.exceptions import MuxedStreamError
     from libp2p.stream_muxer.yamux import yamux
     from libp2p.transport.tcp import tcp
-    from libp2p.transport.upgrader import TransportUpgrader
-    from multiaddr import Multiaddr
+    from multiaddr import Multiaddr  # type: ignore[import-untyped]
+
+__all__ = ["BufferedTcp", "NodeStream", "NodeSwarm", "NodeYamux", "tcp", "yamux"]
 
 VERSION = "0.8.1"
 WINDOW_WAIT_S = 300.0
@@ -98,6 +86,7 @@ class BufferedTcp(TrioTCPStream):
         self._ahead = memoryview(b"")
 
     async def read(self, n: int | None = None) -> bytes:
+        """At most `n` bytes; empty at the end."""
         if not self._ahead:
             if n == 0:
                 return b""
@@ -112,12 +101,13 @@ class BufferedTcp(TrioTCPStream):
 class NodeStream(yamux.YamuxStream):
     """A yamux stream whose writer waits for the window, not for the clock (4)."""
 
-    def __init__(self, stream_id: int, conn: yamux.Yamux, is_initiator: bool) -> None:
+    def __init__(self, stream_id: int, conn: yamux.Yamux, is_initiator: bool) -> None:  # noqa: FBT001 - libp2p's
         self._changed = trio.Event()
         super().__init__(stream_id, conn, is_initiator)
 
     @property
     def send_window(self) -> int:
+        """How many bytes the reader still takes."""
         return self._send_window
 
     @send_window.setter
@@ -127,6 +117,7 @@ class NodeStream(yamux.YamuxStream):
 
     @property
     def closed(self) -> bool:
+        """Whether both directions are over."""
         return self._closed
 
     @closed.setter
@@ -135,6 +126,7 @@ class NodeStream(yamux.YamuxStream):
         self._changed.set()
 
     async def write(self, data: bytes) -> None:
+        """Send everything, as the reader makes room."""
         view = memoryview(data)
         while view:
             if self.send_closed or self.closed:
@@ -145,7 +137,7 @@ class NodeStream(yamux.YamuxStream):
                 continue
             self._send_window -= size
             header = _HEADER.pack(0, yamux.TYPE_DATA, 0, self.stream_id, size)
-            await self.conn._write_frame(b"".join((header, view[:size])))
+            await cast(NodeYamux, self.conn).write_frame(b"".join((header, view[:size])))
             view = view[size:]
 
     async def _wait_for_window(self) -> None:
@@ -167,8 +159,18 @@ class NodeYamux(yamux.Yamux):
         self._drained = trio.Event()
 
     async def _write_frame(self, data: bytes) -> None:
+        await self.write_frame(data)
+
+    async def write_frame(self, data: bytes) -> None:
+        """Queue a frame; waits while too much is queued already.
+
+        Raises:
+            RawConnError: the connection is closed.
+        """
         # Headers alone (window, FIN, RST, ping) never wait: the read loop sends them too.
-        while len(data) > _HEADER.size and self._queued > MAX_QUEUED and not self.event_shutting_down.is_set():
+        while (
+            len(data) > _HEADER.size and self._queued > MAX_QUEUED and not self.event_shutting_down.is_set()
+        ):
             self._drained = trio.Event()
             await self._drained.wait()
         if self.event_shutting_down.is_set():
@@ -183,6 +185,7 @@ class NodeYamux(yamux.Yamux):
             await trio.lowlevel.checkpoint()
 
     async def start(self) -> None:
+        """Run the connection until it ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_frames)
             await super().start()
@@ -248,8 +251,17 @@ class NodeSwarm(Swarm):
     admit_peer: Callable[[str], bool] | None = None
     max_streams_per_connection = 64
 
-    async def _do_handle_inbound_connection(self, read_write_closer: Any, maddr: Any, failure_event: Any) -> None:
-        raw = RawConnection(read_write_closer, False)
+    def cap_inbound(self, connections: int) -> None:
+        """At most so many connections at once that others opened."""
+        self._inbound_limiter = trio.CapacityLimiter(connections)
+
+    async def _do_handle_inbound_connection(
+        self,
+        read_write_closer: ReadWriteCloser,
+        maddr: Multiaddr,
+        failure_event: SwarmEvent,  # noqa: ARG002 - libp2p's metrics, which are off
+    ) -> None:
+        raw = RawConnection(read_write_closer, initiator=False)
         try:
             muxed = cast(NodeYamux, await self.upgrade_inbound_raw_conn(raw, maddr))
             await muxed.event_closed.wait()
@@ -257,13 +269,16 @@ class NodeSwarm(Swarm):
             log.debug("inbound connection ended: %r", error)
             await raw.close()
 
-    async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
+    async def add_conn(self, muxed_conn: IMuxedConn, direction: str = "unknown") -> SwarmConn:
+        """Register a connection, unless its peer is not admitted (banned, or ourselves)."""
         if self.admit_peer is not None and not self.admit_peer(str(muxed_conn.peer_id)):
             await muxed_conn.close()
             raise SwarmException("peer is not admitted")
         return await super().add_conn(muxed_conn, direction)
 
     def set_stream_handler(self, stream_handler: Callable[[INetStream], Awaitable[None]]) -> None:
+        """Serve streams with this handler, capped and guarded."""
+
         async def guarded(stream: INetStream) -> None:
             owner = getattr(stream, "swarm_conn", None)
             if owner is not None and len(owner.streams) > self.max_streams_per_connection:
@@ -282,151 +297,13 @@ def _install() -> None:
     """Put the replacements where libp2p looks names up; done once, at import."""
     if libp2p.__version__ != VERSION:
         raise ImportError(f"p2p/patches.py was written for py-libp2p {VERSION}, found {libp2p.__version__}")
-    yamux.YamuxStream = NodeStream  # type: ignore[misc]
+    setattr(yamux, "YamuxStream", NodeStream)  # noqa: B010 - type checkers know no assignment to a class
+    setattr(muxer_multistream, "Yamux", NodeYamux)  # noqa: B010 - it ignores the muxer class it is given
     yamux.MAX_WINDOW_SIZE = MAX_WINDOW
-    tcp.TrioTCPStream = BufferedTcp  # type: ignore[misc, attr-defined]
-    swarm_connection.logging = log  # type: ignore[assignment]
+    setattr(tcp, "TrioTCPStream", BufferedTcp)  # noqa: B010
+    setattr(swarm_connection, "logging", log)  # noqa: B010 - the module's private import, not an attribute of ours
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 log = logging.getLogger("libp2p.openstall")
 _install()
-
-
-def build_host(seed: bytes, *, max_connections: int) -> tuple[BasicHost, NodeSwarm]:
-    """A host with TCP + Noise + yamux only (3), which starts no exchange by itself (13)."""
-    keys = create_new_key_pair(seed)
-    noise = NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)
-    peerstore = PeerStore()
-    peer_id = ID.from_pubkey(keys.public_key)
-    peerstore.add_key_pair(peer_id, keys)
-    config = ConnectionConfig(
-        max_connections=max_connections,
-        min_connections=0,
-        low_watermark=0,
-        high_watermark=max_connections,
-        max_connections_per_peer=4,
-    )
-    swarm = NodeSwarm(
-        peer_id,
-        peerstore,
-        TransportUpgrader({NOISE_ID: noise}, {TProtocol(yamux.PROTOCOL_ID): NodeYamux}),
-        transports=[tcp.TCP()],
-        retry_config=RetryConfig(max_retries=0),
-        connection_config=config,
-    )
-    # Strangers who dial in may not take the slots that our own dials need.
-    swarm._inbound_limiter = trio.CapacityLimiter(max(1, max_connections * 7 // 8))
-    host = BasicHost(swarm, disable_identify_address_discovery=True)
-    host.remove_stream_handler(PUSHED_IDENTIFY_ID)
-    swarm.notifees = [one for one in swarm.notifees if type(one).__name__ != "_IdentifyNotifee"]
-    return host, swarm
-
-
-async def dial_address(swarm: NodeSwarm, address: str, peer_id: str) -> INetConn:
-    """Open a connection to one address (2).
-
-    Raises:
-        BaseLibp2pError: no connection, or another peer answered.
-    """
-    return await swarm.dial_addr(Multiaddr(address), ID.from_string(peer_id))
-
-
-async def negotiate_stream(host: BasicHost, peer_id: str, protocol: str) -> INetStream:
-    """Open a stream on an existing connection and agree on the protocol.
-
-    Opening is shielded: libp2p loses one of the connection's 256 stream slots when it is cancelled
-    half way. The negotiation can be cancelled; it then resets the stream.
-
-    Raises:
-        BaseLibp2pError: no connection, or it broke.
-        MultiselectClientError: the peer does not speak the protocol.
-    """
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
-        stream = await host.get_network().new_stream(ID.from_string(peer_id))
-    chosen = TProtocol(protocol)
-    try:
-        answer = await host.multiselect_client.select_one_of([chosen], MultiselectCommunicator(stream), 30)
-        if answer != chosen:
-            raise MultiselectClientError("The peer did not choose in time")
-    except BaseException:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
-            await stream.reset()
-        raise
-    stream.set_protocol(chosen)
-    return stream
-
-
-def connections_of(swarm: NodeSwarm, peer_id: str) -> list[SwarmConn]:
-    """The open connections with one peer."""
-    return [cast(SwarmConn, one) for one in swarm.get_connections(ID.from_string(peer_id)) if not one.is_closed]
-
-
-def round_trip_s(connection: SwarmConn) -> float:
-    """The connection's measured round trip in seconds; 0.0 before the first measurement."""
-    return cast(NodeYamux, connection.muxed_conn).rtt()
-
-
-def remote_address(connection: SwarmConn) -> str:
-    """The other end's transport address as text, or an empty string."""
-    found = connection.get_transport_addresses()
-    return str(found[0]) if found else ""
-
-
-async def shut_down(swarm: NodeSwarm) -> None:
-    """Stop listening and close every connection at once; libp2p alone takes 0.2 s for each in turn."""
-    for listener in list(swarm.listeners.values()):
-        await listener.close()
-    async with trio.open_nursery() as nursery:
-        for connection in swarm.get_connections():
-            nursery.start_soon(connection.close)
-    await swarm.close()
-
-
-class ConnectionWatcher:
-    """Passes the swarm's connection events on as plain calls; the rest of libp2p's observer is unused."""
-
-    def __init__(self, came: Callable[[SwarmConn, bool], None], went: Callable[[SwarmConn], None]) -> None:
-        self._came = came
-        self._went = went
-
-    async def connected(self, network: object, conn: SwarmConn) -> None:
-        self._came(conn, conn.direction == Direction.OUTBOUND)
-
-    async def disconnected(self, network: object, conn: SwarmConn) -> None:
-        self._went(conn)
-
-    async def opened_stream(self, network: object, stream: object) -> None:
-        """Not used."""
-
-    async def closed_stream(self, network: object, stream: object) -> None:
-        """Not used."""
-
-    async def listen(self, network: object, multiaddr: object) -> None:
-        """Not used."""
-
-    async def listen_close(self, network: object, multiaddr: object) -> None:
-        """Not used."""
-
-
-def running(swarm: NodeSwarm) -> AbstractAsyncContextManager[object]:
-    """The swarm's background service for the time of a block."""
-    return background_trio_service(swarm)
-
-
-async def listen(swarm: NodeSwarm, bound: Sequence[str]) -> bool:
-    """Bind every address; False when one could not be bound."""
-    for one in bound:
-        if not await swarm.listen(Multiaddr(one)):
-            return False
-    return True
-
-
-def handle(host: BasicHost, protocol: str, handler: Callable[[INetStream], Awaitable[None]]) -> None:
-    """Let `handler` serve the streams of a protocol."""
-    host.set_stream_handler(TProtocol(protocol), handler)
-
-
-def listen_addresses(host: BasicHost) -> list[str]:
-    """The bound addresses without the peer id, with real port numbers."""
-    return [str(one).split("/p2p/")[0] for one in host.get_transport_addrs()]

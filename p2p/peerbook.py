@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
-
 from openstall.market.errors import StoreError
 
 MAX_ADDRS = 8
@@ -60,6 +59,7 @@ class PeerBook:
         return list(known.addrs) if known else []
 
     def name(self, peer_id: str) -> str:
+        """What the peer last called itself."""
         known = self._peers.get(peer_id)
         return known.name if known else ""
 
@@ -103,7 +103,9 @@ class PeerBook:
         if known is None:
             known = self._peers[peer_id] = KnownPeer(peer_id=peer_id)
             if len(self._peers) > self._max_peers:
-                worst = max(self._peers.values(), key=lambda one: (one is not known, one.failures, -one.seen_at))
+                worst = max(
+                    self._peers.values(), key=lambda one: (one is not known, one.failures, -one.seen_at)
+                )
                 del self._peers[worst.peer_id]
         return known
 
@@ -124,4 +126,6 @@ class PeerBook:
                 os.fsync(file.fileno())
             part.replace(self._path)
         except OSError as error:
-            raise StoreError("address_book", f"The address book cannot be saved: {error.strerror}.") from error
+            raise StoreError(
+                "address_book", f"The address book cannot be saved: {error.strerror}."
+            ) from error

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import trio
-
 from openstall.market.errors import PeerError
-from openstall.p2p import hello, patches
+from openstall.p2p import engine, hello
 from openstall.p2p.peerbook import PeerBook
 
 GREETING_S = 8.0
@@ -60,7 +59,7 @@ class Sessions:
     def __init__(
         self,
         *,
-        swarm: patches.NodeSwarm,
+        swarm: engine.NodeSwarm,
         own_hello: Callable[[str], hello.Hello],
         ask_hello: Callable[[str, bytes], Awaitable[bytes]],
         book: PeerBook,
@@ -72,9 +71,10 @@ class Sessions:
         self._open: dict[str, _Session] = {}
         self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
         self._nursery: trio.Nursery | None = None
-        swarm.register_notifee(patches.ConnectionWatcher(self._came, self._went))
+        swarm.register_notifee(engine.ConnectionWatcher(self._came, self._went))
 
     def start(self, nursery: trio.Nursery) -> None:
+        """Begin to greet; the tasks run in this nursery."""
         self._nursery = nursery
 
     def close(self) -> None:
@@ -90,9 +90,11 @@ class Sessions:
             self._nursery.start_soon(task, peer_id)
 
     def all(self) -> list[PeerInfo]:
+        """Every peer that has introduced itself, or had its chance."""
         return [self._info(one) for one in self._open.values() if one.announced]
 
     def get(self, peer_id: str) -> PeerInfo | None:
+        """One such peer, or None."""
         session = self._open.get(peer_id)
         return self._info(session) if session is not None and session.announced else None
 
@@ -104,12 +106,15 @@ class Sessions:
         """
         session = self._open.get(peer_id)
         if session is None:
-            raise PeerError("peer_unreachable", "The other peer hung up at once.", "It may be full. Try again later.")
+            raise PeerError(
+                "peer_unreachable", "The other peer hung up at once.", "It may be full. Try again later."
+            )
         await session.greeted.wait()
         return self._info(session)
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[PeerEvent]]:
+        """A channel of events from now on."""
         sender, receiver = trio.open_memory_channel[PeerEvent](_BACKLOG)
         self._subscribers.add(sender)
         try:
@@ -128,23 +133,23 @@ class Sessions:
             self._announce(session)
         return hello.encode(self._own_hello(session.addr if session else ""))
 
-    def _came(self, connection: patches.SwarmConn, outbound: bool) -> None:
+    def _came(self, connection: engine.SwarmConn) -> None:
         peer_id = str(connection.muxed_conn.peer_id)
         if peer_id in self._open or self._nursery is None:
             return
         session = _Session(
             peer_id=peer_id,
-            addr=patches.remote_address(connection),
-            direction="out" if outbound else "in",
+            addr=engine.remote_address(connection),
+            direction="out" if engine.is_outbound(connection) else "in",
             connected_at=int(time.time()),
         )
         self._open[peer_id] = session
         self._nursery.start_soon(self._greet, session)
 
-    def _went(self, connection: patches.SwarmConn) -> None:
+    def _went(self, connection: engine.SwarmConn) -> None:
         peer_id = str(connection.muxed_conn.peer_id)
         session = self._open.get(peer_id)
-        if session is None or patches.connections_of(self._swarm, peer_id):
+        if session is None or engine.connections_of(self._swarm, peer_id):
             return
         del self._open[peer_id]
         session.greeted.set()
@@ -157,7 +162,9 @@ class Sessions:
                 await session.greeted.wait()
             else:
                 try:
-                    answer = await self._ask_hello(session.peer_id, hello.encode(self._own_hello(session.addr)))
+                    answer = await self._ask_hello(
+                        session.peer_id, hello.encode(self._own_hello(session.addr))
+                    )
                     self._learn(session, hello.decode(answer))
                 except PeerError as error:
                     log.info("peer %s did not introduce itself: %s", session.peer_id, error.code)
@@ -185,8 +192,8 @@ class Sessions:
                 log.debug("a reader of peer events left")
 
     def _info(self, session: _Session) -> PeerInfo:
-        links = patches.connections_of(self._swarm, session.peer_id)
-        trip_s = min((one for one in map(patches.round_trip_s, links) if one > 0), default=0.0)
+        links = engine.connections_of(self._swarm, session.peer_id)
+        trip_s = min((one for one in map(engine.round_trip_s, links) if one > 0), default=0.0)
         return PeerInfo(
             peer_id=session.peer_id,
             name=session.name,
