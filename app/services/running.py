@@ -30,7 +30,7 @@ class ModelRuns:
 
     async def list(self) -> list[dict[str, Any]]:
         """The packages of the library, newest first."""
-        packages = await self.workers.store(self.library.all)
+        packages = await self.workers.store(self.library.items)
         return [
             {
                 "order_id": package.order_id,

@@ -42,7 +42,7 @@ class SaleWatch:
 
     async def catch_up(self, order: OpenOrder) -> tuple[OpenOrder, EscrowView]:
         """The order after every final step of the chain was entered, and what the chain shows."""
-        view = await self._escrow.look(order.contract)
+        view = await self._escrow.look(order)
         for seen in view.steps:
             if not SALE.allows(order.state, seen.event):
                 continue

@@ -16,7 +16,7 @@ from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.placing import Placing
 from openstall.app.services.orders.sale import SaleActions
 from openstall.app.services.orders.view import Surroundings, detail, possible_actions, summary
-from openstall.app.services.transactions import Transactions
+from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict
 from openstall.store.job_log import JobLog
@@ -33,7 +33,7 @@ class OrderService:
     engine: OrderEngine
     orders: Orders
     catalogue: Catalogue
-    transactions: Transactions
+    transactions: TransactionService
     channel: ChannelDesk
     sale: SaleActions
     buyer: JobBuyer

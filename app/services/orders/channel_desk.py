@@ -1,0 +1,174 @@
+"""The metered channel of a job: what the chain shows as final, vouchers, and the transactions that move it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.transactions import TransactionService
+from openstall.app.threads import Workers
+from openstall.ledger.abi import Event
+from openstall.ledger.chain import Chain, TxRequest
+from openstall.ledger.channel import ChannelClient, ChannelOnChain, ChannelTerms
+from openstall.ledger.vouchers import Voucher
+from openstall.ledger.wallet import Wallet
+from openstall.market.errors import InvalidOrder
+from openstall.market.orders.machine import COMPUTE
+from openstall.store.vouchers import Vouchers
+
+_WORDS = {
+    "fund": ("The cap is set aside on the chain.", "buyer"),
+    "start_withdraw": ("The buyer has asked for the rest of the money back.", "buyer"),
+    "close": ("The provider settled; the rest went back to the buyer.", "seller"),
+    "withdraw": ("The rest of the money went back to the buyer.", "buyer"),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class ChannelDesk:
+    """Reads and moves channels, and keeps their vouchers, for one wallet on one chain."""
+
+    desk: OrderDesk
+    chain: Chain
+    transactions: TransactionService
+    wallet: Wallet
+    vouchers: Vouchers
+    workers: Workers
+
+    async def catch_up(self, order: OpenOrder) -> OpenOrder:
+        """The order after every final step of the chain was entered."""
+        for event, at, tx_hash in await self.workers.chain(self._steps, order):
+            if not COMPUTE.allows(order.state, event):
+                continue
+            words, cause = _WORDS[event]
+            actor = "you" if cause == order.role else "other"
+            order = await self.desk.advance(order, event, actor=actor, words=words, tx=tx_hash, at=at)
+        return order
+
+    async def started(self, order: OpenOrder, purpose: str) -> bool:
+        """Whether this node has signed a transaction for that purpose, sent or not."""
+        return await self.transactions.started(order.order_id, purpose)
+
+    async def open(self, order: OpenOrder) -> None:
+        """Buyer: set the cap aside, in one transaction with its allowance."""
+        await self._send(order, "fund", lambda client: client.open(self.wallet, _terms(order)))
+
+    async def start_withdraw(self, order: OpenOrder) -> None:
+        """Buyer: announce that the rest is taken back after the delay."""
+        await self._send(
+            order, "start_withdraw", lambda client: client.start_withdraw(client.channel_id(_terms(order)))
+        )
+
+    async def withdraw(self, order: OpenOrder) -> None:
+        """Anybody after the delay: the rest goes back to the buyer."""
+        await self._send(order, "withdraw", lambda client: client.withdraw(client.channel_id(_terms(order))))
+
+    async def close(self, order: OpenOrder) -> None:
+        """Provider: take the highest voucher, return the rest."""
+        channel_id = ChannelClient(self.chain).channel_id(_terms(order))
+        held = await self.workers.store(self.vouchers.highest, channel_id.hex())
+        voucher = (
+            Voucher(channel_id=channel_id, amount_micro=held.amount_micro, signature=held.signature)
+            if held
+            else None
+        )
+        await self._send(order, "close", lambda client: client.close(channel_id, voucher))
+
+    async def pay(self, order: OpenOrder, amount_micro: int) -> str:
+        """Buyer: a voucher for a cumulative amount, kept before it is given out; its signature as hex.
+
+        Raises:
+            InvalidOrder: the amount is above the cap.
+        """
+        if amount_micro > order.contract.compute.cap_micro:
+            raise InvalidOrder("over_cap", "The meter is above the cap. Nothing more is paid.")
+        client = ChannelClient(self.chain)
+        voucher = client.sign(self.wallet, client.channel_id(_terms(order)), amount_micro)
+        await self._keep(order, voucher)
+        return voucher.signature.hex()
+
+    async def accept(self, order: OpenOrder, amount_micro: int, signature: str) -> int:
+        """Provider: check and keep a voucher; returns the highest amount that is covered.
+
+        Raises:
+            InvalidOrder: not the buyer's, for another channel, or above the deposit.
+        """
+        client = ChannelClient(self.chain)
+        highest = await self.highest(order)
+        if amount_micro <= highest:
+            return highest
+        try:
+            raw = bytes.fromhex(signature)
+        except ValueError as error:
+            raise InvalidOrder("bad_voucher", "The voucher's signature is malformed.") from error
+        voucher = Voucher(
+            channel_id=client.channel_id(_terms(order)), amount_micro=amount_micro, signature=raw
+        )
+        client.check(voucher, _terms(order), least_micro=highest)
+        await self._keep(order, voucher)
+        return amount_micro
+
+    async def highest(self, order: OpenOrder) -> int:
+        """The highest amount that a voucher covers, in micro-credits."""
+        return (await self.paid(order))[0]
+
+    async def paid(self, order: OpenOrder) -> tuple[int, int]:
+        """The highest amount that a voucher covers, and how many vouchers there were."""
+        channel_id = ChannelClient(self.chain).channel_id(_terms(order))
+        held = await self.workers.store(self.vouchers.highest, channel_id.hex())
+        return (held.amount_micro, held.count) if held else (0, 0)
+
+    async def _keep(self, order: OpenOrder, voucher: Voucher) -> None:
+        await self.workers.store(
+            self.vouchers.keep,
+            channel_id=voucher.channel_id.hex(),
+            order_id=order.order_id,
+            amount_micro=voucher.amount_micro,
+            signature=voucher.signature,
+            at=self.desk.now(),
+        )
+
+    async def _send(
+        self, order: OpenOrder, purpose: str, build: Callable[[ChannelClient], TxRequest]
+    ) -> None:
+        client = ChannelClient(self.chain)
+        await self.transactions.send(purpose, order.order_id, lambda: build(client))
+
+    def _steps(self, order: OpenOrder) -> list[tuple[str, int, str]]:
+        client = ChannelClient(self.chain)
+        terms = _terms(order)
+        channel = client.channel(client.channel_id(terms))
+        if channel.state == "none" or not self._is_ours(channel, terms):
+            return []
+        deepest = self.chain.head().number - self.chain.params.confirmations + 1
+        events = self.chain.events(
+            "MeteredChannel",
+            [None, "0x" + channel.channel_id.hex()],
+            from_block=int(order.data.get("from_block", 0)),
+            to_block=deepest,
+        )
+        return [found for found in map(self._step, events) if found is not None]
+
+    def _is_ours(self, channel: ChannelOnChain, terms: ChannelTerms) -> bool:
+        """A channel with less money than was signed is no channel; payer, payee and delay are in its id."""
+        return (
+            channel.deposit_micro >= terms.deposit_micro and channel.token == self.chain.params.credit.lower()
+        )
+
+    def _step(self, event: Event) -> tuple[str, int, str] | None:
+        names = {"Opened": "fund", "WithdrawStarted": "start_withdraw", "Closed": "close"}
+        if event.name not in names:
+            return None
+        return names[event.name], self.chain.block(event.block_number).timestamp, event.tx_hash
+
+
+def _terms(order: OpenOrder) -> ChannelTerms:
+    terms = order.contract.compute
+    return ChannelTerms(
+        payer=order.contract.order.buyer_wallet,
+        payee=order.contract.order.seller_wallet,
+        deposit_micro=terms.cap_micro,
+        withdraw_delay_s=terms.withdraw_delay_s,
+        salt=order.contract.order_hash,
+    )
