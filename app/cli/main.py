@@ -1,0 +1,54 @@
+"""`openstall [--home DIR] [--json] <noun> <verb>`: the entry point.
+
+Each noun is a module of this package with a click group `group`; it is imported when it is used, so that
+`openstall wallet show` does not wait for what `openstall node run` needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+from openstall.app.cli.context import Cli
+from openstall.app.cli.output import Output
+from openstall.app.paths import Home
+
+NOUNS = {
+    "node": "Run, start, stop, look at the node.",
+}
+
+
+class Nouns(click.Group):
+    """Imports a noun's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The nouns in the order of the help page."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The noun's group."""
+        if cmd_name not in NOUNS:
+            return None
+        group = importlib.import_module(f"openstall.app.cli.{cmd_name}").group
+        return group if isinstance(group, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help without importing anything."""
+        with formatter.section("Nouns"):
+            formatter.write_dl(list(NOUNS.items()))
+
+
+@click.command(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Home folder of the node.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.version_option(package_name="openstall")
+@click.pass_context
+def main(ctx: click.Context, home: Path | None, as_json: bool) -> None:
+    """Trade AI models and the compute that makes them, with peers."""
+    ctx.obj = Cli(home=Home(home.resolve()) if home else Home.default(), output=Output(as_json))
+
+
+if __name__ == "__main__":
+    main()
