@@ -187,7 +187,11 @@ def install_project() -> None:
 
 
 def install_chain() -> None:
-    """anvil, the compiler and the contract library, by npm."""
+    """Install anvil, the compiler and the contract library by npm.
+
+    The lock names anvil's builds for other systems without their hashes, because they could not be had where it was
+    made; npm takes only the one that fits.
+    """
     lock = CONTRACTS / "package-lock.json"
     marks, wanted = Marks(VENV), fingerprint(lock)
     if marks.has("chain", wanted) and (CONTRACTS / "node_modules").exists():
