@@ -148,7 +148,7 @@ class ChannelDesk:
             from_block=int(order.data.get("from_block", 0)),
             to_block=deepest,
         )
-        return [found for found in map(self._step, events) if found is not None]
+        return [found for found in (self._step(event, channel.withdraw_at) for event in events) if found]
 
     def _is_ours(self, channel: ChannelOnChain, terms: ChannelTerms) -> bool:
         """A channel with less money than was signed is no channel; payer, payee and delay are in its id."""
@@ -156,11 +156,13 @@ class ChannelDesk:
             channel.deposit_micro >= terms.deposit_micro and channel.token == self.chain.params.credit.lower()
         )
 
-    def _step(self, event: Event) -> tuple[str, int, str] | None:
+    def _step(self, event: Event, withdraw_at: int) -> tuple[str, int, str] | None:
         names = {"Opened": "fund", "WithdrawStarted": "start_withdraw", "Closed": "close"}
         if event.name not in names:
             return None
-        return names[event.name], self.chain.block(event.block_number).timestamp, event.tx_hash
+        at = self.chain.block(event.block_number).timestamp
+        by_buyer = event.name == "Closed" and withdraw_at and at > withdraw_at
+        return "withdraw" if by_buyer else names[event.name], at, event.tx_hash
 
 
 def _terms(order: OpenOrder) -> ChannelTerms:
