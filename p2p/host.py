@@ -169,6 +169,11 @@ class PeerHost:
         async with self._sessions.subscribe() as channel:
             yield channel
 
+    @property
+    def engine_host(self) -> engine.BasicHost:
+        """The libp2p host, for this room only."""
+        return self._host
+
     # Connections
 
     async def connect(self, target: str, *, timeout_s: float = 20.0) -> PeerInfo:

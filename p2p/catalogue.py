@@ -1,0 +1,185 @@
+"""The shared catalogue: news of records by gossip, the records themselves by request, all of them by sync."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Annotated
+
+import msgspec
+import trio
+from msgspec import Meta, Struct
+from trio_typing import TaskStatus
+
+from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p.gossip import MAX_MESSAGE, Topic, open_topic
+from openstall.p2p.host import PeerHost
+from openstall.p2p.limits import Rate
+from openstall.p2p.nurseries import single_errors
+from openstall.p2p.sync import Admit, Cid, RecordStore, Sync, SyncReport
+
+__all__ = ["Admit", "Catalogue", "RecordStore", "SyncReport"]
+
+SYNC_EVERY_S = 300.0
+_NETWORK = re.compile(r"^[A-Za-z0-9._:-]{1,80}$")
+
+log = logging.getLogger("openstall.p2p")
+
+
+class _News(Struct, kw_only=True, frozen=True):
+    """An announcement: which record there is, and how big. The record proves itself when it is pulled."""
+
+    cid: Cid
+    type: Annotated[str, Meta(max_length=20)]
+    author: Annotated[str, Meta(max_length=64)]
+    seq: Annotated[int, Meta(ge=0)]
+    size: Annotated[int, Meta(ge=1, le=65536)]
+
+
+class Catalogue:
+    """Keeps the local catalogue equal to everybody's, for one network.
+
+    `admit(raws, from_peer)` is the application's door: it checks and stores a batch of records and
+    returns, in the same order, each one's cid (stored, known or superseded) or the `InvalidRecord`
+    that says why not. The sender of an invalid record is penalised and in the end banned.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: PeerHost,
+        network: str,
+        store: RecordStore,
+        admit: Admit,
+        gossip: bool = True,
+        sync_every_s: float = SYNC_EVERY_S,
+    ) -> None:
+        if not _NETWORK.match(network):
+            raise ValueError("a network's name has 1 to 80 letters, digits, dots, colons and dashes")
+        self._host = host
+        self._network = network
+        self._store = store
+        self._gossip = gossip
+        self._sync_every_s = sync_every_s
+        self._sync = Sync(host=host, network=network, store=store, admit=admit)
+        self._topic: Topic | None = None
+        self._due: dict[str, None] = {}
+        self._wake = trio.Event()
+        self._poke = f"/openstall/{network}/records/news/1"
+        host.serve(
+            self._poke, self._on_poke, max_request=0, max_response=0, per_peer_rate=Rate(per_s=1, burst=10)
+        )
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part until cancelled; the host must be running."""
+        with single_errors():
+            async with self._host.events() as events, trio.open_nursery() as nursery:
+                nursery.start_soon(self._work)
+                nursery.start_soon(self._periodically)
+                for peer in self._host.peers():
+                    self._want(peer.peer_id)
+                if self._gossip:
+                    await nursery.start(self._follow_gossip)
+                task_status.started()
+                async for event in events:
+                    if event.kind == "connected" and event.peer.network == self._network:
+                        self._want(event.peer.peer_id)
+                nursery.cancel_scope.cancel()
+
+    async def announce(self, *, cid: str, type: str, author: str, seq: int, size: int) -> None:  # noqa: A002 - the word of the record
+        """Tell the network of a record that the local store now holds. Nobody may be listening: that is no error."""
+        if self._topic is None:
+            await self._poke_all(except_for="")
+            return
+        news = msgspec.json.encode(_News(cid=cid, type=type, author=author, seq=seq, size=size))
+        await self._topic.publish(news)
+
+    async def sync_now(self, peer_id: str) -> SyncReport:
+        """Pull everything that a peer holds and we lack.
+
+        Raises:
+            PeerError: the peer is not reachable, or breaks the rules.
+        """
+        report = await self._sync.with_peer(peer_id)
+        if report.admitted:
+            await self._poke_all(except_for=peer_id)
+        return report
+
+    def members(self) -> list[str]:
+        """Connected peers of this network."""
+        return [one.peer_id for one in self._host.peers() if one.network == self._network]
+
+    # Gossip
+
+    async def _follow_gossip(self, task_status: TaskStatus[None]) -> None:
+        name = f"/openstall/{self._network}/records/1"
+        async with open_topic(
+            self._host.engine_host, name, validate=self._on_news, penalise=self._host.penalise
+        ) as topic:
+            self._topic = topic
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._topic = None
+
+    async def _on_news(self, peer_id: str, data: bytes) -> bool:
+        # Only what we hold is passed on, so an announcement of nothing goes one hop and costs its sender.
+        try:
+            news = msgspec.json.decode(data, type=_News) if len(data) <= MAX_MESSAGE else None
+        except msgspec.DecodeError:
+            news = None
+        if news is None:
+            self._host.penalise(peer_id, 10.0, "bad_announcement")
+            return False
+        if await trio.to_thread.run_sync(self._store.have, news.cid):
+            return True
+        try:
+            if await self._sync.pull(peer_id, [news.cid]):
+                return True
+        except PeerError as error:
+            log.debug("news from %s could not be followed: %s", peer_id, error.code)
+        return False
+
+    # Sync
+
+    async def _on_poke(self, peer_id: str, payload: bytes) -> bytes:
+        self._want(peer_id)
+        return b""
+
+    async def _poke_all(self, *, except_for: str) -> None:
+        async def poke(peer_id: str) -> None:
+            try:
+                await self._host.request(peer_id, self._poke, b"", timeout_s=10.0, max_response=0)
+            except PeerError as error:
+                log.debug("peer %s was not told of news: %s", peer_id, error.code)
+
+        async with trio.open_nursery() as nursery:
+            for peer_id in self.members():
+                if peer_id != except_for:
+                    nursery.start_soon(poke, peer_id)
+
+    def _want(self, peer_id: str) -> None:
+        self._due[peer_id] = None
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            while not self._due:
+                self._wake = trio.Event()
+                await self._wake.wait()
+            peer_id = next(iter(self._due))
+            del self._due[peer_id]
+            try:
+                report = await self.sync_now(peer_id)
+            except OpenstallError as error:
+                log.info("no sync with %s: %s", peer_id, error.code)
+                continue
+            if report.missing:
+                log.info("sync with %s: %d of %d records admitted", peer_id, report.admitted, report.missing)
+
+    async def _periodically(self) -> None:
+        while True:
+            await trio.sleep(self._sync_every_s)
+            for peer_id in self.members():
+                self._want(peer_id)
