@@ -1,0 +1,149 @@
+"""The way to a group's chain over the peer network: the host's gateway and the members' transport.
+
+A request is one JSON-RPC call; the host's gateway lets only reads and signed transactions through. One
+call is our own: `openstall_awaitHead` answers when the chain has grown beyond a number, so that members
+need not ask again and again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import trio
+
+from openstall.app.threads import Workers
+from openstall.ledger.transport import JsonValue, RpcRefusal, read_answer
+from openstall.market.errors import ChainError, PeerError
+from openstall.p2p.host import PeerHost, Rate
+
+PROTOCOL = "/openstall/chain/1"
+MAX_REQUEST_BYTES = 256 * 1024
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+CALL_TIMEOUT_S = 20.0
+AWAIT_HEAD_S = 20.0
+AWAIT_HEAD = "openstall_awaitHead"
+RATE = Rate(per_s=100, burst=1_000)
+
+
+class ChainHost(Protocol):
+    """What the ledger's group hosts offer."""
+
+    def handle(self, method: str, params: list[Any]) -> JsonValue:
+        """One allowed call; ChainError if it is refused."""
+
+
+class HeadBoard:
+    """The height of the hosted chain, for all who wait for the next block."""
+
+    def __init__(self) -> None:
+        self.number = -1
+        self._grown = trio.Event()
+
+    def grow(self, number: int) -> None:
+        """The chain has this many blocks now. Call from the trio thread."""
+        if number > self.number:
+            self.number = number
+            self._grown.set()
+            self._grown = trio.Event()
+
+    async def beyond(self, number: int, *, timeout_s: float) -> int:
+        """The height, as soon as it is above `number`, or after the time-out as it is."""
+        with trio.move_on_after(timeout_s):
+            while self.number <= number:
+                await self._grown.wait()
+        return self.number
+
+
+class Gateway:
+    """Serves the hosted chain to members. `host` is None while this node hosts none."""
+
+    def __init__(self, *, workers: Workers, board: HeadBoard) -> None:
+        self.host: ChainHost | None = None
+        self._workers = workers
+        self._board = board
+
+    def serve(self, peers: PeerHost) -> None:
+        """Offer the protocol on a host."""
+        peers.serve(
+            PROTOCOL,
+            self._on_request,
+            max_request=MAX_REQUEST_BYTES,
+            max_response=MAX_RESPONSE_BYTES,
+            per_peer_rate=RATE,
+        )
+
+    async def _on_request(self, peer_id: str, raw: bytes) -> bytes:
+        host = self.host
+        if host is None:
+            raise ChainError("not_host", "This peer does not host a chain.", "Ask for a new invitation.")
+        method, params = _read_request(raw)
+        answer: dict[str, Any]
+        try:
+            if method == AWAIT_HEAD:
+                number = params[0] if params and isinstance(params[0], int) else 0
+                answer = {"result": await self._board.beyond(number, timeout_s=AWAIT_HEAD_S)}
+            else:
+                answer = {"result": await self._workers.chain(host.handle, method, params)}
+        except RpcRefusal as error:
+            reason = {"code": error.rpc_code, "message": error.message, "data": error.data}
+            answer = {"error": reason}
+        content = json.dumps(answer, separators=(",", ":")).encode()
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise ChainError("answer_too_large", "The answer is too large.", "Ask for fewer blocks.")
+        return content
+
+
+class MemberTransport:
+    """JSON-RPC to the host's gateway. Call it from worker threads only: it blocks."""
+
+    def __init__(
+        self, *, find_host: Callable[[], PeerHost], peer_id: str, token: trio.lowlevel.TrioToken
+    ) -> None:
+        self._find_host = find_host
+        self._peer_id = peer_id
+        self._token = token
+
+    def __call__(self, method: str, params: list[Any]) -> JsonValue:
+        """One call; ChainError when the host is away, RpcRefusal when the chain says no."""
+        try:
+            return trio.from_thread.run(self.call, method, params, trio_token=self._token)
+        except trio.RunFinishedError as error:
+            raise ChainError("node_stopping", "The node is stopping.") from error
+
+    async def call(self, method: str, params: list[Any], timeout_s: float = CALL_TIMEOUT_S) -> JsonValue:
+        """The same from the trio thread."""
+        payload = json.dumps({"method": method, "params": params}, separators=(",", ":")).encode()
+        try:
+            content = await self._find_host().request(
+                self._peer_id, PROTOCOL, payload, timeout_s=timeout_s, max_response=MAX_RESPONSE_BYTES
+            )
+        except PeerError as error:
+            raise ChainError(
+                "chain_unreachable",
+                f"The peer who hosts the group's chain cannot be reached: {error.message}",
+                "Your money is safe; what was signed is sent as soon as the host is back.",
+            ) from error
+        return read_answer(content)
+
+    async def await_head(self, number: int) -> int:
+        """The chain's height, as soon as it is above `number` (or after a while as it is)."""
+        answer = await self.call(AWAIT_HEAD, [number], timeout_s=AWAIT_HEAD_S + CALL_TIMEOUT_S)
+        if not isinstance(answer, int):
+            raise ChainError("bad_answer", "The host of the chain gave a malformed height.")
+        return answer
+
+
+def _read_request(raw: bytes) -> tuple[str, list[Any]]:
+    try:
+        value = json.loads(raw)
+        method, params = value["method"], value["params"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RpcRefusal("not a JSON-RPC call") from error
+    if not isinstance(method, str) or not isinstance(params, list) or len(method) > 64:
+        raise RpcRefusal("not a JSON-RPC call")
+    return method, params
+
+
+__all__ = ["AWAIT_HEAD", "PROTOCOL", "Gateway", "HeadBoard", "MemberTransport"]

@@ -1,0 +1,158 @@
+"""This node among peers: its libp2p host, the protocols that services offer, whom it is connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import trio
+
+from openstall.app.config import NodeConfig
+from openstall.app.events import EventBus
+from openstall.app.logging import get_logger
+from openstall.app.services.identity import IdentityService
+from openstall.app.threads import Workers
+from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p.host import PeerHost, PeerInfo
+from openstall.store.settings import Settings
+
+MAX_BOOTSTRAP = 32
+REDIAL_S = 30.0
+_BOOTSTRAP = "network.bootstrap"
+
+log = get_logger("openstall.network")
+
+
+class NetworkService:
+    """Runs the host as a part of the node; `protocols` are offered on every host that is started."""
+
+    def __init__(
+        self,
+        *,
+        config: NodeConfig,
+        identity: IdentityService,
+        settings: Settings,
+        workers: Workers,
+        bus: EventBus,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._settings = settings
+        self._workers = workers
+        self._bus = bus
+        self._protocols: list[Callable[[PeerHost], None]] = []
+        self._host: PeerHost | None = None
+        self._group = ""
+        self._up = trio.Event()
+
+    def offer(self, serve: Callable[[PeerHost], None]) -> None:
+        """Register a protocol: `serve` is called with each host before it listens."""
+        self._protocols.append(serve)
+        if self._host is not None:
+            serve(self._host)
+
+    @property
+    def host(self) -> PeerHost:
+        """The running host; PeerError while there is none."""
+        if self._host is None:
+            raise PeerError("offline", "This node is not connected to the network.", "Try again in a moment.")
+        return self._host
+
+    async def wait_up(self) -> PeerHost:
+        """The host, as soon as it runs."""
+        while self._host is None:
+            await self._up.wait()
+        return self._host
+
+    @property
+    def addrs(self) -> list[str]:
+        """Where others can reach this node; empty while it is offline."""
+        return self._host.addrs if self._host is not None else []
+
+    def peers(self) -> list[PeerInfo]:
+        """Connected peers."""
+        return self._host.peers() if self._host is not None else []
+
+    def join(self, group: str) -> None:
+        """Tell others from now on which group this node belongs to."""
+        self._group = group
+        if self._host is not None:
+            self._host.network = group
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """The node's part `network`."""
+        seed = self._identity.peer_seed
+        host = PeerHost(
+            seed=seed,
+            listen=self._config.listen,
+            peerstore_path=self._config.home.peerstore,
+            network=self._group,
+            name=self._identity.name,
+        )
+        for serve in self._protocols:
+            serve(host)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(host)
+            self._host = host
+            self._up.set()
+            try:
+                ready()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tell_changes, host)
+                    nursery.start_soon(self._keep_bootstrap, host)
+            finally:
+                self._host = None
+                self._up = trio.Event()
+
+    async def connect(self, addr: str) -> dict[str, Any]:
+        """Connect to an address that a person entered, and remember it for the next start."""
+        info = await self.host.connect(addr)
+        kept = await self.bootstrap()
+        if addr.startswith("/") and addr not in kept:
+            await self._workers.store(self._settings.set, _BOOTSTRAP, [*kept, addr][-MAX_BOOTSTRAP:])
+        return peer_dict(info)
+
+    async def bootstrap(self) -> list[str]:
+        """Addresses that a person entered."""
+        kept: list[str] = await self._workers.store(self._settings.get, _BOOTSTRAP, [])
+        return kept
+
+    async def reach(self, peer_id: str, addrs: list[str]) -> PeerInfo:
+        """Connect to a peer by any of the addresses that are known or given."""
+        host = self.host
+        last: OpenstallError | None = None
+        for addr in [peer_id, *addrs]:
+            try:
+                return await host.connect(addr)
+            except PeerError as error:
+                last = error
+        raise last or PeerError("peer_unreachable", "The other peer is not reachable.", "Try again later.")
+
+    async def _tell_changes(self, host: PeerHost) -> None:
+        async with host.events() as events:
+            async for event in events:
+                self._bus.publish("peers", {"event": event.kind, "peer": peer_dict(event.peer)})
+
+    async def _keep_bootstrap(self, host: PeerHost) -> None:
+        while True:
+            connected = {peer.peer_id for peer in host.peers()}
+            for addr in dict.fromkeys([*self._config.bootstrap, *await self.bootstrap()]):
+                if addr.rsplit("/", 1)[-1] in connected:
+                    continue
+                try:
+                    await host.connect(addr)
+                except PeerError as error:
+                    log.info("bootstrap not reached", addr=addr, code=error.code)
+            await trio.sleep(REDIAL_S)
+
+
+def peer_dict(info: PeerInfo) -> dict[str, Any]:
+    """A connected peer as the local API shows it."""
+    return {
+        "peer_id": info.peer_id,
+        "name": info.name,
+        "addr": info.addr,
+        "direction": info.direction,
+        "latency_ms": info.latency_ms,
+    }
