@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
+
 from openstall.app.operations import Progress
 from openstall.app.threads import Workers
 from openstall.compute_agent import specs
@@ -25,7 +25,7 @@ _LINT_LIMITS = specs.Limits(wall_s=120, cpu_s=120, memory_bytes=4 * specs.GIB)
 class LocalJobs:
     """Runs short jobs for this node's own user in the sandbox, in a folder that is removed afterwards."""
 
-    agent: Callable[[], AgentClient]
+    agent: AgentClient
     folder: Path
     workers: Workers
 
@@ -54,7 +54,7 @@ class LocalJobs:
         try:
             await self.workers.work(_copy_in, inputs, place / "in")
             spec = specs.JobSpec(job_id=job_id, kind=kind, params=params, limits=limits)
-            result = await self.agent().run(spec, place / "in", place / "out", on_event)
+            result = await self.agent.run(spec, place / "in", place / "out", on_event)
             if result.state != "done":
                 raise SandboxError(result.reason, result.words, result.what_next)
             report = await self.workers.work(_read_report, place / "out" / "report.json")

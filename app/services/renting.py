@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import trio
+
+from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.threads import Workers
-from openstall.compute_agent.specs import Check, Inventory
+from openstall.compute_agent.client import AgentClient
+from openstall.compute_agent.specs import Inventory
 from openstall.market.errors import Conflict, Refused, SandboxError
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
 OFFER_KEY = "this-machine"
 _SETTING = "renting"
+_RETRY_S = 10.0
 _RENEW_PART = 3
 """The offer is renewed when a third of its life is left."""
+
+log = get_logger("openstall.renting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +49,13 @@ class Renting:
     catalogue: Catalogue
     settings: Settings
     workers: Workers
-    inventory: Callable[[], Awaitable[Inventory]]
-    doctor: Callable[[], Awaitable[list[Check]]]
+    agent: AgentClient
     open_jobs: Callable[[], Awaitable[int]]
     wallet: str
     chain_id: int
     channel: str
     _changed: trio.Event = field(default_factory=trio.Event)
+    _renew_at: float = -math.inf
 
     async def rules(self) -> HouseRules | None:
         """The house rules while the switch is on, else None."""
@@ -62,20 +69,22 @@ class Renting:
             SandboxError: no sandbox passes its self-test on this machine, so no jobs.
             Refused: the rules give away more than the machine has.
         """
-        machine = await self.inventory()
+        machine = await self.agent.probe()
         if rules.threads > machine.cores_logical or rules.memory_bytes > machine.memory_bytes:
             raise Refused(
                 "more_than_machine",
                 f"This machine has {machine.cores_logical} threads and {machine.memory_bytes // 2**20} MiB of memory.",
                 "Offer at most that.",
             )
-        failed = [check for check in await self.doctor() if check.severity == "error" and not check.ok]
+        failed = [check for check in await self.agent.doctor() if check.severity == "error" and not check.ok]
         if failed:
             raise SandboxError(
                 "sandbox_unavailable", f"No jobs can run safely here: {failed[0].cause}", failed[0].fix
             )
+        cid = await self._announce(rules, machine)
         await self._keep(rules)
-        return await self._announce(rules, machine)
+        self._wake()
+        return cid
 
     async def stop(self) -> None:
         """Switch off: take the offer back. Running jobs go on to their end."""
@@ -86,14 +95,22 @@ class Renting:
         self._wake()
 
     async def keep_alive(self) -> None:
-        """Renew the offer before it expires, for as long as the switch is on."""
+        """Renew the offer before it expires, for as long as the switch is on; at once after a restart."""
         while True:
-            rules = await self.rules()
             changed = self._changed
-            with trio.move_on_after(rules.ttl_s * (1 - 1 / _RENEW_PART) if rules else float("inf")) as waited:
+            rules = await self.rules()
+            if rules is None:
                 await changed.wait()
-            if waited.cancelled_caught and rules is not None:
-                await self._announce(rules, await self.inventory())
+                continue
+            with trio.move_on_at(self._renew_at) as due:
+                await changed.wait()
+            if not due.cancelled_caught:
+                continue
+            try:
+                await self._announce(rules, await self.agent.probe())
+            except SandboxError as error:
+                log.warning("offer not renewed", code=error.code)
+                self._renew_at = trio.current_time() + _RETRY_S
 
     async def admit(self) -> None:
         """Let a job in, or say why not.
@@ -128,7 +145,7 @@ class Renting:
             channel=self.channel,
         )
         signed = await self.catalogue.publish("offer", OFFER_KEY, body_as_dict(offer), life_s=rules.ttl_s)
-        self._wake()
+        self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
 
     async def _keep(self, rules: HouseRules) -> None:

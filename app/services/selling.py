@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trio
+
 from openstall.app.operations import Progress
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import ModelCheck
 from openstall.app.services.keys import package_key
+from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.sealing import describe, seal, seal_key
 from openstall.app.threads import Workers
 from openstall.market.errors import NotFound, Refused, StoreError
@@ -24,6 +25,7 @@ from openstall.p2p.blobs import BlobStore
 from openstall.store.settings import Settings
 
 MAX_FILES = 64
+_PACKAGE = "package."
 LISTING_LIFE_S = 90 * 86_400
 SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
 _TEXTS = {".md", ".txt", ".json", ".csv"}
@@ -65,8 +67,7 @@ class Stock:
     chain: SaleChain
     folder: Path
     workers: Workers
-    allow_public: Callable[[str], Awaitable[None]]
-    now: Callable[[], int]
+    access: BlobAccess
     _lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def publish(self, draft: ListingDraft, progress: Progress) -> dict[str, Any]:
@@ -91,9 +92,9 @@ class Stock:
             key = package_key(self.seed, salt)
             entries, blob = await self._seal(files, key, progress)
             await self.workers.store(
-                lambda: self.settings.set(f"package.{blob.cid}", {"salt": salt, "name": model.name})
+                lambda: self.settings.set(_PACKAGE + blob.cid, {"salt": salt, "name": model.name})
             )
-            await self.allow_public(blob.cid)
+            self.access.make_public(blob.cid)
             listing = Listing(
                 title=draft.title.strip(),
                 summary=draft.summary,
@@ -127,13 +128,17 @@ class Stock:
         record = await self.catalogue.own_record(cid)
         await self.catalogue.withdraw(record.record.type, record.record.key)
 
+    def package_cids(self) -> list[str]:
+        """The blobs of all packages that were ever listed here (blocks on the disk)."""
+        return [name.removeprefix(_PACKAGE) for name in self.settings.names(_PACKAGE)]
+
     async def sealed_key(self, terms: SaleTerms) -> bytes:
         """The key of a sold package, for this buyer only.
 
         Raises:
             NotFound: this node does not hold the package's salt, so it cannot deliver.
         """
-        kept = await self.workers.store(lambda: self.settings.get(f"package.{terms.blob.cid}"))
+        kept = await self.workers.store(lambda: self.settings.get(_PACKAGE + terms.blob.cid))
         if kept is None:
             raise NotFound(
                 "no_key",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError
@@ -58,12 +58,12 @@ class OrderDesk:
     orders: Orders
     bus: EventBus
     workers: Workers
-    clock: Callable[[], float] = time.time
+    clock: Clock
     live: dict[str, Live] = field(default_factory=dict)
 
     def now(self) -> int:
         """Unix seconds."""
-        return int(self.clock())
+        return self.clock.now()
 
     async def open_order_ids(self) -> list[str]:
         """Orders that are not final, oldest first."""

@@ -11,6 +11,7 @@ import math
 from typing import Protocol
 
 import trio
+
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.errors import OpenstallError
 from openstall.market.orders.machine import MACHINES
@@ -30,9 +31,10 @@ class Handler(Protocol):
 class OrderEngine:
     """Keeps the drivers of all open orders; `run` ends only by cancellation."""
 
-    def __init__(self, *, desk: OrderDesk, handlers: dict[tuple[str, str], Handler]) -> None:
+    def __init__(self, *, desk: OrderDesk) -> None:
+        """`handlers` by kind and role are set before `run`: they need the engine to wake orders."""
         self._desk = desk
-        self._handlers = handlers
+        self.handlers: dict[tuple[str, str], Handler] = {}
         self._nursery: trio.Nursery | None = None
         self._driven: set[str] = set()
         self._wakes: dict[str, trio.Event] = {}
@@ -77,7 +79,7 @@ class OrderEngine:
                 if order.state in MACHINES[order.kind].final:
                     return
                 try:
-                    await self._handlers[order.kind, order.role].step(order)
+                    await self.handlers[order.kind, order.role].step(order)
                 except OpenstallError as error:
                     self._desk.set_trouble(order_id, error)
                     pause_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +49,6 @@ class JobBuyer:
     log: JobLog
     folder: Path
     workers: Workers
-    on_log: Callable[[str, int, str], Awaitable[None]]
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
@@ -137,8 +135,7 @@ class JobBuyer:
         self, order: OpenOrder, message: FromProvider, stream: Framed, last: Tick | None
     ) -> tuple[OpenOrder, Tick | None]:
         for line in message.lines:
-            if await self._keep_line(order.order_id, line.seq, line.text):
-                await self.on_log(order.order_id, line.seq, line.text)
+            await self._keep_line(order.order_id, line.seq, line.text)
         if message.total:
             self.desk.progress(order.order_id, "Running", message.done, message.total, "steps")
         if message.started_at and order.state == "funded":
@@ -191,13 +188,11 @@ class JobBuyer:
             },
         )
 
-    async def _keep_line(self, order_id: str, seq: int, text: str) -> bool:
-        """Whether the line is new; a provider that repeats or skips lines is ignored."""
-        expected = await self.workers.store(self.log.next_seq, order_id)
-        if seq != expected:
-            return False
-        await self.workers.store(self.log.append, order_id, text, at=self.desk.now())
-        return True
+    async def _keep_line(self, order_id: str, seq: int, text: str) -> None:
+        """Keep a line and tell listeners; a line that repeats or skips numbers is ignored."""
+        if seq == await self.workers.store(self.log.next_seq, order_id):
+            await self.workers.store(self.log.append, order_id, text, at=self.desk.now())
+            self.desk.bus.publish("job_log", {"order_id": order_id, "seq": seq, "text": text})
 
     async def _fetch_artefacts(self, order: OpenOrder) -> None:
         """Fetch, check against the signed report, and keep what the job made.

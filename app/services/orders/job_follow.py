@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import trio
+
 from openstall.app.logging import get_logger
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_provider import JobProvider

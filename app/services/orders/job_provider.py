@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -193,7 +194,8 @@ class JobProvider:
     async def _on_event(self, order: OpenOrder, job: RunningJob, event: JobEvent) -> None:
         match event:
             case LogLine(text=text):
-                await self._thread(lambda: self.log.append(order.order_id, clip(text), at=self.desk.now()))
+                await self.workers.store(self.log.append, order.order_id, clip(text), at=self.desk.now())
+                self.desk.bus.publish("job_log", {"order_id": order.order_id, "seq": job.lines, "text": text})
                 job.lines += 1
             case FirstOutput():
                 job.useful_since = self.desk.now()
@@ -269,6 +271,7 @@ class JobProvider:
                 "tick": base64.b64encode(job.tick_raw).decode() if job else "",
                 "seconds": seconds,
                 "owed_micro": amount,
+                "artefacts": [item.blob.cid for item in outputs],
             },
         )
         self.access.grant_artefacts(order.order_id, order.other, [item.blob.cid for item in outputs], amount)
@@ -292,9 +295,6 @@ class JobProvider:
             return
         await self.channel.close(order)
         await self.channel.catch_up(order)
-
-    async def _thread(self, call: Callable[[], object]) -> None:
-        await self.workers.store(call)
 
 
 def _not_run(reason: str, words: str, state: str = "failed") -> JobResult:

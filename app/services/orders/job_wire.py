@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
+
 from openstall.market import canonical
 from openstall.market.errors import InvalidRecord, PeerError
 

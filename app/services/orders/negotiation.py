@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+
+from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, NotFound, PeerError, Refused
 from openstall.market.orders.agree import check_proposal
 from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
 from openstall.market.orders.machine import MACHINES
-from openstall.market.records import SignedRecord
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate
@@ -53,8 +54,7 @@ class Negotiation:
         wallet: str,
         chain_id: int,
         network: str,
-        own_record: Callable[[str], Awaitable[SignedRecord]],
-        find_peer: Callable[[str], Awaitable[str | None]],
+        catalogue: Catalogue,
         ready: Callable[[Contract], Awaitable[None]],
         on_agreed: Callable[[str], None],
         on_cancel: Callable[[OpenOrder], Awaitable[None]],
@@ -62,8 +62,6 @@ class Negotiation:
         """Collaborators.
 
         Args:
-            own_record: this node's live record with a cid; raises NotFound.
-            find_peer: the peer id bound to a wallet address, where one is known.
             ready: raises OpenstallError where this node cannot serve the order now.
             on_agreed: begins to drive an order.
             on_cancel: ends the job of an order.
@@ -74,8 +72,7 @@ class Negotiation:
         self._wallet = wallet
         self._chain_id = chain_id
         self._network = network
-        self._own_record = own_record
-        self._find_peer = find_peer
+        self._catalogue = catalogue
         self._ready = ready
         self._on_agreed = on_agreed
         self._on_cancel = on_cancel
@@ -124,7 +121,7 @@ class Negotiation:
         arbiter = order.contract.sale.arbiter
         if not arbiter or order.data.get("arbiter_has_copy"):
             return
-        peer_id = await self._find_peer(arbiter)
+        peer_id = await self._catalogue.peer_of_wallet(arbiter)
         if peer_id is None:
             return
         try:
@@ -193,7 +190,7 @@ class Negotiation:
         if known is not None and known.role == "seller" and known.seller_signature:
             return known.seller_signature
         record_cid = contract.compute.offer if contract.order.kind == "compute" else contract.sale.listing
-        record = await self._own_record(record_cid)
+        record = await self._catalogue.own_record(record_cid)
         check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
             raise InvalidOrder("other_network", "The order belongs to another group.")

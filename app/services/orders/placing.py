@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
+from openstall.app.threads import Workers
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
+from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
@@ -76,7 +77,8 @@ class Placing:
     engine: OrderEngine
     catalogue: Catalogue
     blobs: BlobStore
-    balance_micro: Callable[[], Awaitable[int]]
+    chain: Chain
+    workers: Workers
 
     async def buy(self, listing_cid: str, *, pay_within_s: int = PAY_WITHIN_S) -> str:
         """Order a copy of a model; returns the order id. Unpaid after `pay_within_s`, the order lapses.
@@ -165,7 +167,7 @@ class Placing:
         return record
 
     async def _afford(self, amount_micro: int) -> None:
-        balance = await self.balance_micro()
+        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
         if balance < amount_micro:
             raise MoneyError(
                 "insufficient_funds",

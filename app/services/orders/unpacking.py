@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from openstall.app.services.keys import box_secret
@@ -29,7 +28,6 @@ class Unpacking:
         folder: Path,
         seed: bytes,
         workers: Workers,
-        sources: Callable[[OpenOrder], Awaitable[list[str]]],
     ) -> None:
         self._desk = desk
         self._blobs = blobs
@@ -38,7 +36,6 @@ class Unpacking:
         self._folder = folder
         self._seed = seed
         self._workers = workers
-        self._sources = sources
 
     async def fetch(self, order: OpenOrder) -> None:
         """Bring the whole encrypted package onto this disk, before any money moves; resumes after a crash.
@@ -59,7 +56,7 @@ class Unpacking:
             return
         await self._transfer.fetch(
             terms.blob.cid,
-            await self._sources(order),
+            [order.other],
             expected_size_max=terms.blob.size,
             on_progress=lambda done, total: self._desk.progress(
                 order.order_id, "Fetching the encrypted package", done, total, "bytes"

@@ -1,0 +1,276 @@
+"""The trading part of a node: everything that needs an open wallet, a joined chain and a peer host.
+
+It is built when those three are there, runs until one of them goes, and is built anew when they are
+back; open orders are resumed each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from openstall.app.clock import Clock
+from openstall.app.events import EventBus
+from openstall.app.paths import Home
+from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.checking import LocalJobs, ModelCheck
+from openstall.app.services.orders.blob_access import BlobAccess
+from openstall.app.services.orders.channel_desk import ChannelDesk
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.engine import OrderEngine
+from openstall.app.services.orders.escrow_desk import EscrowDesk
+from openstall.app.services.orders.job_buyer import JobBuyer
+from openstall.app.services.orders.job_follow import JobFollow
+from openstall.app.services.orders.job_provider import JobProvider
+from openstall.app.services.orders.negotiation import Negotiation
+from openstall.app.services.orders.placing import Party, Placing
+from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleSeller, SaleWatch
+from openstall.app.services.orders.service import OrderService
+from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.renting import Renting
+from openstall.app.services.running import ModelRuns
+from openstall.app.services.selling import SaleChain, Stock
+from openstall.app.services.transactions import TransactionService
+from openstall.app.threads import Workers
+from openstall.compute_agent.client import AgentClient
+from openstall.ledger.chain import Chain
+from openstall.ledger.wallet import Wallet
+from openstall.market.orders.documents import Contract
+from openstall.p2p.blob_transfer import BlobTransfer
+from openstall.p2p.blobs import BlobStore
+from openstall.p2p.host import PeerHost
+from openstall.store.database import Store
+from openstall.store.job_log import JobLog
+from openstall.store.library import Library
+from openstall.store.orders import Orders
+from openstall.store.settings import Settings
+from openstall.store.vouchers import Vouchers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What trading stands on."""
+
+    home: Home
+    store: Store
+    workers: Workers
+    bus: EventBus
+    clock: Clock
+    seed: bytes
+    wallet: Wallet
+    network: str
+    chain: Chain
+    transactions: TransactionService
+    host: PeerHost
+    blobs: BlobStore
+    transfer: BlobTransfer
+    access: BlobAccess
+    agent: AgentClient
+    catalogue: Catalogue
+
+
+class Trade:
+    """Selling, renting, buying: the services behind the routes, and the tasks that drive open orders."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._settings = Settings(ground.store)
+        self._log = JobLog(ground.store)
+        self._library = Library(ground.store)
+        self._orders = Orders(ground.store)
+        self.desk = OrderDesk(orders=self._orders, bus=ground.bus, workers=ground.workers, clock=ground.clock)
+        jobs = LocalJobs(agent=ground.agent, folder=ground.home.jobs, workers=ground.workers)
+        self.check = ModelCheck(jobs=jobs)
+        self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
+        self.stock = self._make_stock()
+        self.renting = self._make_renting()
+        self._engine = OrderEngine(desk=self.desk)
+        self._make_orders()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve other peers and drive the open orders, until cancelled."""
+        await self._restore_access()
+        self._negotiation.serve()
+        self._follow.serve()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._engine.run)
+            nursery.start_soon(self.renting.keep_alive)
+            nursery.start_soon(self._ground.transactions.resume)
+            ready()
+
+    def new_block(self) -> None:
+        """The chain has a new block: open orders look at it at once."""
+        self._engine.wake_all()
+
+    def _make_stock(self) -> Stock:
+        ground, params = self._ground, self._ground.chain.params
+        return Stock(
+            catalogue=ground.catalogue,
+            blobs=ground.blobs,
+            settings=self._settings,
+            check=self.check,
+            seed=ground.seed,
+            chain=SaleChain(wallet=ground.wallet.address, chain_id=params.chain_id, escrow=params.escrow),
+            folder=ground.home.jobs / "sealing",
+            workers=ground.workers,
+            access=ground.access,
+        )
+
+    def _make_renting(self) -> Renting:
+        ground, params = self._ground, self._ground.chain.params
+        return Renting(
+            catalogue=ground.catalogue,
+            settings=self._settings,
+            workers=ground.workers,
+            agent=ground.agent,
+            open_jobs=self._open_jobs,
+            wallet=ground.wallet.address,
+            chain_id=params.chain_id,
+            channel=params.channel,
+        )
+
+    def _make_orders(self) -> None:
+        ground, desk = self._ground, self.desk
+        escrow = EscrowDesk(
+            chain=ground.chain, transactions=ground.transactions, wallet=ground.wallet, workers=ground.workers
+        )
+        channel = ChannelDesk(
+            desk=desk,
+            chain=ground.chain,
+            transactions=ground.transactions,
+            wallet=ground.wallet,
+            vouchers=Vouchers(ground.store),
+            workers=ground.workers,
+        )
+        provider = JobProvider(
+            desk=desk,
+            channel=channel,
+            agent=ground.agent,
+            blobs=ground.blobs,
+            transfer=ground.transfer,
+            access=ground.access,
+            log=self._log,
+            folder=ground.home.jobs,
+            seed=ground.seed,
+            workers=ground.workers,
+            wake=self._engine.watch,
+        )
+        self._negotiation = self._make_negotiation(provider)
+        self._follow = JobFollow(
+            desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
+        )
+        buyer = JobBuyer(
+            desk=desk,
+            peers=ground.host,
+            negotiation=self._negotiation,
+            channel=channel,
+            blobs=ground.blobs,
+            transfer=ground.transfer,
+            access=ground.access,
+            log=self._log,
+            folder=ground.home.library / "jobs",
+            workers=ground.workers,
+        )
+        watch = SaleWatch(desk=desk, escrow=escrow)
+        unpacking = Unpacking(
+            desk=desk,
+            blobs=ground.blobs,
+            transfer=ground.transfer,
+            library=self._library,
+            folder=ground.home.library,
+            seed=ground.seed,
+            workers=ground.workers,
+        )
+        self._engine.handlers = {
+            ("sale", "buyer"): SaleBuyer(
+                desk=desk, escrow=escrow, watch=watch, negotiation=self._negotiation, unpacking=unpacking
+            ),
+            ("sale", "seller"): SaleSeller(
+                desk=desk, escrow=escrow, watch=watch, stock=self.stock, negotiation=self._negotiation
+            ),
+            ("sale", "arbiter"): SaleArbiter(desk=desk, watch=watch),
+            ("compute", "buyer"): buyer,
+            ("compute", "seller"): provider,
+        }
+        self.orders = OrderService(
+            placing=self._make_placing(),
+            desk=desk,
+            engine=self._engine,
+            orders=self._orders,
+            catalogue=ground.catalogue,
+            transactions=ground.transactions,
+            channel=channel,
+            sale=SaleActions(desk=desk, escrow=escrow, watch=watch),
+            buyer=buyer,
+            provider=provider,
+            log=self._log,
+            library=self._library,
+            workers=ground.workers,
+        )
+
+    def _make_negotiation(self, provider: JobProvider) -> Negotiation:
+        ground = self._ground
+        return Negotiation(
+            desk=self.desk,
+            peers=ground.host,
+            seed=ground.seed,
+            wallet=ground.wallet.address,
+            chain_id=ground.chain.params.chain_id,
+            network=ground.network,
+            catalogue=ground.catalogue,
+            ready=self._ready_for,
+            on_agreed=self._engine.watch,
+            on_cancel=provider.cancel,
+        )
+
+    def _make_placing(self) -> Placing:
+        ground = self._ground
+        me = Party(
+            peer_id=ground.host.peer_id,
+            seed=ground.seed,
+            wallet=ground.wallet.address,
+            chain_id=ground.chain.params.chain_id,
+            network=ground.network,
+        )
+        return Placing(
+            me=me,
+            desk=self.desk,
+            engine=self._engine,
+            catalogue=ground.catalogue,
+            blobs=ground.blobs,
+            chain=ground.chain,
+            workers=ground.workers,
+        )
+
+    async def _ready_for(self, contract: Contract) -> None:
+        if contract.order.kind == "compute":
+            await self.renting.admit()
+        else:
+            await self.stock.sealed_key(contract.sale)
+
+    async def _open_jobs(self) -> int:
+        orders = [await self.desk.load(order_id) for order_id in await self.desk.open_order_ids()]
+        return sum(
+            order.kind == "compute"
+            and order.role == "seller"
+            and order.state in ("agreed", "funded", "running")
+            for order in orders
+        )
+
+    async def _restore_access(self) -> None:
+        """Grants follow from the books: packages on sale, inputs of open jobs, artefacts of ended ones."""
+        for cid in await self._ground.workers.store(self.stock.package_cids):
+            self._ground.access.make_public(cid)
+        for order_id in await self._ground.workers.store(self._orders.list_ids, kind="compute"):
+            self._grant(await self.desk.load(order_id))
+
+    def _grant(self, order: OpenOrder) -> None:
+        if order.role == "buyer" and not order.final:
+            for item in order.contract.compute.inputs:
+                self._ground.access.grant(item.blob.cid, order.other)
+        elif order.role == "seller" and order.data.get("artefacts"):
+            self._ground.access.grant_artefacts(
+                order.order_id, order.other, order.data["artefacts"], int(order.data["owed_micro"])
+            )
