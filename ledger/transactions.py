@@ -31,7 +31,7 @@ def build_and_sign(
             "type": 2,
             "chainId": chain.params.chain_id,
             "nonce": nonce,
-            "to": request.to,
+            "to": bytes.fromhex(request.to.removeprefix("0x")),
             "value": 0,
             "data": request.data,
             "gas": request.gas,

@@ -1,0 +1,103 @@
+"""The invitation to a group: which chain, where its contracts are, and the peer that hosts it.
+
+It holds no secret and no signature: whoever has it may join. What it protects is identity: the chain
+id, the genesis hash and the host's peer id let the guest check that it reached the right group.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from openstall.ledger.chain import ChainParams
+from openstall.market import canonical
+from openstall.market.errors import InvalidRecord, Refused
+from openstall.market.ids import public_key_of
+
+PREFIX = "openstall:group:"
+MAX_INVITATION_CHARS = 8192
+_Address = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{40}$")]
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a guest needs; `addrs` are multiaddresses of the host, hashes and addresses lower case."""
+
+    v: Annotated[int, Meta(ge=1, le=1)] = 1
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    chain_id: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    genesis_hash: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}$")]
+    host_peer: Annotated[str, Meta(min_length=40, max_length=64)]
+    addrs: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^/[!-~]+$")]], Meta(max_length=16)
+    ]
+    credit: _Address
+    escrow: _Address
+    channel: _Address
+
+    def params(self) -> ChainParams:
+        """The chain that the invitation leads to."""
+        return ChainParams(
+            chain_id=self.chain_id,
+            genesis_hash=self.genesis_hash,
+            name=self.name,
+            credit=self.credit,
+            escrow=self.escrow,
+            channel=self.channel,
+            kind="group",
+        )
+
+
+def invite(params: ChainParams, *, host_peer: str, addrs: list[str]) -> Invitation:
+    """The invitation of a host to its chain."""
+    return Invitation(
+        name=params.name,
+        chain_id=params.chain_id,
+        genesis_hash=params.genesis_hash.lower(),
+        host_peer=host_peer,
+        addrs=addrs,
+        credit=params.credit.lower(),
+        escrow=params.escrow.lower(),
+        channel=params.channel.lower(),
+    )
+
+
+def write_invitation(invitation: Invitation) -> str:
+    """`openstall:group:…`, to be sent by any channel."""
+    content = canonical.encode(msgspec.to_builtins(invitation))
+    return PREFIX + base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def read_invitation(text: str) -> Invitation:
+    """Check an invitation that a person pasted; white space around and inside it is ignored.
+
+    Raises:
+        Refused: `bad_invitation`.
+    """
+    if len(text) > 2 * MAX_INVITATION_CHARS:
+        raise _bad("it is too long")
+    text = "".join(text.split())
+    if len(text) > MAX_INVITATION_CHARS or not text.startswith(PREFIX):
+        raise _bad(f"it does not begin with {PREFIX}")
+    encoded = text.removeprefix(PREFIX)
+    try:
+        content = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        value = canonical.decode(content, max_bytes=MAX_INVITATION_CHARS)
+        invitation = msgspec.convert(value, Invitation)
+        public_key_of(invitation.host_peer)
+    except (binascii.Error, ValueError) as error:
+        raise _bad("it was cut or changed on the way") from error
+    except (InvalidRecord, msgspec.ValidationError) as error:
+        raise _bad("it was cut or changed on the way") from error
+    if len({invitation.credit, invitation.escrow, invitation.channel}) != 3:
+        raise _bad("its contracts are not three")
+    return invitation
+
+
+def _bad(why: str) -> Refused:
+    return Refused(
+        "bad_invitation", f"This is not a valid invitation: {why}.", "Ask the host to send it again."
+    )
