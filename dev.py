@@ -120,8 +120,8 @@ class Marks:
 
 
 def fingerprint(*files: Path) -> str:
-    """A hash of files, the interpreter and the place of the checkout (environments cannot be moved)."""
-    digest = hashlib.sha256(f"{sys.version}\0{ROOT}\0".encode())
+    """A hash of files, the interpreter's kind and the place of the checkout (environments cannot be moved)."""
+    digest = hashlib.sha256(f"{sys.implementation.cache_tag}\0{ROOT}\0".encode())
     for file in files:
         digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -189,8 +189,8 @@ def install_project() -> None:
 def install_chain() -> None:
     """Install anvil, the compiler and the contract library by npm.
 
-    The lock names anvil's builds for other systems without their hashes, because they could not be had where it was
-    made; npm takes only the one that fits.
+    The lock names anvil's builds for other systems without their hashes, because they could not be had where
+    it was made; npm takes only the one that fits.
     """
     lock = CONTRACTS / "package-lock.json"
     marks, wanted = Marks(VENV), fingerprint(lock)
@@ -229,8 +229,8 @@ def python(*arguments: str | Path) -> list[str | Path]:
 def checks() -> dict[str, list[str | Path]]:
     """The static checks by name."""
     return {
-        "format": [program(VENV, "ruff"), "format", "--check", "--quiet", "."],
-        "ruff": [program(VENV, "ruff"), "check", "--quiet", "."],
+        "format": [program(VENV, "ruff"), "format", "--check", "--output-format", "concise", "."],
+        "ruff": [program(VENV, "ruff"), "check", "--output-format", "concise", "."],
         "types": python("-m", "mypy"),
         "import rules": [program(VENV, "lint-imports"), "--no-logo"],
     }
