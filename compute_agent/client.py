@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import trio
+
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.specs import (
     HELLO,
@@ -139,9 +140,10 @@ class AgentClient:
     async def run(self, spec: JobSpec, inputs: Path, outputs: Path, on_event: OnEvent) -> JobResult:
         """Run one job to its end and return how it ended; never raises for what the job did.
 
-        `inputs` is a folder of this job alone with plain files; as root the agent makes them
-        readable to everybody, so keep it inside a private folder. `outputs` is created, and holds
-        only the collected artefacts afterwards. Cancelling this call cancels the job.
+        Both folders are absolute paths. `inputs` is a folder of this job alone with plain files; as
+        root the agent makes them readable to everybody, so keep it inside a private folder. `outputs`
+        is created, and holds only the collected artefacts afterwards. Cancelling this call cancels
+        the job.
         Raises Conflict `job_running` when a job of this id runs already.
         """
         if spec.job_id in self._jobs:
@@ -154,8 +156,8 @@ class AgentClient:
             await self._ask(
                 "run",
                 spec=spec,
-                inputs=str(inputs.absolute()),
-                outputs=str(outputs.absolute()),
+                inputs=str(inputs),
+                outputs=str(outputs),
             )
             async for event in receive:
                 if isinstance(event, UsageTick):
@@ -232,7 +234,7 @@ class AgentClient:
         delay_s = _RESTART_FIRST_S
         started = False
         try:
-            while not self._closing:
+            while True:
                 began = trio.current_time()
                 try:
                     await self._one_process(task_status if not started else None)
@@ -242,7 +244,7 @@ class AgentClient:
                     _log.warning("compute agent: %s", error.message)
                 started = True
                 if self._closing:
-                    break
+                    return
                 if trio.current_time() - began > _RESTART_LONGEST_S:
                     delay_s = _RESTART_FIRST_S
                 await trio.sleep(delay_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import trio
+
 from openstall.compute_agent.specs import LINE_CAP_BYTES
 from openstall.market.errors import SandboxError
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import platformdirs
 import trio
+
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.specs import InstallProgress, RuntimeState
 from openstall.market.errors import SandboxError
@@ -25,7 +26,7 @@ _COLLECTING = re.compile(rb"^(?:Collecting|Requirement already satisfied:?) ([A-
 _LOCKED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*==")
 _SELF_CHECK = "import numpy, onnx, onnxruntime, safetensors, torch; print(torch.__version__)"
 _SELF_CHECK_TIMEOUT_S = 120
-_HOW_TO_GET = "Install the workload runtime: `openstall compute runtime`, or Sell compute › Install runtime."
+_HOW_TO_GET = "Install the workload runtime: `openstall compute runtime`, or the button in Sell compute."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,9 @@ class Runtime:
 
 
 def runtime_candidates() -> list[Path]:
-    """Where a runtime is looked for, in order: OPENSTALL_RUNTIME alone if it is set, else the
-    checkout's `.runtime`, then the user's data folder.
+    """Where a runtime is looked for, in order.
+
+    OPENSTALL_RUNTIME alone if it is set, else the checkout's `.runtime`, then the user's data folder.
     """
     named = os.environ.get("OPENSTALL_RUNTIME")
     if named:
@@ -128,7 +130,8 @@ async def install_runtime(
     Cancelling the call ends pip and leaves an earlier runtime as it was. Raises SandboxError
     `runtime_install_failed` with pip's last words.
     """
-    wanted = sum(1 for line in lock.read_text("utf-8").splitlines() if _LOCKED.match(line))
+    text = await trio.Path(lock).read_text("utf-8")
+    wanted = sum(1 for line in text.splitlines() if _LOCKED.match(line))
     total = wanted + 3
     fresh = folder.with_name(folder.name + ".new")
     try:
@@ -204,7 +207,7 @@ def _size_of(root: Path) -> int:
     total = 0
     for folder, _folders, files in os.walk(root):
         for name in files:
-            total += os.lstat(os.path.join(folder, name)).st_size
+            total += Path(folder, name).lstat().st_size
     return total
 
 

@@ -11,6 +11,7 @@ import re
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
+
 from openstall.market.errors import OpenstallError, SandboxError
 
 HELLO: Final = "openstall-agent/1"
@@ -47,8 +48,9 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 def is_plain_file_name(name: str) -> bool:
-    """Whether `name` may be given to or taken from a job: ASCII, one to three extensions, no path,
-    no leading dot or dash, and not a Windows device name.
+    """Whether `name` may be given to or taken from a job.
+
+    ASCII, one to three extensions, no path, no leading dot or dash, not a Windows device name.
     """
     return _FILE_NAME.fullmatch(name) is not None and name.split(".", maxsplit=1)[0].lower() not in _RESERVED
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+
 from openstall.compute_agent.sandbox.plan import Plan, bwrap_arguments
 from openstall.market.errors import SandboxError
 
@@ -164,8 +165,7 @@ def _start_failed(log_fd: int, error: Exception) -> SandboxError:
 def _prefer_for_oom_kill(pid: int) -> None:
     for task in (pid, *children_of(pid)):
         try:
-            with open(f"/proc/{task}/oom_score_adj", "wb", buffering=0) as file:
-                file.write(_OOM_FIRST)
+            Path(f"/proc/{task}/oom_score_adj").write_bytes(_OOM_FIRST)
         except (PermissionError, FileNotFoundError, ProcessLookupError):
             continue  # a preference only: the memory limit does not depend on it
 
@@ -174,9 +174,8 @@ def children_of(pid: int) -> list[int]:
     """Direct children of `pid`, of all its threads; empty when it is gone."""
     found: list[int] = []
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                found += [int(word) for word in file.read().split()]
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(word) for word in (task / "children").read_bytes().split()]
     except (FileNotFoundError, ProcessLookupError):
         return found
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -104,16 +103,16 @@ def _isolation(mode: Mode) -> list[str]:
 def _system_mounts() -> list[str]:
     arguments: list[str] = []
     for path in ("/usr/lib", "/usr/lib64"):
-        if os.path.isdir(path):
+        if Path(path).is_dir():
             arguments += ["--ro-bind", path, path]
     for path in ("/lib", "/lib64"):
-        if os.path.islink(path):
-            arguments += ["--symlink", os.readlink(path), path]
-        elif os.path.isdir(path):
+        if Path(path).is_symlink():
+            arguments += ["--symlink", str(Path(path).readlink()), path]
+        elif Path(path).is_dir():
             arguments += ["--ro-bind", path, path]
     # oneDNN and the thread pools choose by these; neither names the machine or its owner
     for path in ("/sys/devices/system/cpu", "/proc/cpuinfo"):
-        if os.path.exists(path):
+        if Path(path).exists():
             arguments += ["--ro-bind", path, path]
     return arguments
 
@@ -151,17 +150,10 @@ def _environment(limits: Limits) -> dict[str, str]:
 
 def _stage1_config(plan: Plan, events_fd: int, prefix: str) -> dict[str, object]:
     limits = plan.limits
-    readable = [
-        "/usr/lib",
-        "/usr/lib64",
-        "/rt",
-        "/sbx",
-        "/job/in",
-        "/sys/devices/system/cpu",
-        "/proc/cpuinfo",
-    ]
-    readable = [path for path in readable if path.startswith(("/rt", "/sbx", "/job")) or os.path.exists(path)]
-    readable += ["/dev/zero", "/dev/random", "/dev/urandom", *(["/py"] if prefix == "/py" else [])]
+    readable = ["/rt", "/sbx", "/job/in", "/dev/zero", "/dev/random", "/dev/urandom"]
+    host = ("/usr/lib", "/usr/lib64", "/sys/devices/system/cpu", "/proc/cpuinfo")
+    readable += [path for path in host if Path(path).exists()]
+    readable += ["/py"] if prefix == "/py" else []
     return {
         "events_fd": events_fd,
         "drop_to": plan.drop_to,

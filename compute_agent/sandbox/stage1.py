@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import runpy
+import stat
 import struct
 import sys
 from typing import Any, NoReturn
@@ -53,9 +54,8 @@ def _restrict_files(paths: dict[str, list[str]]) -> int:
     write = (_WRITE | (1 << 14 if abi >= 3 else 0)) & handled
     for path, access in [(p, _READ) for p in paths["read"]] + [(p, write) for p in paths["write"]]:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        if not os.path.isdir(path):
-            access &= _FILE_ONLY
-        rule = struct.pack("=Qi", access, fd)
+        allowed = access if stat.S_ISDIR(os.fstat(fd).st_mode) else access & _FILE_ONLY
+        rule = struct.pack("=Qi", allowed, fd)
         if libc.syscall(_SYS_LANDLOCK["add"], ruleset, 1, rule, 0) != 0:
             _fail(f"landlock_add_rule {path}: {os.strerror(ctypes.get_errno())}")
         os.close(fd)
@@ -116,6 +116,7 @@ def _start(config: dict[str, Any]) -> bytes:
 
 
 def main() -> None:
+    """Close the doors, wait for the parameters, run the job in this very process."""
     config: dict[str, Any] = json.loads(sys.argv[1])
     try:
         params = _start(config)

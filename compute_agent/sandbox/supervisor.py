@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import msgspec
 import trio
+
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
 from openstall.compute_agent.sandbox.usage import Sample, sample
@@ -140,7 +141,7 @@ class Supervisor:
         """Exit status of the outermost process, after the last process inside is gone."""
         await trio.lowlevel.wait_readable(self._running.outer_pidfd)
         self._ended = self._ended or trio.current_time()
-        _pid, raw, spent = os.wait4(self._running.process.pid, 0)
+        _pid, raw, spent = os.wait4(self._running.process.pid, 0)  # noqa: ASYNC222 - dead already
         status = os.waitstatus_to_exitcode(raw)
         self._running.process.returncode = status
         self._cpu_s = max(self._cpu_s, spent.ru_utime + spent.ru_stime)
@@ -148,17 +149,18 @@ class Supervisor:
         return status if status >= 0 else 128 - status
 
     async def _begin_when_ready(self) -> None:
-        with trio.move_on_after(_READY_TIMEOUT_S):
+        with trio.move_on_after(_READY_TIMEOUT_S) as waiting:
             await self._ready.wait()
-            try:
-                self._running.open_folders()
-            except OSError as error:
-                self._fault = ("sandbox_start_failed", f"its folders cannot be reached: {error}", "")
-                self._stop("")
-                return
-            self._running.send_params(self._plan.params)
+        if waiting.cancelled_caught:
+            self._stop("start")
             return
-        self._stop("start")
+        try:
+            self._running.open_folders()
+        except OSError as error:
+            self._fault = ("sandbox_start_failed", f"its folders cannot be reached: {error}", "")
+            self._running.kill()
+            return
+        self._running.send_params(self._plan.params)
 
     async def _watch_cancel(self) -> None:
         await self._cancel.wait()

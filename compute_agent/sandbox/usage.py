@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from openstall.compute_agent.sandbox.launcher import Running, children_of
 
@@ -53,8 +54,7 @@ def sample(running: Running) -> Sample:
 
 def _stat(pid: int) -> list[bytes] | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
 
@@ -63,10 +63,9 @@ def _own_memory(pid: int) -> int:
     """Anonymous plus shared memory of a process. File pages are the host's cache, not the job's."""
     total = 0
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith((b"RssAnon:", b"RssShmem:")):
-                    total += int(line.split()[1]) * 1024
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+            if line.startswith((b"RssAnon:", b"RssShmem:")):
+                total += int(line.split()[1]) * 1024
     except (FileNotFoundError, ProcessLookupError):
         return total
     return total

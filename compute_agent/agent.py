@@ -1,0 +1,235 @@
+"""The compute agent: a child process of the node that holds no keys and runs jobs in sandboxes.
+
+`python -m openstall.compute_agent.agent`: JSON lines on standard input and output (see `specs`).
+It ends when its standard input closes, and every sandbox ends with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from openstall.compute_agent import jobs
+from openstall.compute_agent.inventory import probe_machine
+from openstall.compute_agent.lines import lines_of
+from openstall.compute_agent.runtime import Runtime, find_runtime, runtime_state
+from openstall.compute_agent.sandbox.cgroup import CgroupScope, find_scope
+from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
+from openstall.compute_agent.sandbox.plan import Plan
+from openstall.compute_agent.sandbox.selftest import doctor
+from openstall.compute_agent.specs import (
+    HELLO,
+    End,
+    JobEvent,
+    JobResult,
+    JobSpec,
+    Reply,
+    Request,
+    Usage,
+    UsageTick,
+    decode_request,
+    encode_line,
+    error_reply,
+)
+from openstall.market.errors import OpenstallError, SandboxError
+
+_log = logging.getLogger("openstall.compute_agent")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    slot: int
+    cancel: trio.Event = field(default_factory=trio.Event)
+    usage: Usage = field(default_factory=Usage)
+
+
+class Agent:
+    """One conversation with one node. `run` returns when the node has closed its side."""
+
+    def __init__(self, *, source: trio.abc.ReceiveStream, sink: trio.abc.SendStream) -> None:
+        self._source = source
+        self._sink = sink
+        # no bound: a slow node must never keep the supervisor from looking at the clock; what can
+        # queue up is bounded by the log caps of the running jobs
+        self._outgoing, self._queue = trio.open_memory_channel[Reply](math.inf)
+        self._jobs: dict[str, _Job] = {}
+        self._scope: CgroupScope | None = None
+        self._facilities: Facilities | None = None
+        self._facilities_of: Runtime | None = None
+        self._preparing = trio.Lock()
+
+    async def run(self) -> None:
+        """Serve until the node closes the pipe or breaks the protocol."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, nursery.cancel_scope)
+            self._send(Reply(hello=HELLO))
+            try:
+                async for line in lines_of(self._source):
+                    nursery.start_soon(self._serve, decode_request(line))
+            except SandboxError as error:
+                _log.error("%s", error.message)
+            nursery.cancel_scope.cancel()
+
+    def _send(self, reply: Reply) -> None:
+        self._outgoing.send_nowait(reply)
+
+    async def _write(self, scope: trio.CancelScope) -> None:
+        try:
+            async for reply in self._queue:
+                await self._sink.send_all(encode_line(reply))
+        except trio.BrokenResourceError:
+            scope.cancel()  # the node is gone
+
+    async def _serve(self, request: Request) -> None:
+        handlers: dict[str, Callable[[Request], Awaitable[Reply]]] = {
+            "probe": self._probe,
+            "doctor": self._doctor,
+            "runtime": self._runtime,
+            "cancel": self._cancel,
+            "run": self._run,
+        }
+        try:
+            reply = await handlers[request.op](request)
+        except OpenstallError as error:
+            reply = Reply(id=request.id, error=error_reply(error))
+        self._send(reply)
+        if request.op == "run" and reply.error is None and request.spec is not None:
+            await self._run_job(request, request.spec)
+
+    async def _probe(self, request: Request) -> Reply:
+        return Reply(id=request.id, inventory=await trio.to_thread.run_sync(probe_machine))
+
+    async def _doctor(self, request: Request) -> Reply:
+        self._facilities = None  # look afresh: the owner has perhaps just followed the advice
+        return Reply(id=request.id, checks=tuple(await doctor()))
+
+    async def _runtime(self, request: Request) -> Reply:
+        return Reply(id=request.id, runtime=await trio.to_thread.run_sync(runtime_state))
+
+    async def _cancel(self, request: Request) -> Reply:
+        job = self._jobs.get(request.job_id or "")
+        if job is not None:
+            job.cancel.set()
+        return Reply(id=request.id)
+
+    async def _run(self, request: Request) -> Reply:
+        spec = request.spec
+        if spec is None or request.inputs is None or request.outputs is None:
+            raise SandboxError("bad_agent_message", "A run request lacks its spec or folders.")
+        if not (Path(request.inputs).is_absolute() and Path(request.outputs).is_absolute()):
+            raise SandboxError("bad_job_inputs", "The job's folders must be absolute paths.")
+        if spec.job_id in self._jobs:
+            raise SandboxError("job_running", f"Job {spec.job_id} is already running here.")
+        taken = {job.slot for job in self._jobs.values()}
+        slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        self._jobs[spec.job_id] = _Job(slot=slot)
+        return Reply(id=request.id)
+
+    async def _run_job(self, request: Request, spec: JobSpec) -> None:
+        job = self._jobs[spec.job_id]
+        try:
+            result = await self._result(request, spec, job)
+        finally:
+            del self._jobs[spec.job_id]
+        self._send(Reply(job_id=spec.job_id, event=End(result=result)))
+
+    async def _result(self, request: Request, spec: JobSpec, job: _Job) -> JobResult:
+        inputs, outputs = Path(request.inputs or ""), Path(request.outputs or "")
+        try:
+            params = spec.parse_params()
+            runtime = await trio.to_thread.run_sync(find_runtime)
+            facilities = await self._prepare(runtime)
+            jobs.check_folders(
+                inputs,
+                outputs,
+                jobs.input_names(spec, params),
+                share=facilities.mode == "dropped_root",
+            )
+            plan = Plan(
+                entry=jobs.entry_of(spec),
+                runtime=runtime,
+                inputs=inputs,
+                params=jobs.encode_params(params),
+                limits=spec.limits,
+                mode=facilities.mode,
+                slot=job.slot,
+            )
+        except SandboxError as error:
+            return JobResult(
+                state="refused", reason=error.code, words=error.message, what_next=error.what_next
+            )
+
+        async def emit(event: JobEvent) -> None:
+            if isinstance(event, UsageTick):
+                job.usage = event.usage
+            self._send(Reply(job_id=spec.job_id, event=event))
+
+        try:
+            outcome, taken = await run_sandbox(
+                facilities=facilities,
+                plan=plan,
+                emit=emit,
+                cancel=job.cancel,
+                allowed=jobs.allowed_outputs(spec),
+                destination=outputs,
+            )
+        except SandboxError as error:
+            return jobs.failed_collection(error, job.usage)
+        return jobs.result_of(spec, outcome, taken)
+
+    async def _prepare(self, runtime: Runtime) -> Facilities:
+        """The proved sandbox, looked for again after a failure or a change of runtime."""
+        async with self._preparing:
+            if self._facilities is None or self._facilities_of != runtime:
+                if self._scope is None:
+                    self._scope = await trio.to_thread.run_sync(find_scope)
+                try:
+                    self._facilities = await find_facilities(runtime=runtime, scope=self._scope)
+                except SandboxError as error:
+                    raise SandboxError(
+                        "sandbox_unavailable",
+                        "This machine has no sandbox that is strong enough, so it runs no jobs. "
+                        + error.message,
+                        error.what_next,
+                    ) from error
+                self._facilities_of = runtime
+            return self._facilities
+
+
+async def serve() -> None:
+    """Take over the process's standard streams and talk to the node."""
+    source = trio.lowlevel.FdStream(os.dup(0))
+    sink = trio.lowlevel.FdStream(os.dup(1))
+    os.dup2(2, 1)  # a stray print must not break the protocol
+    async with source, sink, trio.open_nursery() as nursery:
+        nursery.start_soon(_until_told, nursery.cancel_scope)
+        await Agent(source=source, sink=sink).run()
+        nursery.cancel_scope.cancel()
+
+
+async def _until_told(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def main() -> None:
+    """Entry point of the child process."""
+    if sys.platform != "win32":
+        os.umask(0o077)
+    # Ctrl-C in a terminal reaches the whole group: the node decides, then closes the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    trio.run(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What the machine has: processor, memory, disk, GPUs. Claimed by the system, not proved."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from openstall.compute_agent.specs import Gpu, Inventory
+
+_LOAD_INTERVAL_S = 0.1
+
+
+def probe_machine() -> Inventory:
+    """Read the inventory. Blocks 0.1 s for the load; never fails for want of a GPU."""
+    memory = psutil.virtual_memory()
+    gpus, note = probe_gpus()
+    return Inventory(
+        system=f"{platform.system()} {platform.release()}",
+        machine=platform.machine(),
+        cpu_name=_cpu_name(),
+        cores_physical=psutil.cpu_count(logical=False) or 1,
+        cores_logical=psutil.cpu_count(logical=True) or 1,
+        memory_bytes=memory.total,
+        memory_free_bytes=memory.available,
+        disk_free_bytes=psutil.disk_usage(tempfile.gettempdir()).free,
+        load_percent=round(psutil.cpu_percent(interval=_LOAD_INTERVAL_S)),
+        gpus=gpus,
+        gpu_note=note,
+    )
+
+
+def probe_gpus() -> tuple[tuple[Gpu, ...], str]:
+    """NVIDIA GPUs by their driver's library, and why there are none if there are none."""
+    try:
+        import pynvml
+    except ImportError:
+        return (), "nvidia-ml-py is not installed"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return (), f"no NVIDIA GPU: {error}"
+    try:
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            device = pynvml.nvmlDeviceGetHandleByIndex(index)
+            found.append(
+                Gpu(
+                    name=str(pynvml.nvmlDeviceGetName(device)),
+                    memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(device).total),
+                    driver=driver,
+                )
+            )
+        return tuple(found), "" if found else "the driver reports no GPU"
+    except pynvml.NVMLError as error:
+        return (), f"the NVIDIA driver does not answer: {error}"
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return platform.processor() or platform.machine()

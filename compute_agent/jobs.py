@@ -1,0 +1,182 @@
+"""From a job spec to a job result: fixed workloads, their inputs and outputs, and the words for each end.
+
+What can run is decided here and nowhere else: a spec names a kind, never code.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from openstall.compute_agent.sandbox.plan import Entry
+from openstall.compute_agent.sandbox.supervisor import Outcome
+from openstall.compute_agent.specs import (
+    GIB,
+    MIB,
+    JobResult,
+    JobSpec,
+    LintParams,
+    OutputFile,
+    Params,
+    Usage,
+)
+from openstall.market.errors import SandboxError
+
+_MODULES: Final = {
+    "lint": "openstall.compute_agent.workloads.lint",
+    "infer": "openstall.compute_agent.workloads.infer",
+    "train": "openstall.compute_agent.workloads.train",
+}
+_REPORT_BYTES: Final = 4 * MIB
+_PARAMS_CAP_BYTES: Final = 32 * 1024
+_SIGKILL_STATUS: Final = 137
+_SIGXCPU_STATUS: Final = 152
+
+_LIMIT_WORDS: Final = {
+    "wall": ("ran longer than its {wall_s} seconds", "Allow more time, or send less work."),
+    "cpu": ("used more than its {cpu_s} seconds of processor time", "Allow more time, or send less work."),
+    "memory": (
+        "needed more than its {memory_mib} MiB of memory",
+        "Rent more memory, or send a smaller batch or model.",
+    ),
+    "disk": ("wrote more than its {disk_mib} MiB", "Allow more disk, or ask for less output."),
+    "files": ("made too many files", "A workload of this market makes a handful; the model is at fault."),
+    "processes": ("started more than its {processes} processes", "The model is at fault."),
+    "log": ("flooded its log", "The log is capped at {log_kib} KiB; the model is at fault."),
+    "start": ("did not start within 20 seconds", "The machine is overloaded; try again or elsewhere."),
+}
+
+
+def entry_of(spec: JobSpec) -> Entry:
+    """The module of this kind of job."""
+    return Entry(module=_MODULES[spec.kind])
+
+
+def encode_params(params: Params) -> bytes:
+    """As the workload receives them. Raises SandboxError `bad_job_params` when they are too long."""
+    data = msgspec.json.encode(params)
+    if len(data) > _PARAMS_CAP_BYTES:
+        raise SandboxError(
+            "bad_job_params",
+            f"The job's parameters have {len(data)} bytes; the cap is {_PARAMS_CAP_BYTES}.",
+            "Make them shorter.",
+        )
+    return data
+
+
+def input_names(spec: JobSpec, params: Params) -> frozenset[str]:
+    """The files that must lie in the input folder, and no others."""
+    if isinstance(params, LintParams):
+        return frozenset({params.file})
+    return frozenset({"model.onnx", "rows.csv"} if spec.kind == "infer" else {"data.csv"})
+
+
+def allowed_outputs(spec: JobSpec) -> dict[str, int]:
+    """Name to greatest size of everything the job must leave."""
+    disk = spec.limits.disk_bytes
+    if spec.kind == "lint":
+        return {"lint.json": min(_REPORT_BYTES, disk)}
+    main = "predictions.csv" if spec.kind == "infer" else "model.onnx"
+    return {main: disk, "report.json": min(_REPORT_BYTES, disk)}
+
+
+def check_folders(inputs: Path, outputs: Path, wanted: frozenset[str], *, share: bool) -> None:
+    """See that the inputs are plain files and the output folder is empty; make the latter.
+
+    `share`: let every user id read the inputs, for a job that runs under an id of its own. Raises
+    SandboxError `bad_job_inputs`.
+    """
+    try:
+        present = {path.name: path.lstat() for path in inputs.iterdir()}
+        outputs.mkdir(parents=True, exist_ok=True)
+        occupied = any(outputs.iterdir())
+    except OSError as error:
+        raise _bad_inputs(f"a folder cannot be used: {error}") from error
+    if set(present) != wanted:
+        raise _bad_inputs(f"found {sorted(present)}, need {sorted(wanted)}")
+    for name, facts in present.items():
+        if not stat.S_ISREG(facts.st_mode):
+            raise _bad_inputs(f"{name} is not a plain file")
+    if occupied:
+        raise _bad_inputs("the output folder is not empty")
+    if share:
+        inputs.chmod(0o755)
+        for name in present:
+            (inputs / name).chmod(0o644)
+
+
+def _bad_inputs(words: str) -> SandboxError:
+    return SandboxError(
+        "bad_job_inputs",
+        f"The job's files are not as this kind of job needs them: {words}.",
+        "Send the job again with the right files; nothing was run and nothing is owed.",
+    )
+
+
+def result_of(spec: JobSpec, outcome: Outcome, outputs: tuple[OutputFile, ...]) -> JobResult:
+    """The result in words that the buyer and the provider both read."""
+    usage = outcome.usage
+    if outcome.cancelled:
+        return JobResult(state="cancelled", reason="cancelled", words="The job was cancelled.", usage=usage)
+    limit = outcome.limit or _limit_by_status(spec, outcome)
+    if limit:
+        words, what_next = _LIMIT_WORDS[limit]
+        values = _limit_values(spec)
+        return JobResult(
+            state="limit",
+            reason=limit,
+            words=f"The job {words.format_map(values)} and was stopped.",
+            what_next=what_next.format_map(values),
+            usage=usage,
+        )
+    if outcome.fault is not None:
+        code, words, what_next = outcome.fault
+        return JobResult(state="failed", reason=code, words=words, what_next=what_next, usage=usage)
+    if outcome.exit_code != 0:
+        return JobResult(
+            state="failed",
+            reason="crashed",
+            words=f"The workload ended with status {outcome.exit_code}; its last log lines say why.",
+            what_next="If the log does not help, report it with the job's log.",
+            usage=usage,
+        )
+    return JobResult(state="done", reason="ok", words="The job is done.", outputs=outputs, usage=usage)
+
+
+def failed_collection(error: SandboxError, usage: Usage) -> JobResult:
+    """A job that ended well but left something other than its outputs."""
+    return JobResult(
+        state="failed", reason=error.code, words=error.message, what_next=error.what_next, usage=usage
+    )
+
+
+def _limit_by_status(spec: JobSpec, outcome: Outcome) -> str:
+    """Limits the kernel enforces end a job by signal or error; tell which from what it had used."""
+    if outcome.fault is not None and outcome.fault[0] == "out_of_memory":
+        return "memory"
+    if outcome.fault is not None and outcome.fault[0] == "disk_full":
+        return "disk"
+    if outcome.exit_code not in {_SIGKILL_STATUS, _SIGXCPU_STATUS}:
+        return ""
+    if outcome.usage.cpu_s >= spec.limits.cpu_s:
+        return "cpu"
+    if outcome.usage.peak_memory_bytes >= spec.limits.memory_bytes * 8 // 10:
+        return "memory"
+    return ""
+
+
+def _limit_values(spec: JobSpec) -> Mapping[str, int]:
+    limits = spec.limits
+    return {
+        "wall_s": limits.wall_s,
+        "cpu_s": limits.cpu_s,
+        "memory_mib": limits.memory_bytes // MIB,
+        "disk_mib": limits.disk_bytes // MIB,
+        "processes": limits.processes,
+        "log_kib": limits.log_bytes // 1024,
+        "memory_gib": limits.memory_bytes // GIB,
+    }

@@ -1,0 +1,212 @@
+"""What this machine offers for sandboxes, found once, and the one function that runs a sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import trio
+
+from openstall.compute_agent.collector import collect
+from openstall.compute_agent.runtime import Runtime
+from openstall.compute_agent.sandbox.cgroup import CgroupScope
+from openstall.compute_agent.sandbox.launcher import launch
+from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
+from openstall.compute_agent.sandbox.seccomp import build_filter
+from openstall.compute_agent.sandbox.supervisor import Emit, Outcome, supervise
+from openstall.compute_agent.specs import MIB, JobEvent, Limits, LogLine, OutputFile
+from openstall.market.errors import SandboxError
+
+_PROBE = Path(__file__).with_name("probe.py")
+_PROBE_LIMITS = Limits(
+    wall_s=20, cpu_s=10, memory_bytes=256 * MIB, processes=16, disk_bytes=MIB, log_bytes=16384
+)
+_MACHINES = ("x86_64", "aarch64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facilities:
+    """Everything a launch needs, proved by the self-test. `landlock` is its ABI, 0 for none."""
+
+    bwrap: Path
+    mode: Mode
+    scope: CgroupScope
+    filter: bytes
+    filter_with_fork: bytes
+    landlock: int
+
+
+class _ProbeReport(msgspec.Struct, forbid_unknown_fields=True):
+    open: list[str]
+    tried: int
+
+
+async def run_sandbox(
+    *,
+    facilities: Facilities,
+    plan: Plan,
+    emit: Emit,
+    cancel: trio.Event,
+    allowed: Mapping[str, int],
+    destination: Path,
+) -> tuple[Outcome, tuple[OutputFile, ...]]:
+    """Start, supervise, collect. Outputs are taken only from a job that ended well.
+
+    To be called from the process's main thread. Raises SandboxError when the sandbox does not start
+    or the outputs are not what was allowed.
+    """
+    running = launch(
+        plan,
+        bwrap=facilities.bwrap,
+        seccomp=facilities.filter_with_fork if plan.allow_fork else facilities.filter,
+        prefix=facilities.scope.prefix(plan.limits),
+    )
+    try:
+        outcome = await supervise(running=running, plan=plan, emit=emit, cancel=cancel)
+        if outcome.exit_code or outcome.limit or outcome.cancelled or outcome.fault is not None:
+            return outcome, ()
+        outputs = await trio.to_thread.run_sync(collect, running.folders["job/out"], allowed, destination)
+        return outcome, outputs
+    finally:
+        running.close()
+
+
+def find_bwrap() -> Path:
+    """Raises SandboxError `no_bwrap` when bubblewrap is not on PATH."""
+    found = shutil.which("bwrap")
+    if found is None:
+        raise SandboxError(
+            "no_bwrap",
+            "bubblewrap, which makes the sandbox, is not installed.",
+            "Install it: `apt install bubblewrap` (Debian, Ubuntu), `dnf install bubblewrap` (Fedora), "
+            "`pacman -S bubblewrap` (Arch).",
+        )
+    return Path(found)
+
+
+def require_platform() -> None:
+    """Raises SandboxError `unsupported_system` where no strong sandbox exists yet."""
+    if sys.platform != "linux" or platform.machine() not in _MACHINES:
+        raise SandboxError(
+            "unsupported_system",
+            f"Jobs run on Linux (x86_64, aarch64); this is {platform.system()} on {platform.machine()}.",
+            "You can still buy and sell models here; rent compute from a Linux machine.",
+        )
+
+
+def own_interpreter() -> Runtime:
+    """The agent's own Python as a stand-in for the runtime, for self-tests before it is installed."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = (Path(sys.base_prefix) / "bin" / f"python{version}").resolve()
+    return Runtime(
+        root=Path(sys.base_prefix),
+        site_packages=_PROBE.parent,
+        python=python,
+        prefix=python.parent.parent,
+        version=version,
+    )
+
+
+async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities:
+    """Find the strongest mode whose self-test passes with `runtime`. Takes about 100 ms.
+
+    Raises SandboxError `no_bwrap`, `no_libseccomp`, `unsupported_system`, `sandbox_start_failed`, or
+    `sandbox_leaks` when a door that must be shut was open.
+    """
+    require_platform()
+    bwrap = find_bwrap()
+    plain = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=False))
+    with_fork = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=True))
+    modes: tuple[Mode, ...] = ("user_namespace",)
+    if os.geteuid() == 0:
+        modes = ("dropped_root", "user_namespace")
+    first: SandboxError | None = None
+    for mode in modes:
+        candidate = Facilities(
+            bwrap=bwrap, mode=mode, scope=scope, filter=plain, filter_with_fork=with_fork, landlock=0
+        )
+        try:
+            landlock = await probe(candidate, runtime)
+        except SandboxError as error:
+            first = first or error
+            continue
+        return dataclasses.replace(candidate, landlock=landlock)
+    raise first or SandboxError("sandbox_start_failed", "No sandbox mode could be tried.")
+
+
+async def probe(facilities: Facilities, runtime: Runtime) -> int:
+    """Run the self-test script in a real sandbox; the Landlock ABI inside it."""
+    said: list[str] = []
+
+    async def emit(event: JobEvent) -> None:
+        if isinstance(event, LogLine):
+            said.append(event.text)
+
+    with tempfile.TemporaryDirectory(prefix="openstall-probe-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # noqa: ASYNC240 - one call on a local temporary folder
+        plan = Plan(
+            entry=Entry(script=_PROBE),
+            runtime=runtime,
+            inputs=folder,
+            params=b"{}",
+            limits=_PROBE_LIMITS,
+            mode=facilities.mode,
+        )
+        outcome, outputs = await run_sandbox(
+            facilities=facilities,
+            plan=plan,
+            emit=emit,
+            cancel=trio.Event(),
+            allowed={"probe.json": 65536},
+            destination=folder,
+        )
+        if not outputs:
+            words = said[-1] if said else f"exit status {outcome.exit_code} {outcome.limit}"
+            raise SandboxError(
+                "sandbox_start_failed", f"The sandbox's self-test did not run: {words}.", advice()
+            )
+        report = msgspec.json.decode((folder / "probe.json").read_bytes(), type=_ProbeReport)
+    if report.open:
+        raise SandboxError(
+            "sandbox_leaks",
+            f"The sandbox on this machine does not hold: {', '.join(report.open)}.",
+            "Update the kernel and bubblewrap; until then this machine runs no jobs.",
+        )
+    return outcome.landlock
+
+
+def advice() -> str:
+    """What keeps an ordinary user from making namespaces here, and the command that allows it."""
+    if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
+        return (
+            "AppArmor keeps programs from making user namespaces. As administrator, allow it for bubblewrap: "
+            "install the package apparmor-profiles and run "
+            "`ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
+            "systemctl reload apparmor`."
+        )
+    if _setting("kernel/unprivileged_userns_clone") == "0" and os.geteuid() != 0:
+        return (
+            "User namespaces are switched off. As administrator: `sysctl kernel.unprivileged_userns_clone=1`."
+        )
+    if _setting("user/max_user_namespaces") == "0":
+        return "User namespaces are switched off. As administrator: `sysctl user.max_user_namespaces=15000`."
+    return (
+        "Inside a container, allow user namespaces (for example `--security-opt seccomp=unconfined`); "
+        "inside a chroot they are never allowed. Otherwise update the kernel and bubblewrap."
+    )
+
+
+def _setting(name: str) -> str:
+    try:
+        return (Path("/proc/sys") / name).read_text("ascii").strip()
+    except (FileNotFoundError, PermissionError):
+        return ""

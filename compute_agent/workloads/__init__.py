@@ -1,0 +1,1 @@
+"""What runs inside the sandbox. Only these modules import torch, onnx and onnxruntime."""

@@ -1,0 +1,27 @@
+"""Self-test: import every library of the runtime, compute something with it, write the versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openstall.compute_agent.workloads.channel import Fault, run_workload, write_json
+
+
+def main(_params: dict[str, Any]) -> None:
+    """Load and use numpy, onnx, onnxruntime, safetensors and torch."""
+    import numpy as np
+    import onnx
+    import onnxruntime
+    import safetensors
+    import torch
+
+    torch.set_num_threads(1)
+    ones = torch.ones(8, 8)
+    if float((ones @ ones).sum()) != 8.0 * 8.0 * 8.0:
+        raise Fault("runtime_wrong", "torch computes wrong results on this machine.")
+    modules = (np, onnx, onnxruntime, safetensors, torch)
+    write_json("versions.json", {module.__name__: module.__version__ for module in modules})
+
+
+if __name__ == "__main__":
+    run_workload(main)
