@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from openstall.app.demo.dataset import write_data
 from openstall.app.demo.journeys import Story, open_market, rent_and_train, sell_and_buy
@@ -20,8 +21,8 @@ from openstall.market.errors import Refused
 _CAPTURE_TIMEOUT_S = 120
 
 
-def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> int:
-    """Play the demo in `folder`, which must not exist or be a former demo's; returns the exit status."""
+def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> dict[str, Any]:
+    """Play the demo in `folder`, which must not exist or be a former demo's; returns the receipt."""
     begun = time.monotonic()
     _fresh(folder)
     display = not headless and _has_display()
@@ -40,14 +41,13 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> int:
         sell_and_buy(story, seller, buyer, model, holdout, provider.wallet)
         receipt = make_receipt(story, [provider, seller, buyer], time.monotonic() - begun)
         text = save_receipt(receipt, folder)
-        sys.stdout.write(print_receipt(receipt) + f"\n\nSaved in {text.parent}\n")
-        sys.stdout.flush()
+        _say(print_receipt(receipt) + f"\n\nSaved in {text.parent}")
         if display:
             _say("The desktop opens on the buyer's side; close it to end the demo.")
             subprocess.run(
                 [sys.executable, "-m", "openstall.ui.main", "--home", str(buyer.home)], check=False
             )
-    return 0
+    return receipt
 
 
 class _Pictures:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from openstall.app.paths import write_private
 from openstall.market.errors import OpenstallError, PeerError
 
 START_TIMEOUT_S = 90.0
+PASSPHRASE_FILE = "demo-passphrase"
 _POLL_S = 0.05
 _STOP_TIMEOUT_S = 20.0
 
@@ -76,6 +79,27 @@ class DemoPeer:
 
         return wait_for(look, timeout_s, f"{self.name}: order {order_id[:8]}")
 
+    def stop(self) -> None:
+        """End the node cleanly; one that does not end in time is killed."""
+        self.api.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def kill(self) -> None:
+        """End the node as a power cut would."""
+        self.api.close()
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Start the node of this home anew."""
+        self.process, self.api = start_node(self.home)
+
     def balance_micro(self) -> int:
         """What the wallet holds now."""
         return int(self.get("/v1/wallet")["balance_micro"])
@@ -104,25 +128,37 @@ def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
 def running_peer(name: str, home: Path) -> Iterator[DemoPeer]:
     """A node with a new wallet; stopped cleanly at the end of the block."""
     home.mkdir(parents=True, mode=0o700)
+    passphrase = secrets.token_urlsafe(12)
+    # A demo wallet holds play money; the file lets the demo's homes be opened again later.
+    write_private(home / PASSPHRASE_FILE, passphrase.encode())
+    process, api = start_node(home)
+    peer = DemoPeer(name=name, home=home, process=process, api=api)
+    try:
+        made = peer.post("/v1/identity/create", name=name, passphrase=passphrase)
+        peer.wallet, peer.peer_id = made["wallet"], made["peer_id"]
+        yield peer
+    finally:
+        peer.stop()
+
+
+def start_node(home: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """Start the node of a home on loopback and wait until it answers.
+
+    Raises:
+        PeerError: it ended at its start, or stayed silent.
+    """
     command = [sys.executable, "-m", "openstall.app.cli.main", "--home", str(home), "node", "run"]
-    with (home / "output.log").open("wb") as log:
+    command += ["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]
+    if (home / PASSPHRASE_FILE).exists():
+        command += ["--passphrase-file", str(home / PASSPHRASE_FILE)]
+    with (home / "output.log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
-        with _api_of(process, home) as api:
-            peer = DemoPeer(name=name, home=home, process=process, api=api)
-            made = peer.post("/v1/identity/create", name=name, passphrase=secrets.token_urlsafe(12))
-            peer.wallet, peer.peer_id = made["wallet"], made["peer_id"]
-            yield peer
-            peer.post("/v1/node/stop")
-            process.wait(_STOP_TIMEOUT_S)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        return process, _api_of(process, home)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def _api_of(process: subprocess.Popen[bytes], home: Path) -> httpx.Client:
@@ -133,6 +169,8 @@ def _api_of(process: subprocess.Popen[bytes], home: Path) -> httpx.Client:
         try:
             found = json.loads((home / "api.json").read_text())
         except (FileNotFoundError, ValueError):
+            return None
+        if found["pid"] != process.pid:
             return None
         client = httpx.Client(
             base_url=f"http://127.0.0.1:{found['port']}",
