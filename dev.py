@@ -120,7 +120,7 @@ class Marks:
 
 
 def fingerprint(*files: Path) -> str:
-    """A hash of files, the interpreter's kind and the place of the checkout (environments cannot be moved)."""
+    """A hash of files, the kind of interpreter and the checkout's place (environments cannot be moved)."""
     digest = hashlib.sha256(f"{sys.implementation.cache_tag}\0{ROOT}\0".encode())
     for file in files:
         digest.update(file.read_bytes() + b"\0")
