@@ -23,7 +23,11 @@ from openstall.app.cli.context import Cli, command
 def group(cli: Cli, headless: bool, no_pictures: bool, out: Path) -> None:
     """Three peers trade: one rents out its machine, one trains and sells a model, one buys it."""
     from openstall.app.demo.main import run_demo
+    from openstall.app.demo.receipt import print_receipt
 
-    receipt = run_demo(out.resolve(), headless=headless, pictures=not no_pictures)
-    if cli.output.as_json:
-        cli.output.document(receipt)
+    run_demo(
+        out.resolve(),
+        headless=headless,
+        pictures=not no_pictures,
+        show=lambda receipt: cli.output.document(receipt, print_receipt(receipt)),
+    )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,15 @@ from typing import Any
 from openstall.app.demo.dataset import write_data
 from openstall.app.demo.journeys import Story, open_market, rent_and_train, sell_and_buy
 from openstall.app.demo.peers import DemoPeer, running_peer
-from openstall.app.demo.receipt import make_receipt, print_receipt, save_receipt
+from openstall.app.demo.receipt import make_receipt, save_receipt
 from openstall.compute_agent.runtime import find_runtime
 from openstall.market.errors import Refused
 
 _CAPTURE_TIMEOUT_S = 120
 
 
-def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> dict[str, Any]:
-    """Play the demo in `folder`, which must not exist or be a former demo's; returns the receipt."""
+def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    """Play the demo in `folder`, which must not exist or be a former demo's; `show` is given the receipt."""
     begun = time.monotonic()
     _fresh(folder)
     display = not headless and _has_display()
@@ -41,13 +42,13 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool = True) -> dict[str
         sell_and_buy(story, seller, buyer, model, holdout, provider.wallet)
         receipt = make_receipt(story, [provider, seller, buyer], time.monotonic() - begun)
         text = save_receipt(receipt, folder)
-        _say(print_receipt(receipt) + f"\n\nSaved in {text.parent}")
+        show(receipt)
+        _say(f"Saved in {text.parent}")
         if display:
             _say("The desktop opens on the buyer's side; close it to end the demo.")
             subprocess.run(
                 [sys.executable, "-m", "openstall.ui.main", "--home", str(buyer.home)], check=False
             )
-    return receipt
 
 
 class _Pictures:

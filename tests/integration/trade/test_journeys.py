@@ -1,0 +1,126 @@
+"""Both journeys between strangers: a model is trained on a rented machine, then sold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from openstall.app.demo.dataset import LABEL
+from openstall.market.errors import OpenstallError
+
+from tests.integration.trade.conftest import CREDIT, PRICE_MICRO, RULES, START_MICRO, Market
+
+
+def test_a_job_trains_a_real_model_and_is_paid_by_the_second(market: Market) -> None:
+    before = {peer.name: peer.balance_micro() for peer in market.peers}
+    order_id = market.rent(market.offer())
+    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled" and o["job"]["result"], 180)
+    job = order["job"]
+    assert job["result"]["state"] == "done"
+    assert {item["name"] for item in job["artefacts"]} >= {"model.onnx", "report.json"}
+    assert order["paid_micro"] == job["seconds"] * RULES["price_per_s_micro"] <= job["cap_micro"]
+    assert job["vouchers"] >= 1
+    log = market.seller.get(f"/v1/orders/{order_id}/log")
+    assert log["ended"]
+    assert [line["seq"] for line in log["lines"]] == list(range(len(log["lines"])))
+    assert len(log["lines"]) > 2
+    market.provider.order_until(order_id, lambda o: o["state"] == "settled", 30)
+    assert market.seller.balance_micro() == before["seller"] - order["paid_micro"]
+    assert market.provider.balance_micro() == before["provider"] + order["paid_micro"]
+
+
+def test_a_model_is_found_bought_checked_and_paid(market: Market, model: Path) -> None:
+    cid = market.publish(model)
+    found = market.buyer.get("/v1/catalogue", type="listing", q="screening")["items"]
+    assert [item["cid"] for item in found] == [cid]
+    before = {peer.name: peer.balance_micro() for peer in market.peers}
+    order_id = market.buyer.post("/v1/orders/buy", listing_cid=cid)["order_id"]
+    order = market.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
+    assert market.buyer.get("/v1/wallet")["held_micro"] == PRICE_MICRO
+    bought = Path(order["library_path"]) / "model.onnx"
+    assert bought.read_bytes() == model.read_bytes()
+    run = market.buyer.operate(
+        "/v1/models/run", order_id=order_id, rows_path=str(market.holdout), label=LABEL
+    )
+    assert run["rows"] == 171
+    assert float(run["report"]["metrics"]["accuracy"]) > 0.9
+    market.buyer.post(f"/v1/orders/{order_id}/complete")
+    market.seller.order_until(order_id, lambda o: o["state"] == "completed", 30)
+    assert market.buyer.balance_micro() == before["buyer"] - PRICE_MICRO
+    assert market.seller.balance_micro() == before["seller"] + PRICE_MICRO
+    assert market.money() == 3 * START_MICRO
+
+
+def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path) -> None:
+    cid = market.publish(model, title="Disputed model", review_s=3600)
+    before = {peer.name: peer.balance_micro() for peer in market.peers}
+    order_id = market.buyer.post("/v1/orders/buy", listing_cid=cid)["order_id"]
+    market.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
+    market.buyer.post(f"/v1/orders/{order_id}/dispute", reason="Not what the card says.")
+    market.provider.order_until(order_id, lambda o: o["state"] == "disputed", 30)
+    market.provider.post(f"/v1/orders/{order_id}/rule", buyer_bps=5_000)
+    market.buyer.order_until(order_id, lambda o: o["state"] == "ruled", 30)
+    fee = PRICE_MICRO * 200 // 10_000
+    half = (PRICE_MICRO - fee) // 2
+    assert market.provider.balance_micro() == before["provider"] + fee
+    assert market.buyer.balance_micro() == before["buyer"] - PRICE_MICRO + half
+    assert market.money() == 3 * START_MICRO
+
+
+def test_a_rented_inference_job_returns_predictions(market: Market, model: Path) -> None:
+    order_id = market.rent(
+        market.offer(),
+        kind="infer",
+        inputs={"model.onnx": str(model), "rows.csv": str(market.holdout)},
+        params={"label": LABEL},
+    )
+    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled" and o["job"]["result"], 120)
+    assert order["job"]["result"]["state"] == "done"
+    names = {item["name"] for item in order["job"]["artefacts"]}
+    assert "predictions.csv" in names
+
+
+def test_a_running_job_is_cancelled_and_only_its_seconds_are_paid(market: Market) -> None:
+    before = market.seller.balance_micro()
+    params = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 1}
+    order_id = market.rent(market.offer(), params=params)
+    market.seller.order_until(order_id, lambda o: o["job"]["seconds"] >= 2, 90)
+    market.seller.post(f"/v1/orders/{order_id}/cancel")
+    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled", 90)
+    assert order["job"]["result"]["state"] == "cancelled"
+    assert market.seller.balance_micro() == before - order["paid_micro"] > before - 2 * CREDIT
+
+
+def test_a_job_never_costs_more_than_its_cap(market: Market) -> None:
+    params = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 1}
+    order_id = market.rent(market.offer(), params=params, cap_micro=30_000)
+    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    assert order["job"]["result"]["reason"] == "cap"
+    assert order["paid_micro"] <= 30_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("model.pkl", b"\x80\x04K\x01.", "unsafe_format"),
+        ("model.exe", b"MZ\x90\x00", "unsafe_format"),
+        ("model.onnx", b"\x80\x04\x95\x00\x00\x00cposix\nsystem\n", "unsafe_model"),
+        ("model.onnx", b"\x7fELF\x02\x01\x01", "unsafe_model"),
+    ],
+)
+def test_what_could_run_code_is_not_published(
+    market: Market, tmp_path: Path, name: str, content: bytes, code: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(OpenstallError) as caught:
+        market.publish(path)
+    assert caught.value.code == code
+    assert caught.value.what_next
+
+
+def test_one_cannot_pay_what_one_does_not_have(market: Market, model: Path) -> None:
+    cid = market.publish(model, title="Dear model", price_micro=5_000 * CREDIT)
+    with pytest.raises(OpenstallError) as caught:
+        market.buyer.post("/v1/orders/buy", listing_cid=cid)
+    assert caught.value.code == "insufficient_funds"
