@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import trio
 
 from openstall.app.threads import Workers
+from openstall.ledger import gateway
 from openstall.ledger.transport import JsonValue, RpcRefusal, read_answer
 from openstall.market.errors import ChainError, PeerError
 from openstall.p2p.host import PeerHost, Rate
@@ -24,6 +25,9 @@ MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 CALL_TIMEOUT_S = 20.0
 AWAIT_HEAD_S = 20.0
 AWAIT_HEAD = "openstall_awaitHead"
+HOST_IN_TROUBLE = -32001
+"""Code of the ledger's gateway where the chain itself could not answer: nothing was refused."""
+_NOTHING_LOST = "Your money is safe; what was signed is sent as soon as the host is back."
 RATE = Rate(per_s=100, burst=1_000)
 
 
@@ -78,18 +82,11 @@ class Gateway:
         host = self.host
         if host is None:
             raise ChainError("not_host", "This peer does not host a chain.", "Ask for a new invitation.")
-        method, params = _read_request(raw)
-        answer: dict[str, Any]
-        try:
-            if method == AWAIT_HEAD:
-                number = params[0] if params and isinstance(params[0], int) else 0
-                answer = {"result": await self._board.beyond(number, timeout_s=AWAIT_HEAD_S)}
-            else:
-                answer = {"result": await self._workers.chain(host.handle, method, params)}
-        except RpcRefusal as error:
-            reason = {"code": error.rpc_code, "message": error.message, "data": error.data}
-            answer = {"error": reason}
-        content = json.dumps(answer, separators=(",", ":")).encode()
+        number = _awaited_number(raw)
+        if number is not None:
+            height = await self._board.beyond(number, timeout_s=AWAIT_HEAD_S)
+            return json.dumps({"result": height}).encode()
+        content = await self._workers.chain(gateway.answer, host.handle, raw)
         if len(content) > MAX_RESPONSE_BYTES:
             raise ChainError("answer_too_large", "The answer is too large.", "Ask for fewer blocks.")
         return content
@@ -114,7 +111,7 @@ class MemberTransport:
 
     async def call(self, method: str, params: list[Any], timeout_s: float = CALL_TIMEOUT_S) -> JsonValue:
         """The same from the trio thread."""
-        payload = json.dumps({"method": method, "params": params}, separators=(",", ":")).encode()
+        payload = json.dumps({"id": 1, "method": method, "params": params}, separators=(",", ":")).encode()
         try:
             content = await self._find_host().request(
                 self._peer_id, PROTOCOL, payload, timeout_s=timeout_s, max_response=MAX_RESPONSE_BYTES
@@ -123,9 +120,14 @@ class MemberTransport:
             raise ChainError(
                 "chain_unreachable",
                 f"The peer who hosts the group's chain cannot be reached: {error.message}",
-                "Your money is safe; what was signed is sent as soon as the host is back.",
+                _NOTHING_LOST,
             ) from error
-        return read_answer(content)
+        try:
+            return read_answer(content)
+        except RpcRefusal as error:
+            if error.rpc_code == HOST_IN_TROUBLE:
+                raise ChainError("chain_unreachable", error.message, _NOTHING_LOST) from error
+            raise
 
     async def await_head(self, number: int) -> int:
         """The chain's height, as soon as it is above `number` (or after a while as it is)."""
@@ -135,15 +137,13 @@ class MemberTransport:
         return answer
 
 
-def _read_request(raw: bytes) -> tuple[str, list[Any]]:
+def _awaited_number(raw: bytes) -> int | None:
+    """The number in a call that waits for the next block; None for every other call."""
+    if AWAIT_HEAD.encode() not in raw[:200]:
+        return None
     try:
         value = json.loads(raw)
-        method, params = value["method"], value["params"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RpcRefusal("not a JSON-RPC call") from error
-    if not isinstance(method, str) or not isinstance(params, list) or len(method) > 64:
-        raise RpcRefusal("not a JSON-RPC call")
-    return method, params
-
-
-__all__ = ["AWAIT_HEAD", "PROTOCOL", "Gateway", "HeadBoard", "MemberTransport"]
+        number = value["params"][0] if value["method"] == AWAIT_HEAD else None
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return None
+    return number if isinstance(number, int) else None

@@ -21,7 +21,7 @@ from openstall.ledger.chain import Chain, Receipt, TxRequest
 from openstall.ledger.transactions import build_and_sign
 from openstall.ledger.transport import RpcRefusal
 from openstall.ledger.wallet import SignedTx, Wallet
-from openstall.market.errors import ChainError,
+from openstall.market.errors import ChainError
 from openstall.store.transactions import FAILED, FINAL, REPLACED, Intent, Transactions
 
 FIRST_POLL_S = 0.02
@@ -93,7 +93,9 @@ class TransactionService:
             else:
                 return
 
-    async def _signed(self, purpose: str, order_id: str, build: Callable[[], TxRequest]) -> tuple[Intent, bool]:
+    async def _signed(
+        self, purpose: str, order_id: str, build: Callable[[], TxRequest]
+    ) -> tuple[Intent, bool]:
         async with self._signing:
             intent = await self._workers.store(self._intents.alive, self._network, order_id, purpose)
             if intent is not None:
