@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from stage import CREDIT, PRICE_MICRO, RULES, START_MICRO, Market
+
 from openstall.app.demo.dataset import LABEL
 from openstall.market.errors import OpenstallError
-
-from tests.integration.trade.conftest import CREDIT, PRICE_MICRO, RULES, START_MICRO, Market
 
 
 def test_a_job_trains_a_real_model_and_is_paid_by_the_second(market: Market) -> None:

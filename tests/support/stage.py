@@ -1,0 +1,119 @@
+"""A small market of real nodes in separate processes, for the acceptance tests of both journeys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openstall.app.demo.dataset import LABEL, write_data
+from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
+from openstall.compute_agent.runtime import find_runtime
+
+CREDIT = 1_000_000
+START_MICRO = 1_000 * CREDIT
+PRICE_MICRO = 25 * CREDIT
+CARD = {"intended_use": "tests", "training_data": "breast cancer", "limits": "none known", "metrics": []}
+RULES = {
+    "price_per_s_micro": 10_000,
+    "max_job_s": 300,
+    "memory_bytes": 2 * 2**30,
+    "threads": 1,
+    "kinds": ["infer", "train"],
+    "ttl_s": 3600,
+    "withdraw_delay_s": 60,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Market:
+    """Three peers in one group; the provider hosts its chain."""
+
+    provider: DemoPeer
+    seller: DemoPeer
+    buyer: DemoPeer
+    folder: Path
+    train: Path
+    holdout: Path
+
+    @property
+    def peers(self) -> list[DemoPeer]:
+        """All three."""
+        return [self.provider, self.seller, self.buyer]
+
+    def money(self) -> int:
+        """All credits there are, wherever they lie; the same at any moment when nothing is on its way."""
+        wallets = [peer.get("/v1/wallet") for peer in self.peers]
+        return sum(wallet["balance_micro"] + wallet["held_micro"] for wallet in wallets)
+
+    def small_data(self, rows: int) -> Path:
+        """The first rows of the training data."""
+        path = self.folder / f"train-{rows}.csv"
+        lines = self.train.read_text().splitlines()
+        path.write_text("\n".join(lines[: rows + 1]) + "\n")
+        return path
+
+    def offer(self, **changes: Any) -> str:
+        """The provider's machine on offer; returns the cid of the offer as the seller's node sees it."""
+        cid = self.provider.post("/v1/compute/sell", **{**RULES, **changes})["cid"]
+        return self.seen_by(self.seller, cid)
+
+    def seen_by(self, peer: DemoPeer, cid: str) -> str:
+        """Wait until a peer's catalogue holds a record."""
+
+        def look() -> str | None:
+            items = peer.get("/v1/catalogue", limit=200)["items"]
+            return cid if any(item["cid"] == cid for item in items) else None
+
+        found: str = wait_for(look, 60, f"{peer.name} sees {cid[:12]}")
+        return found
+
+    def rent(self, offer: str, *, kind: str = "train", **changes: Any) -> str:
+        """The seller orders a job of the provider; returns the order id."""
+        request = {
+            "offer_cid": offer,
+            "kind": kind,
+            "inputs": {"data.csv": str(self.train)},
+            "params": {"task": "classification", "label": LABEL, "epochs": 60, "seed": 7},
+            "max_s": 200,
+            "cap_micro": 2 * CREDIT,
+        }
+        order_id: str = self.seller.post("/v1/orders/job", **{**request, **changes})["order_id"]
+        return order_id
+
+    def publish(self, model: Path, *, title: str = "Screening model", **changes: Any) -> str:
+        """The seller lists a model; returns its cid once the buyer sees it."""
+        request = {
+            "path": str(model),
+            "title": title,
+            "summary": "Tells benign from malignant.",
+            "licence": "Apache-2.0",
+            "price_micro": PRICE_MICRO,
+            "card": CARD,
+            "review_s": 60,
+            "deliver_s": 1,
+            "arbiter": self.provider.wallet,
+        }
+        cid = self.seller.operate("/v1/models/publish", **{**request, **changes})["cid"]
+        return self.seen_by(self.buyer, cid)
+
+
+@contextmanager
+def open_market(folder: Path) -> Iterator[Market]:
+    """Start three nodes, found a group, and give everybody credits."""
+    train, holdout = write_data(find_runtime().python, folder)
+    with ExitStack() as stack:
+        provider, seller, buyer = (
+            stack.enter_context(running_peer(name, folder / name)) for name in ("provider", "seller", "buyer")
+        )
+        provider.operate("/v1/group/create", name="Test market")
+        invitation = provider.get("/v1/group")["invitation"]
+        for peer in (seller, buyer):
+            peer.operate("/v1/group/join", invitation=invitation)
+        for peer in (provider, seller, buyer):
+            peer.operate("/v1/wallet/faucet")
+        yield Market(
+            provider=provider, seller=seller, buyer=buyer, folder=folder, train=train, holdout=holdout
+        )
