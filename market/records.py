@@ -167,7 +167,7 @@ BODIES: dict[str, type[Body]] = {"listing": Listing, "offer": Offer, "peer": Pee
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A statement before it is signed. Times in Unix seconds; `prev` is the author's previous cid or empty."""
+    """A statement as it is signed. Times in Unix seconds; `prev` is the author's previous cid, or empty."""
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
     type: Annotated[str, Meta(max_length=20)]

@@ -43,12 +43,14 @@ def refuse_hidden(found: msgspec.Struct) -> None:
 
 
 def clean(text: str, *, lines: bool = False) -> str:
-    """The text without what `refuse_hidden` refuses; each such character becomes a space.
+    """The text without what `refuse_hidden` refuses; each such character becomes a space, and a
+    text of which nothing is seen becomes empty.
 
     For text that a person pasted or a program printed, before it is signed.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).sub(" ", text).strip()
+    text = (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).sub(" ", text).strip()
+    return "" if _EMPTY.fullmatch(text) else text
 
 
 @lru_cache(maxsize=64)
