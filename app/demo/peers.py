@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from openstall.app.paths import write_private
+from openstall.ledger.private_files import write_private
 from openstall.market.errors import OpenstallError, PeerError
 
 START_TIMEOUT_S = 90.0
