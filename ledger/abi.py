@@ -10,6 +10,7 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
+
 from openstall.ledger.contracts.compiled import artifact
 from openstall.market.errors import ChainError
 
@@ -86,7 +87,7 @@ class Codec:
 
     def error_name(self, data: str) -> str:
         """The name of the contract's error in revert data, or empty."""
-        return self._errors.get(_unhex(data)[:4], "")
+        return str(self._errors.get(_unhex(data)[:4], ""))
 
 
 @cache

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from eth_hash.auto import keccak
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
+
 from openstall.ledger.typed_data import Domain, address_word, digest, text_word, word
 from openstall.ledger.wallet import Wallet, recover_signer
 from openstall.market.errors import IdentityError, InvalidOrder, InvalidRecord

@@ -272,7 +272,7 @@ class Chain:
             self._verified = False
             raise ChainError(
                 "chain_shrank",
-                f"The chain “{self.params.name}” has lost blocks: {known.number} before {known.number}, {newest.number} now. "
+                f"The chain “{self.params.name}” went back from block {known.number} to {newest.number}. "
                 "Its host has rolled it back.",
                 "Do not trade on it until the host explains. Your signed orders are safe in this home.",
             )

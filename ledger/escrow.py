@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eth_hash.auto import keccak
+
 from openstall.ledger.abi import codec
 from openstall.ledger.chain import Chain, TxRequest
 from openstall.ledger.credit import CreditClient

@@ -64,7 +64,7 @@ def read_raw_tx(params: object, *, chain_id: int) -> RawTx:
     Raises:
         Refused: not such a transaction, too large, or asking for too much gas.
     """
-    import rlp
+    import rlp  # type: ignore[import-untyped]
     from eth_account import Account
     from eth_hash.auto import keccak
     from eth_keys.exceptions import BadSignature
@@ -111,10 +111,10 @@ def answer(handle: Callable[[str, list[JsonValue]], JsonValue], body: bytes) -> 
     number: JsonValue = None
     try:
         if len(body) > MAX_REQUEST_BYTES:
-            raise Refused("too_large", "The request is too large.")  # noqa: TRY301 - one answer for all faults
+            raise Refused("too_large", "The request is too large.")
         request = json.loads(body)
         if not isinstance(request, dict):
-            raise Refused("no_batches", "One call at a time.")  # noqa: TRY301
+            raise Refused("no_batches", "One call at a time.")
         asked = request.get("id")
         number = asked if isinstance(asked, int | str) and len(str(asked)) <= 32 else None
         result = handle(request.get("method", ""), request.get("params", []))
@@ -185,6 +185,8 @@ def _logs(params: list[JsonValue]) -> bool:
         return False
     query = params[0]
     first, last = query.get("fromBlock"), query.get("toBlock")
+    if not (isinstance(first, str) and isinstance(last, str)):
+        return False
     if not (_is(_QUANTITY, first) and _is(_QUANTITY, last)):
         return False
     if not 0 <= int(last, 16) - int(first, 16) < MAX_LOG_RANGE:

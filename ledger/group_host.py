@@ -209,7 +209,7 @@ class GroupHost:
         return [params[0], block, {}, {"time": hex(self._time_after(self._head))}]
 
     def _reader(self) -> AnvilProcess:
-        """The engine once it is complete: while blocks are replayed a reader would see a chain that shrank."""
+        """The engine once complete: while blocks are replayed, readers would see a chain that shrank."""
         self._serving.wait(ANSWER_TIMEOUT_S)
         return self._engine()
 
@@ -377,7 +377,7 @@ class GroupHost:
             submission.done.set_result(submission.tx.tx_hash)
 
     def _accept(self, submission: _Submission) -> bool:
-        """Offer a transaction to anvil's pool. Only the very next nonce passes, so nothing waits in the pool."""
+        """Offer a transaction to anvil's pool. Only the very next nonce passes, so none waits there."""
         tx, engine = submission.tx, self._engine()
         try:
             expected = int(engine.call("eth_getTransactionCount", [tx.sender, "pending"]), 16)

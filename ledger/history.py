@@ -21,6 +21,7 @@ HistoryKind = Literal[
     "channel_paid",
     "channel_returned",
     "channel_earned",
+    "collected",
 ]
 
 
@@ -52,7 +53,7 @@ class _Ties:
     touched: dict[tuple[str, str], list[tuple[int, str]]] = field(default_factory=dict)
 
     def add(self, events: Iterable[Event], *, name: str, hash_name: str, me: str) -> None:
-        """Take in events that name a key; `hash_name` is the argument with the order hash, where it has one."""
+        """Take in events that name a key; `hash_name` is the argument that holds the order hash."""
         for event in events:
             key = "0x" + bytes(event.args[name]).hex()
             if hash_name in event.args:
@@ -109,6 +110,20 @@ def _ties(chain: Chain, me: str, to_block: int) -> _Ties:
     return ties
 
 
+def _from_escrow(key: str, ties: _Ties) -> HistoryKind:
+    if not key:
+        return "collected"
+    if key in ties.paid_in:
+        return "escrow_refund"
+    return "escrow_earned" if key in ties.hashes else "arbiter_fee"
+
+
+def _from_channel(key: str, ties: _Ties) -> HistoryKind:
+    if not key:
+        return "collected"
+    return "channel_returned" if key in ties.paid_in else "channel_earned"
+
+
 def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> HistoryEntry:
     source, target, amount = str(event.args["from"]), str(event.args["to"]), int(event.args["value"])
     leaves = source == me
@@ -117,16 +132,9 @@ def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> Hist
     key = ties.key_of(event, other) if other in (escrow, channel) else ""
     kind: HistoryKind
     if other == escrow:
-        mine = (
-            "escrow_refund"
-            if key in ties.paid_in
-            else "escrow_earned"
-            if key in ties.hashes
-            else "arbiter_fee"
-        )
-        kind = "escrow_paid" if leaves else mine
+        kind = "escrow_paid" if leaves else _from_escrow(key, ties)
     elif other == channel:
-        kind = "channel_paid" if leaves else "channel_returned" if key in ties.paid_in else "channel_earned"
+        kind = "channel_paid" if leaves else _from_channel(key, ties)
     elif other == NO_ADDRESS:
         kind = "faucet"
     else:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedWriter
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -94,7 +95,7 @@ class Journal:
         self.bytes_since_state += len(line)
 
     def save_state(self, number: int, packed: bytes) -> None:
-        """Keep anvil's own (gzip) dump after block `number`, begin a new journal file, drop what is not needed.
+        """Keep anvil's own (gzip) dump after block `number`; drop what is no longer needed.
 
         Raises:
             StoreError: the disk is full; the older state still stands.
@@ -106,7 +107,7 @@ class Journal:
             path.unlink()
         oldest = _number_of(states[-KEEP_STATES]) if len(states) >= KEEP_STATES else 0
         journals = self._journals()
-        for path, following in zip(journals, journals[1:], strict=False):
+        for path, following in pairwise(journals):
             if _number_of(following) <= oldest + 1:
                 path.unlink()
         self.bytes_since_state, self.state_bytes = 0, len(packed)
@@ -149,7 +150,7 @@ class Journal:
 
 
 def _read(path: Path) -> Iterator[MinedBlock]:
-    """The lines of a file. Half a line at its end was never mined, and is cut off; a whole line must be sound."""
+    """The lines of a file. Half a line at its end was never mined and is cut off; others must be sound."""
     good = 0
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE_BYTES):

@@ -19,6 +19,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
 from openstall.ledger import keychain
 from openstall.ledger.private_files import read_private, write_private
 from openstall.market.errors import IdentityError
@@ -53,6 +54,7 @@ class PeerSeed:
     def peer_id(self) -> str:
         """The libp2p peer id of this key."""
         from nacl.signing import SigningKey
+
         from openstall.market.ids import peer_id_of
 
         return peer_id_of(bytes(SigningKey(self.secret).verify_key))

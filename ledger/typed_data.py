@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from eth_hash.auto import keccak
+
 from openstall.market.errors import InvalidOrder
 
 _PLAIN_DOMAIN = keccak(b"EIP712Domain(string name,string version,uint256 chainId)")

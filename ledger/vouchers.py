@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
+
 from openstall.ledger.typed_data import Domain, address_word, digest, word
 from openstall.ledger.wallet import Wallet, recover_signer
 from openstall.market.errors import IdentityError, InvalidOrder

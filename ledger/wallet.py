@@ -43,6 +43,7 @@ class Wallet:
             IdentityError: the words are not a valid back-up.
         """
         from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+
         from openstall.ledger.keys import check_words
 
         check_words(words)
