@@ -144,6 +144,7 @@ class Trade:
             vouchers=Vouchers(ground.store),
             workers=ground.workers,
         )
+        self._channel = channel
         provider = JobProvider(
             desk=desk,
             channel=channel,
@@ -264,13 +265,14 @@ class Trade:
         for cid in await self._ground.workers.store(self.stock.package_cids):
             self._ground.access.make_public(cid)
         for order_id in await self._ground.workers.store(self._orders.list_ids, kind="compute"):
-            self._grant(await self.desk.load(order_id))
+            await self._grant(await self.desk.load(order_id))
 
-    def _grant(self, order: OpenOrder) -> None:
+    async def _grant(self, order: OpenOrder) -> None:
         if order.role == "buyer" and not order.final:
             for item in order.contract.compute.inputs:
                 self._ground.access.grant(item.blob.cid, order.other)
         elif order.role == "seller" and order.data.get("artefacts"):
+            self._ground.access.note_paid(order.order_id, await self._channel.highest(order))
             self._ground.access.grant_artefacts(
                 order.order_id, order.other, order.data["artefacts"], int(order.data["owed_micro"])
             )

@@ -7,15 +7,13 @@ for its provider only; its artefacts are for its buyer only, once the last secon
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 
 
 class BlobAccess:
-    """Grants by cid; rebuilt from the order book at every start."""
+    """Grants by cid, in memory: asked for every run of chunks. Rebuilt from the order book at every start."""
 
-    def __init__(self, *, paid_micro: Callable[[str], int]) -> None:
-        """`paid_micro` gives the highest voucher of an order."""
-        self._paid_micro = paid_micro
+    def __init__(self) -> None:
+        self._paid_micro: dict[str, int] = {}
         self._public: set[str] = set()
         self._peers: dict[str, set[str]] = defaultdict(set)
         self._artefacts: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
@@ -33,9 +31,13 @@ class BlobAccess:
         for cid in cids:
             self._artefacts[cid][peer_id] = (order_id, owed_micro)
 
+    def note_paid(self, order_id: str, amount_micro: int) -> None:
+        """The highest voucher of an order covers this amount."""
+        self._paid_micro[order_id] = amount_micro
+
     def allowed(self, cid: str, peer_id: str) -> bool:
         """Whether the peer may fetch the blob now."""
         if cid in self._public or peer_id in self._peers.get(cid, ()):
             return True
         order_id, owed_micro = self._artefacts.get(cid, {}).get(peer_id, ("", 0))
-        return bool(order_id) and self._paid_micro(order_id) >= owed_micro
+        return bool(order_id) and self._paid_micro.get(order_id, 0) >= owed_micro

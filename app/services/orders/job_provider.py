@@ -125,6 +125,7 @@ class JobProvider:
             InvalidOrder: not the buyer's, or above the deposit.
         """
         paid = await self.channel.accept(order, amount_micro, signature)
+        self.access.note_paid(order.order_id, paid)
         job = self.jobs.get(order.order_id)
         if job is not None:
             job.paid_micro = paid
