@@ -1,0 +1,100 @@
+"""The one page before a model is bought: what, to whom, how much, until when, and how it comes back."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QWidget
+
+from openstall.ui import theme, words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Entry, Failure, OrderRef
+from openstall.ui.views.market import seller_of
+from openstall.ui.views.page import Page
+from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
+from openstall.ui.widgets.figures import CopyId
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, row
+from openstall.ui.widgets.notices import Banner
+from openstall.ui.widgets.text import Text
+
+
+class BuyPage(Page):
+    """Asks for consent; the way back is the default, not the purchase."""
+
+    def __init__(self, desk: Desk, cid: str) -> None:
+        super().__init__(desk, "Confirm the purchase", "Nothing has been paid yet.", back="Back to the model")
+        self._cid = cid
+        self._entry: Entry | None = None
+        self._panel = Panel()
+        self._panel.setMaximumWidth(720)
+        self._pay = button("", self._buy, icon="lock")
+        self._pay.setEnabled(False)
+        self._leave = button("&Do not buy", desk.back.emit, kind="primary")
+        self._play = Banner(closable=False)
+        self._play.setMaximumWidth(720)
+        self.body.addWidget(self._play)
+        self.body.addWidget(self._panel)
+        buttons = QWidget()
+        buttons.setMaximumWidth(720)
+        buttons.setLayout(row(1, self._pay, self._leave))
+        self.body.addWidget(buttons)
+        self.body.addStretch(1)
+
+    def load(self) -> None:
+        self.desk.refresh()
+        self.desk.api.get(f"/v1/catalogue/{self._cid}", Entry, self._show, owner=self, failed=self.fail)
+
+    def _show(self, entry: Entry) -> None:
+        self._entry = entry
+        clear(self._panel.body)
+        body = entry.body
+        facts = Facts()
+        facts.add("What", f"One copy of “{words.one_line(body.title, 120)}”, licence {words.one_line(body.licence, 100)}")
+        facts.add("To whom", words.one_line(seller_of(entry), 60))
+        facts.add("Their wallet", CopyId(body.wallet, what="wallet address", whole=True))
+        facts.add("Where it waits", "In escrow on the chain. Neither you nor the seller can take it alone before its time.")
+        facts.add("Until when", f"The seller has {words.span(body.deliver_s)} to deliver. "
+                                f"After delivery the money waits {words.span(body.review_s)} while you check the model.")
+        facts.add("How it comes back", self._way_back(entry))
+        self._panel.body.addLayout(facts)
+        self._panel.body.addSpacing(theme.GRID)
+        bill = Bill(self.desk)
+        bill.line("Price", body.price_micro)
+        bill.line("You pay into escrow", body.price_micro, total=True)
+        bill.note(chain_fee_words(self.desk))
+        self._panel.body.addWidget(bill)
+        left = self.desk.wallet.balance_micro - body.price_micro
+        enough = left >= 0
+        if enough:
+            self._panel.body.addWidget(Text(f"Then {words.amount(left, symbol=self.desk.symbol)} are left in your wallet.", "small"))
+        else:
+            self.banner.say("care", "Your wallet does not hold enough for this purchase.",
+                            f"It is short of {words.amount(-left, symbol=self.desk.symbol)}.",
+                            action=("Open the wallet", lambda: self.desk.go.emit("wallet")))
+        self._pay.setText(f"&Pay {words.amount(body.price_micro, symbol=self.desk.symbol)} into escrow")
+        self._pay.setAccessibleName(self._pay.text().replace("&", ""))
+        self._pay.setEnabled(enough and not entry.mine)
+        if play_money_words(self.desk):
+            self._play.say("care", "This is play money.", play_money_words(self.desk))
+        self.mark_loaded()
+        self._leave.setFocus()
+
+    def _way_back(self, entry: Entry) -> str:
+        body = entry.body
+        first = "If the seller vanishes before delivery, the whole amount returns to you after that time, without anybody's consent."
+        if body.arbiter:
+            return f"{first} If the model is not what was promised, open a dispute while you check it: the arbiter decides."
+        return f"{first} This sale names no arbiter: once delivered, the money goes to the seller when the time ends."
+
+    def _buy(self) -> None:
+        self._pay.setEnabled(False)
+        self.desk.api.post(
+            "/v1/orders/buy",
+            {"listing_cid": self._cid},
+            OrderRef,
+            lambda ref: self.desk.go.emit(f"orders:{ref.order_id}"),
+            owner=self,
+            failed=self._failed,
+        )
+
+    def _failed(self, failure: Failure) -> None:
+        self._pay.setEnabled(True)
+        self.fail(failure)

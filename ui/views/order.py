@@ -1,0 +1,260 @@
+"""One order: its course with clocks, the money, the way back, what can be done, the job's log and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QTextCursor
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QPlainTextEdit, QSpinBox, QWidget
+
+from openstall.ui import theme, words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Failure, LogPage, Nothing, Order
+from openstall.ui.views.orders import side_words
+from openstall.ui.views.page import Page
+from openstall.ui.views.prices import Bill
+from openstall.ui.widgets.figures import CopyId, When
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.marks import Badge, Provenance
+from openstall.ui.widgets.notices import ProgressRow
+from openstall.ui.widgets.text import Text
+from openstall.ui.widgets.timeline import Timeline
+
+LOG_LINES_KEPT = 5000
+_ACTIONS = {
+    "complete": ("&Confirm: pay the seller", "done", "The money leaves escrow for the seller at once. This cannot be undone."),
+    "dispute": ("Open a &dispute…", "scales", "The arbiter decides about the money. It stays in escrow until then."),
+    "cancel": ("Ca&ncel", "cancel", "Stops the order. What was not earned goes back to the buyer."),
+    "refund": ("Take my money &back", "back", "The time to deliver has passed: the whole amount returns."),
+    "claim": ("C&laim the payment", "coin", "The review time has passed: the seller is paid."),
+}
+
+
+class OrderPage(Page):
+    """The course of an order, live."""
+
+    listens = frozenset({"order", "job_log"})
+
+    def __init__(self, desk: Desk, order_id: str) -> None:
+        super().__init__(desk, "Order", back="Back to the orders")
+        self._id = order_id
+        self._order = Order()
+        self._log_from = 0
+        self._log_busy = False
+        self._badge = Badge()
+        self.actions.addWidget(self._badge, 0, Qt.AlignmentFlag.AlignTop)
+        self._progress = ProgressRow(cancel=False)
+        self._now = Panel()
+        self._state = Text("", "heading")
+        self._clock = When(0, "body")
+        self._clock_words = Text("", "muted")
+        self._now.body.addWidget(self._state)
+        clock = row(self._clock, self._clock_words)
+        clock.setStretch(1, 1)
+        self._now.body.addLayout(clock)
+        self._now.body.addWidget(self._progress)
+        self._ask = column()
+        self._now.body.addLayout(self._ask)
+        self._buttons = row()
+        self._now.body.addLayout(self._buttons)
+        self._money, self._way, self._files = Panel("The money"), Panel("If the other side vanishes"), Panel("Results")
+        self._way_words = Text("")
+        self._way.body.addWidget(self._way_words)
+        course = Panel("What happened")
+        self._timeline = Timeline()
+        course.body.addWidget(self._timeline)
+        self._log = QPlainTextEdit()
+        self._log.setReadOnly(True)
+        self._log.setFont(theme.fixed_font())
+        self._log.setMaximumBlockCount(LOG_LINES_KEPT)
+        self._log.setAccessibleName("Log of the job")
+        self._log.setMinimumHeight(200)
+        self._log_panel = Panel("Log of the job")
+        self._log_panel.body.addWidget(self._log)
+        self._log_panel.hide()
+        side = QWidget()
+        side.setFixedWidth(352)
+        side.setLayout(column(self._money, self._way, self._files, 1, spacing=2 * theme.GRID))
+        left = column(self._now, course, self._log_panel, 1, spacing=2 * theme.GRID)
+        self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
+        self.body.setStretch(0, 1)
+
+    def on_event(self, name: str, data: object) -> None:
+        mine = isinstance(data, dict) and self._id in (data.get("order_id"), data.get("id"))
+        if not mine:
+            return
+        if name == "job_log":
+            self._more_log()
+        else:
+            self.load_soon()
+
+    def load(self) -> None:
+        self.desk.api.get(f"/v1/orders/{self._id}", Order, self._show, owner=self, failed=self.fail)
+
+    def _show(self, order: Order) -> None:
+        before, self._order = self._order, order
+        self.title.say(words.one_line(order.title, 120) or "Order")
+        self.subtitle.say(f"{'Model' if order.kind == 'sale' else 'Job'} {side_words(order)}")
+        self.subtitle.show()
+        self._badge.mark_state(order.state)
+        self._state.say(order.state_words)
+        running_clock = bool(order.deadline_at) and not order.final
+        self._clock.setVisible(running_clock)
+        self._clock_words.setVisible(running_clock)
+        self._clock.show_at(order.deadline_at if running_clock else 0)
+        self._clock_words.say(f"({words.moment(order.deadline_at)}): {order.deadline_words}")
+        self._show_progress(order)
+        if order.actions != before.actions or order.final != before.final or not self.is_loaded:
+            self._show_actions(order)
+        self._show_money(order)
+        self._way.setVisible(not order.final and bool(order.way_back))
+        self._way_words.say(order.way_back)
+        self._timeline.show_moments(order.timeline, order.other_name, order.deadline_at if running_clock else 0, order.deadline_words)
+        self._show_files(order)
+        if order.job is not None:
+            self._log_panel.show()
+            self._more_log()
+        self.mark_loaded()
+
+    def _show_progress(self, order: Order) -> None:
+        step = order.progress
+        if step is None or order.final:
+            self._progress.hide()
+        else:
+            self._progress.step(words.one_line(step.stage, 80), "", step.done, step.total, step.unit)
+
+    def _show_money(self, order: Order) -> None:
+        clear(self._money.body)
+        self._money.body.addWidget(Text("The money", "heading"))
+        bill = Bill(self.desk)
+        job = order.job
+        if order.kind == "compute" and job is not None:
+            bill.line("Hard cap", job.cap_micro or order.amount_micro)
+            bill.line(f"Earned for {words.plural(job.seconds, 'second')}", job.owed_micro)
+            bill.line("Paid" if order.role == "buyer" else "Received", order.paid_micro, total=True)
+        else:
+            bill.line("Price", order.amount_micro)
+            bill.line("Paid" if order.role == "buyer" else "Received", order.paid_micro, total=True)
+        self._money.body.addWidget(bill)
+        facts = Facts()
+        facts.add("Order", CopyId(order.order_id, what="order id"))
+        facts.add("Other side", CopyId(order.other, what="peer id"))
+        if job is not None:
+            facts.add("Vouchers", f"{job.vouchers:,}")
+        self._money.body.addSpacing(theme.GRID)
+        self._money.body.addLayout(facts)
+
+    def _show_files(self, order: Order) -> None:
+        files = order.job.artefacts if order.job is not None else []
+        clear(self._files.body)
+        self._files.setVisible(bool(files) or bool(order.library_path))
+        self._files.body.addWidget(Text("Results" if files else "Your model", "heading"))
+        for file in files:
+            self._files.body.addWidget(Text(f"{words.one_line(file.name, 120)} · {words.size(file.size)}", wrap=True))
+        if files:
+            mark = Provenance("verified", "Each file has the hash that the provider signed.")
+            save = button("&Save them…", self._save, icon="download")
+            self._files.body.addLayout(row(mark, 1, save))
+            models = [file.path for file in files if file.name.endswith(".onnx") and file.path]
+            if models and order.role == "buyer":
+                self._files.body.addWidget(button("Sell this &model", lambda: self.desk.go.emit(f"publish:{models[0]}"), icon="upload"))
+        elif order.library_path and order.role == "buyer":
+            self._files.body.addWidget(Text("It is in your library, verified against the hashes of the listing.", "muted"))
+            run = button("&Run it on my rows", lambda: self.desk.go.emit(f"library:{order.order_id}"), icon="play")
+            self._files.body.addLayout(row(run, 1))
+
+    def _show_actions(self, order: Order) -> None:
+        clear(self._buttons)
+        clear(self._ask)
+        self._buttons.addStretch(1)
+        for name in order.actions:
+            if name == "rule":
+                self._show_ruling()
+            elif name in _ACTIONS:
+                text, icon, meaning = _ACTIONS[name]
+                self._buttons.addWidget(button(text, lambda n=name: self._consent(n), icon=icon, description=meaning))
+
+    def _consent(self, name: str) -> None:
+        """Ask once more, with what it means, before an order moves."""
+        text, _icon, meaning = _ACTIONS[name]
+        clear(self._ask)
+        self._ask.addWidget(Text(meaning, "strong"))
+        reason = QLineEdit()
+        reason.setPlaceholderText("What is wrong? The arbiter reads this.")
+        reason.setAccessibleName("Reason of the dispute")
+        reason.setMaxLength(2000)
+        if name == "dispute":
+            self._ask.addWidget(reason)
+        verb = text.replace("&", "").replace("…", "")
+        go = button(f"Yes: {verb[0].lower()}{verb[1:]}", lambda: self._act(name, {"reason": reason.text().strip()} if name == "dispute" else {}))
+        leave = button("&Not now", lambda: clear(self._ask), kind="primary")
+        self._ask.addLayout(row(1, go, leave))
+        (reason if name == "dispute" else leave).setFocus()
+
+    def _show_ruling(self) -> None:
+        share = QSpinBox()
+        share.setRange(0, 100)
+        share.setValue(50)
+        share.setSuffix(" % to the buyer")
+        share.setAccessibleName("Share of the buyer in percent")
+        self._ask.addWidget(Text("Your ruling is final. It splits the escrow at once.", "strong"))
+        rule = button("&Rule so", lambda: self._act("rule", {"buyer_bps": share.value() * 100}), icon="scales")
+        self._ask.addLayout(row(share, 1, rule))
+
+    def _act(self, name: str, body: dict[str, Any]) -> None:
+        clear(self._ask)
+        self.banner.hide()
+        for at in range(self._buttons.count()):
+            item = self._buttons.itemAt(at)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.setEnabled(False)
+        self._progress.begin("Asking the chain")
+        path = f"/v1/orders/{self._id}/{name}"
+        self.desk.operations.start(path, body, owner=self, done=lambda _result: self._acted(), failed=self._refused)
+
+    def _acted(self) -> None:
+        self.is_loaded = False
+        self.load()
+
+    def _refused(self, failure: Failure) -> None:
+        self.is_loaded = False
+        self.load()
+        self.banner.fail(failure)
+
+    def _more_log(self) -> None:
+        if self._log_busy:
+            return
+        self._log_busy = True
+        path = f"/v1/orders/{self._id}/log?from={self._log_from}"
+        self.desk.api.get(path, LogPage, self._add_log, owner=self, failed=self._no_log)
+
+    def _add_log(self, page: LogPage) -> None:
+        self._log_busy = False
+        if page.next <= self._log_from:
+            return
+        bar = self._log.verticalScrollBar()
+        at_end = bar.value() >= bar.maximum() - 4
+        lines = "\n".join(words.plain(line.text, 4000) for line in page.lines)
+        if lines:
+            self._log.appendPlainText(lines)
+        if at_end:
+            self._log.moveCursor(QTextCursor.MoveOperation.End)
+        self._log_from = page.next
+        self._more_log()
+
+    def _no_log(self, _failure: Failure) -> None:
+        """The log comes with the next event; the order itself says if something is wrong."""
+        self._log_busy = False
+
+    def _save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save the results in")
+        if folder:
+            self.save_to(folder)
+
+    def save_to(self, folder: str) -> None:
+        """Copy the verified results into a folder."""
+        saved: Callable[[Nothing], None] = lambda _: self.banner.say("good", "The results are saved.", folder)  # noqa: E731
+        self.desk.api.post(f"/v1/orders/{self._id}/save", {"folder": folder}, Nothing, saved, owner=self, failed=self.banner.fail)

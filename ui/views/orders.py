@@ -1,0 +1,92 @@
+"""Every order of this identity, bought and sold, with its state and the clock that runs."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtCore import QTimer
+
+from openstall.ui import words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Order, Orders
+from openstall.ui.views.page import Page
+from openstall.ui.widgets.inputs import SearchBar
+from openstall.ui.widgets.layout import Panel
+from openstall.ui.widgets.marks import state_mark, state_word
+from openstall.ui.widgets.notices import EmptyState
+from openstall.ui.widgets.table import Column, RowTable
+
+CLOCK_MS = 10_000
+FACETS = (("", "All"), ("buyer", "Bought"), ("seller", "Sold"), ("arbiter", "To decide"))
+
+
+def side_words(order: Order) -> str:
+    """Who is on the other side, and in which role the reader is."""
+    other = words.one_line(order.other_name or words.short_id(order.other), 40)
+    return {"buyer": f"from {other}", "seller": f"to {other}"}.get(order.role, other)
+
+
+def signed_amount(order: Order) -> int:
+    """What the reader pays (negative) or earns; the price until money has moved."""
+    micro = order.paid_micro if order.final else order.amount_micro
+    return -micro if order.role == "buyer" else micro
+
+
+def deadline_text(order: Order) -> str:
+    """The clock of an order that is not over."""
+    return words.ago(order.deadline_at, int(time.time())) if order.deadline_at and not order.final else "—"
+
+
+COLUMNS: list[Column[Order]] = [
+    Column(title="Order", text=lambda o: o.title or words.short_id(o.order_id), second=lambda o: o.state_words, stretch=True),
+    Column(title="Kind", text=lambda o: {"sale": "model", "compute": "job"}.get(o.kind, o.kind), width=76),
+    Column(title="With", text=side_words, width=150, tip=lambda o: o.other),
+    Column(title="State", text=lambda o: state_word(o.state), icon=lambda o: state_mark(o.state), width=132),
+    Column(title="Clock", text=deadline_text, sort=lambda o: o.deadline_at if not o.final else 2**60, width=132,
+           tip=lambda o: f"{words.moment(o.deadline_at)}: {o.deadline_words}" if o.deadline_at else ""),
+    Column(title="Amount", text=lambda o: words.amount(signed_amount(o), sign=True), sort=signed_amount, right=True, width=120,
+           tip=lambda o: words.raw_amount(signed_amount(o))),
+]
+
+
+class OrdersPage(Page):
+    """The list; Enter opens the course of an order."""
+
+    listens = frozenset({"order"})
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk, "Orders", "Each order holds its money in escrow, and each has a clock and a way back.", scroll=False)
+        self.search = SearchBar("Search orders", FACETS)
+        self.search.searched.connect(self._filter)
+        self._orders: list[Order] = []
+        self._empty = EmptyState("orders", "No orders yet", "Buy a model or rent a machine in the market; both appear here.",
+                                 ("Open the market", lambda: desk.go.emit("market")))
+        self.table = RowTable("Orders", COLUMNS, lambda o: o.order_id, self._empty, row_height=60)
+        self.table.opened.connect(lambda order: desk.go.emit(f"orders:{order.order_id}"))
+        panel = Panel(margin=0)
+        panel.body.addWidget(self.table)
+        self.body.addWidget(self.search)
+        self.body.addWidget(panel, 1)
+        self._clock = QTimer(self)
+        self._clock.setInterval(CLOCK_MS)
+        self._clock.timeout.connect(self._filter)
+        self._clock.start()
+
+    def load(self) -> None:
+        self.desk.api.get("/v1/orders", Orders, self._show, owner=self, failed=self.fail)
+
+    def _show(self, orders: Orders) -> None:
+        self._orders = orders.items
+        self._filter()
+        self.mark_loaded()
+
+    def _filter(self) -> None:
+        text, role = self.search.text.lower(), self.search.facet
+        rows = [
+            order for order in self._orders
+            if (not role or order.role == role)
+            and (not text or text in f"{order.title} {order.other_name} {order.state} {order.state_words}".lower())
+        ]
+        narrowed = bool(self._orders) and not rows
+        self._empty.title.say("No order matches" if narrowed else "No orders yet")
+        self.table.set_rows(rows)

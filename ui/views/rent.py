@@ -1,0 +1,259 @@
+"""Rent a machine: which job, on which files, for how long at most, and what it can cost at most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox, QStackedWidget, QWidget
+
+from openstall.ui import theme, words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Entry, Failure, OrderRef
+from openstall.ui.views.market import seller_of
+from openstall.ui.views.page import Page
+from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
+from openstall.ui.widgets.inputs import FileDrop, mark_wrong
+from openstall.ui.widgets.layout import Facts, Panel, button, column, row
+from openstall.ui.widgets.text import Text
+
+DEFAULT_MAX_S = 600
+_KIND_WORDS = {"train": "Train a model on my table", "infer": "Run a model on my rows"}
+
+
+class RecipeForm(QWidget):
+    """The declared recipe of a train job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = FileDrop("a table (CSV)", "Tables (*.csv)", suffixes=(".csv",))
+        self.task = QComboBox()
+        self.task.addItem("Classification: a class for each row", "classification")
+        self.task.addItem("Regression: a number for each row", "regression")
+        self.label = QLineEdit()
+        self.label.setPlaceholderText("name of the column to predict")
+        self.hidden = QLineEdit("32, 16")
+        self.epochs = _number(60, 1, 10_000)
+        self.rate = QLineEdit("0.01")
+        self.batch = _number(32, 1, 4096)
+        self.seed = _number(0, 0, 2**31 - 1)
+        self.share = QLineEdit("0.2")
+        for field in (self.hidden, self.rate, self.share):
+            field.setMaximumWidth(160)
+        facts = Facts()
+        facts.setContentsMargins(0, 0, 0, 0)
+        facts.add("Table", self.data)
+        facts.add("Task", self.task)
+        facts.add("Column to predict", self.label)
+        facts.add("Hidden layers", self.hidden)
+        facts.add("Epochs", self.epochs)
+        facts.add("Learning rate", self.rate)
+        facts.add("Batch size", self.batch)
+        facts.add("Rows kept for the test", self.share)
+        facts.add("Seed", self.seed)
+        self.setLayout(facts)
+
+    def problem(self) -> str:
+        """What is missing, in words; empty if the form is complete."""
+        if not self.data.path:
+            return "Choose the table to train on."
+        if not self.label.text().strip():
+            return "Name the column to predict."
+        layers_ok = all(part.strip().isdigit() and int(part) > 0 for part in self.hidden.text().split(",") if part.strip())
+        mark_wrong(self.hidden, wrong=not layers_ok)
+        return "" if layers_ok else "Write hidden layers as whole numbers, like 32, 16."
+
+    def inputs(self) -> dict[str, str]:
+        """The files by the names that the job knows."""
+        return {"data.csv": self.data.path}
+
+    def params(self) -> dict[str, Any]:
+        """The recipe as the node takes it; decimals as text."""
+        return {
+            "task": self.task.currentData(),
+            "label": self.label.text().strip(),
+            "hidden": [int(part) for part in self.hidden.text().split(",") if part.strip()],
+            "epochs": self.epochs.value(),
+            "learning_rate": self.rate.text().strip(),
+            "batch_size": self.batch.value(),
+            "seed": self.seed.value(),
+            "test_fraction": self.share.text().strip(),
+            "standardise": True,
+        }
+
+
+class RowsForm(QWidget):
+    """The inputs of an infer job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = FileDrop("a model (ONNX)", "Models (*.onnx)", suffixes=(".onnx",))
+        self.rows = FileDrop("rows (CSV)", "Tables (*.csv)", suffixes=(".csv",))
+        self.label = QLineEdit()
+        self.label.setPlaceholderText("only if the rows hold the right answers")
+        facts = Facts()
+        facts.setContentsMargins(0, 0, 0, 0)
+        facts.add("Model", self.model)
+        facts.add("Rows", self.rows)
+        facts.add("Column of answers", self.label)
+        self.setLayout(facts)
+
+    def problem(self) -> str:
+        """What is missing, in words; empty if the form is complete."""
+        if not self.model.path:
+            return "Choose the model to run."
+        return "" if self.rows.path else "Choose the rows to run it on."
+
+    def inputs(self) -> dict[str, str]:
+        """The files by the names that the job knows."""
+        return {"model.onnx": self.model.path, "rows.csv": self.rows.path}
+
+    def params(self) -> dict[str, Any]:
+        """The parameters as the node takes them."""
+        label = self.label.text().strip()
+        return {"label": label} if label else {}
+
+
+def _number(value: int, least: int, most: int) -> QSpinBox:
+    made = QSpinBox()
+    made.setRange(least, most)
+    made.setValue(value)
+    made.setMaximumWidth(160)
+    made.setGroupSeparatorShown(True)
+    return made
+
+
+class RentPage(Page):
+    """One offer, one job, one hard cap."""
+
+    def __init__(self, desk: Desk, cid: str) -> None:
+        super().__init__(desk, "Rent a machine", "Nothing has been paid yet.", back="Back to the market")
+        self._cid = cid
+        self._entry = Entry()
+        self._kind = QComboBox()
+        self._kind.setAccessibleName("Kind of job")
+        self._kind.currentIndexChanged.connect(self._kind_changed)
+        self._train, self._infer = RecipeForm(), RowsForm()
+        self._forms = QStackedWidget()
+        self._forms.addWidget(self._train)
+        self._forms.addWidget(self._infer)
+        job = Panel("The job")
+        job.body.addWidget(self._kind)
+        job.body.addSpacing(theme.GRID)
+        job.body.addWidget(self._forms)
+        job.body.addStretch(1)
+        side = QWidget()
+        side.setFixedWidth(384)
+        self._machine = Panel("The machine")
+        self._facts = Facts()
+        self._machine.body.addLayout(self._facts)
+        side.setLayout(column(self._machine, self._cost_panel(), 1, spacing=2 * theme.GRID))
+        self.body.addLayout(row(column(job, 1), side, spacing=2 * theme.GRID))
+        self.body.setStretch(0, 1)
+        self._connect_fields()
+
+    def _cost_panel(self) -> Panel:
+        panel = Panel("What it can cost")
+        self._max_s = _number(DEFAULT_MAX_S, 1, 86_400)
+        self._max_s.setSuffix(" s")
+        self._max_s.setAccessibleName("Longest time in seconds")
+        self._max_s.valueChanged.connect(self._price)
+        bill = Bill(self.desk)
+        self._rate = bill.line("Per second of useful work", 0)
+        self._cap = bill.line("Hard cap, set aside now", 0, total=True)
+        bill.note(chain_fee_words(self.desk))
+        panel.body.addLayout(row(Text("Stop the job after", wrap=False), 1, self._max_s))
+        panel.body.addWidget(bill)
+        panel.body.addWidget(Text(
+            "You pay only for begun seconds after the first useful output. What is not used comes back when the "
+            "provider settles. If the provider vanishes, you take it back after the deadline and a short delay.", "small"))
+        self._play = Text("", "small")
+        self._play.tone("care")
+        panel.body.addWidget(self._play)
+        self._why = Text("", "small")
+        panel.body.addWidget(self._why)
+        self._go = button("", self._rent, icon="lock")
+        self._leave = button("&Do not rent", self.desk.back.emit, kind="primary")
+        panel.body.addLayout(row(1, self._go, self._leave))
+        return panel
+
+    def _connect_fields(self) -> None:
+        for drop in (self._train.data, self._infer.model, self._infer.rows):
+            drop.picked.connect(lambda _path: self._check())
+        for field in (self._train.label, self._train.hidden):
+            field.textChanged.connect(lambda _text: self._check())
+
+    def load(self) -> None:
+        self.desk.refresh()
+        self.desk.api.get(f"/v1/catalogue/{self._cid}", Entry, self._show, owner=self, failed=self.fail)
+
+    def _show(self, entry: Entry) -> None:
+        self._entry = entry
+        body = entry.body
+        self.title.say(f"Rent “{words.one_line(body.title, 80)}”")
+        while self._facts.rowCount():
+            self._facts.removeRow(0)
+        self._facts.add("Provider", words.one_line(seller_of(entry), 60))
+        self._facts.add("Processor", words.one_line(body.cpu, 80) or "not stated")
+        self._facts.add("For your job", f"{words.plural(body.threads, 'thread')}, {words.memory(body.memory_bytes)} memory")
+        self._facts.add("Graphics", ", ".join(words.one_line(gpu.name, 60) for gpu in body.gpus) or "none")
+        self._facts.add("Longest job", words.span(body.max_s))
+        self._max_s.setMaximum(max(1, body.max_s))
+        if not self._kind.count():
+            for kind in body.kinds:
+                self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
+        self._play.say("Play money: " + play_money_words(self.desk) if play_money_words(self.desk) else "")
+        self._play.setVisible(bool(self._play.text()))
+        self._price()
+        self.mark_loaded()
+
+    @property
+    def _form(self) -> RecipeForm | RowsForm:
+        return self._infer if self._kind.currentData() == "infer" else self._train
+
+    @property
+    def cap_micro(self) -> int:
+        """The most that the job can cost."""
+        return self._entry.body.price_per_s_micro * self._max_s.value()
+
+    def _kind_changed(self) -> None:
+        self._forms.setCurrentWidget(self._form)
+        self._check()
+
+    def _price(self) -> None:
+        self._rate.show_micro(self._entry.body.price_per_s_micro)
+        self._cap.show_micro(self.cap_micro)
+        self._go.setText(f"&Set aside {words.amount(self.cap_micro)} and start")
+        self._go.setAccessibleName(self._go.text().replace("&", ""))
+        self._check()
+
+    def _check(self) -> None:
+        why = self._form.problem()
+        if not why and self.cap_micro > self.desk.wallet.balance_micro:
+            why = f"Your wallet holds {words.amount(self.desk.wallet.balance_micro, symbol=self.desk.symbol)}: less than the cap."
+        if self._entry.mine:
+            why = "This is your own machine."
+        self._why.say(why)
+        self._why.setVisible(bool(why))
+        self._go.setEnabled(not why)
+
+    def _rent(self) -> None:
+        self._go.setEnabled(False)
+        self.desk.api.post(
+            "/v1/orders/job",
+            {
+                "offer_cid": self._cid,
+                "kind": self._kind.currentData(),
+                "inputs": self._form.inputs(),
+                "params": self._form.params(),
+                "max_s": self._max_s.value(),
+                "cap_micro": self.cap_micro,
+            },
+            OrderRef,
+            lambda ref: self.desk.go.emit(f"orders:{ref.order_id}"),
+            owner=self,
+            failed=self._failed,
+        )
+
+    def _failed(self, failure: Failure) -> None:
+        self._go.setEnabled(True)
+        self.fail(failure)

@@ -1,0 +1,318 @@
+"""Sell compute: one switch, the state in words and why, the machine, the checks, the jobs, the earnings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QWidget
+
+from openstall.ui import documents, theme, words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Body, Check, Compute, Failure, Inventory, Nothing, OwnJob, UnreadableAnswer
+from openstall.ui.views.page import Page
+from openstall.ui.widgets.figures import Amount
+from openstall.ui.widgets.gauge import Gauge
+from openstall.ui.widgets.inputs import AmountField
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.marks import Badge, Picture, Provenance, state_mark, state_word
+from openstall.ui.widgets.notices import EmptyState, ProgressRow
+from openstall.ui.widgets.table import Column, RowTable
+from openstall.ui.widgets.text import Text
+
+GIB = 2**30
+POLL_MS = 5_000
+LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 604_800))
+LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
+_CHECKS: dict[str, tuple[str, theme.Tone]] = {"error": ("error", "bad"), "warning": ("warning", "care"), "info": ("info", "muted")}
+
+JOB_COLUMNS: list[Column[OwnJob]] = [
+    Column(title="Job", text=lambda j: j.title or j.kind or "job", stretch=True),
+    Column(title="For", text=lambda j: j.buyer_name or j.other_name or "—", width=130),
+    Column(title="State", text=lambda j: state_word(j.state), icon=lambda j: state_mark(j.state), width=120,
+           tip=lambda j: j.state_words),
+    Column(title="Seconds", text=lambda j: f"{j.seconds:,}", sort=lambda j: j.seconds, right=True, width=90),
+    Column(title="Earned", text=lambda j: words.amount(j.owed_micro), sort=lambda j: j.owed_micro, right=True, width=110),
+]
+
+
+class SellPage(Page):
+    """This machine as a seller of compute."""
+
+    listens = frozenset({"status", "order", "wallet"})
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk, "Sell compute", "Rent out this computer. Jobs run in a sandbox without network and files.")
+        self._compute = Compute()
+        self._operation = ""
+        self._form_touched = False
+        self._again = QTimer(self)
+        self._again.setInterval(POLL_MS)
+        self._again.timeout.connect(self._poll)
+        self._again.start()
+        self.body.addWidget(self._switch_panel())
+        side = QWidget()
+        side.setFixedWidth(384)
+        side.setLayout(column(self._offer_panel(), self._machine_panel(), 1, spacing=2 * theme.GRID))
+        left = column(self._jobs_panel(), self._doctor_panel(), 1, spacing=2 * theme.GRID)
+        self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
+        self.body.setStretch(1, 1)
+
+    def _switch_panel(self) -> Panel:
+        panel = Panel()
+        self._badge = Badge("off", "stop", "muted")
+        self._state = Text("", "heading")
+        self._why = Text("", "muted")
+        self._switch = button("&Start selling", self._toggle, icon="play", kind="primary")
+        self._switch.setEnabled(False)
+        self._earned = Amount(0, "heading", symbol=self.desk.symbol)
+        self._progress = ProgressRow()
+        self._progress.cancelled.connect(lambda: self.desk.operations.cancel(self._operation))
+        earned = column(Text("Earned so far", "small", wrap=False), self._earned, spacing=0)
+        line = row(column(row(self._badge, 1), self._state, self._why, spacing=4), earned, self._switch, spacing=3 * theme.GRID)
+        line.setStretch(0, 1)
+        panel.body.addLayout(line)
+        panel.body.addWidget(self._progress)
+        return panel
+
+    def _offer_panel(self) -> Panel:
+        panel = Panel("Your offer")
+        self._price = AmountField("0.001", name="Price per second in credits")
+        self._price.edited.connect(self._price_changed)
+        self._per_hour = Text("", "small")
+        self._threads = QSpinBox()
+        self._threads.setRange(1, 1)
+        self._memory = QSpinBox()
+        self._memory.setRange(1, 1)
+        self._memory.setSuffix(" GiB")
+        self._train, self._infer = QCheckBox("train"), QCheckBox("infer")
+        for box in (self._train, self._infer):
+            box.setChecked(True)
+            box.setAccessibleName(f"Accept {box.text()} jobs")
+        self._longest, self._life = QComboBox(), QComboBox()
+        for label, seconds in LONGEST:
+            self._longest.addItem(label, seconds)
+        for label, seconds in LIFE_S:
+            self._life.addItem(label, seconds)
+        self._longest.setCurrentIndex(1)
+        self._life.setCurrentIndex(1)
+        kinds = QWidget()
+        kinds.setLayout(row(self._train, self._infer, 1))
+        facts = Facts()
+        facts.add("Price per second", self._price)
+        facts.add("", self._per_hour)
+        facts.add("Kinds of job", kinds)
+        facts.add("Threads for a job", self._threads)
+        facts.add("Memory for a job", self._memory)
+        facts.add("Longest job", self._longest)
+        facts.add("Offer stands for", self._life)
+        panel.body.addLayout(facts)
+        self._price_changed()
+        return panel
+
+    def _machine_panel(self) -> Panel:
+        panel = Panel("This machine")
+        self._cpu, self._ram, self._disk, self._gpu = Gauge("Processor"), Gauge("Memory"), Gauge("Disk"), Text("", "muted")
+        panel.body.addLayout(row(Provenance("measured"), 1))
+        for gauge in (self._cpu, self._ram):
+            panel.body.addWidget(gauge)
+        self._disk_free = Text("", "muted")
+        panel.body.addWidget(self._disk_free)
+        panel.body.addWidget(self._gpu)
+        return panel
+
+    def _jobs_panel(self) -> Panel:
+        panel = Panel("Jobs on this machine", margin=2 * theme.GRID)
+        empty = EmptyState("compute", "No job has come yet", "While you sell, jobs of others appear here. You can stop each at any time.")
+        self.jobs = RowTable("Jobs", JOB_COLUMNS, lambda j: j.order_id or j.job_id, empty)
+        self.jobs.setMinimumHeight(220)
+        self.jobs.opened.connect(lambda job: self.desk.go.emit(f"orders:{job.order_id}"))
+        self.jobs.chosen.connect(lambda _job: self._look_at_jobs())
+        self._stop_job = button("Stop this &job", self._cancel_job, icon="stop",
+                                description="The buyer pays only for what was useful until now.")
+        self._open_job = button("&Open its order", lambda: self._with_job(lambda j: self.desk.go.emit(f"orders:{j.order_id}")))
+        panel.body.addWidget(self.jobs)
+        self._job_buttons = QWidget()
+        self._job_buttons.setLayout(row(1, self._open_job, self._stop_job))
+        panel.body.addWidget(self._job_buttons)
+        return panel
+
+    def _doctor_panel(self) -> Panel:
+        panel = Panel("Is this machine fit to run the jobs of strangers?")
+        self._checks = column(spacing=theme.GRID)
+        panel.body.addLayout(self._checks)
+        self._runtime = Text("", "muted")
+        self._install = button("&Install the runtime", self._install_runtime, icon="download")
+        line = row(self._runtime, self._install)
+        line.setStretch(0, 1)
+        panel.body.addLayout(line)
+        panel.body.addLayout(row(1, button("&Check again", self._check_again, icon="refresh")))
+        return panel
+
+    def load(self) -> None:
+        self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
+
+    def _poll(self) -> None:
+        """The load of the machine moves without events; look again while the page is in view."""
+        if self.isVisible() and self.desk.api.connected:
+            self.load()
+
+    def _show(self, compute: Compute) -> None:
+        first = not self.is_loaded
+        before, self._compute = self._compute, compute
+        self._show_state()
+        self._show_machine(compute.inventory)
+        if first or compute.doctor != before.doctor:
+            self._show_checks(compute.doctor)
+        runtime = compute.runtime
+        ready = runtime.state == "ready"
+        self._runtime.say(f"Runtime for jobs: {runtime.words or runtime.state or 'not known yet'}"
+                          + (f" · {words.size(runtime.size_bytes)}" if runtime.size_bytes else ""))
+        self._install.setVisible(bool(runtime.state) and not ready)
+        self.jobs.set_rows(compute.jobs)
+        self._look_at_jobs()
+        self._earned.show_micro(compute.earned_micro)
+        if first:
+            self._fill_form()
+        self.mark_loaded()
+
+    def _show_state(self) -> None:
+        agent = self.desk.status.agent
+        running = sum(1 for job in self._compute.jobs if job.state == "running")
+        if self._compute.selling:
+            self._badge.mark("selling", "play", "good")
+            self._state.say(f"{words.plural(running, 'job')} running on this machine." if running
+                            else "On sale. Waiting for a job.")
+            self._why.say("Your offer is in the market of this group. Stopping lets a running job finish its course.")
+        elif agent.state == "refused":
+            self._badge.mark("not possible", "error", "bad")
+            self._state.say("This machine cannot run the jobs of strangers safely yet.")
+            self._why.say(f"{agent.reason} {agent.fix}".strip())
+        else:
+            self._badge.mark("off", "stop", "muted")
+            self._state.say("Not for rent.")
+            self._why.say("Set your price and press Start. Nothing runs here before that." if agent.state != "starting"
+                          else "The compute agent is starting.")
+        self._switch.setText("&Stop selling" if self._compute.selling else "&Start selling")
+        self._switch.setAccessibleName(self._switch.text().replace("&", ""))
+        self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
+
+    def _show_machine(self, inventory: Inventory) -> None:
+        cores = words.plural(inventory.cores_logical, "thread")
+        self._cpu.show_value(inventory.load_percent, f"{inventory.load_percent} % of {cores} busy")
+        self._cpu.setToolTip(words.tooltip(inventory.cpu_name))
+        used = max(0, inventory.memory_bytes - inventory.memory_free_bytes)
+        self._ram.show_value(words.percent(used, inventory.memory_bytes),
+                             f"{words.memory(used)} of {words.memory(inventory.memory_bytes)} used")
+        self._disk_free.say(f"{words.one_line(inventory.cpu_name, 80)}\n{words.size(inventory.disk_free_bytes)} free on the disk")
+        gpus = ", ".join(f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus)
+        self._gpu.say(f"Graphics: {gpus}" if gpus else f"No GPU. {inventory.gpu_note or 'Jobs run on the processor.'}")
+
+    def _show_checks(self, checks: list[Check]) -> None:
+        clear(self._checks)
+        if not checks:
+            self._checks.addWidget(Text("Not checked yet.", "muted"))
+        for check in sorted(checks, key=lambda c: c.ok):
+            icon, tone = ("done", "good") if check.ok else _CHECKS.get(check.severity, ("warning", "care"))
+            texts = column(Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0)
+            if check.fix and not check.ok:
+                texts.addWidget(Text(f"To fix it: {check.fix}", select=True))
+            line = row(Picture(icon, tone), texts)
+            line.setStretch(1, 1)
+            self._checks.addLayout(line)
+
+    def _fill_form(self) -> None:
+        inventory = self._compute.inventory
+        threads, gib = max(1, inventory.cores_logical), max(1, inventory.memory_bytes // GIB)
+        self._threads.setRange(1, threads)
+        self._memory.setRange(1, gib)
+        offer = self._offer()
+        self._threads.setValue(offer.threads if offer else max(1, threads // 2))
+        self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
+        if offer:
+            self._price.setText(words.amount(offer.price_per_s_micro))
+            self._train.setChecked("train" in offer.kinds)
+            self._infer.setChecked("infer" in offer.kinds)
+
+    def _offer(self) -> Body | None:
+        value = self._compute.offer
+        if not value:
+            return None
+        inner = value.get("body", value)
+        try:
+            return documents.read(inner, Body)
+        except UnreadableAnswer:
+            return None
+
+    def _price_changed(self) -> None:
+        micro = self._price.micro
+        self._per_hour.say(f"{words.amount(micro * 3600, symbol=self.desk.symbol)} per hour" if micro is not None
+                           else self._price.why or "Write a price.")
+
+    def _toggle(self) -> None:
+        if self._compute.selling:
+            self._begin("Taking the offer back")
+            self.desk.operations.start("/v1/compute/stop", {}, owner=self, done=self._changed, failed=self._stopped)
+            return
+        kinds = [box.text() for box in (self._train, self._infer) if box.isChecked()]
+        price = self._price.micro
+        if price is None or not kinds:
+            self.banner.say("care", "The offer is not complete.", self._price.why or "Choose at least one kind of job, and a price.")
+            return
+        self._begin("Publishing your offer")
+        self.desk.operations.start(
+            "/v1/compute/sell",
+            {
+                "price_per_s_micro": price,
+                "max_job_s": self._longest.currentData(),
+                "memory_bytes": self._memory.value() * GIB,
+                "threads": self._threads.value(),
+                "kinds": kinds,
+                "ttl_s": self._life.currentData(),
+            },
+            owner=self, done=self._changed, failed=self._stopped, progress=self._moved,
+        )
+
+    def _begin(self, title: str) -> None:
+        self.banner.hide()
+        self._switch.setEnabled(False)
+        self._progress.begin(title)
+
+    def _moved(self, operation: documents.Operation) -> None:
+        self._operation = operation.id
+        self._progress.show_operation(operation)
+
+    def _changed(self, _result: Any) -> None:
+        self._progress.hide()
+        self.desk.refresh()
+        self.load()
+
+    def _stopped(self, failure: Failure) -> None:
+        self._progress.hide()
+        self.banner.fail(failure)
+        self._show_state()
+
+    def _check_again(self) -> None:
+        self._begin("Checking this machine")
+        self.desk.operations.start("/v1/compute/doctor", {}, owner=self, done=self._changed,
+                                   failed=self._stopped, progress=self._moved)
+
+    def _install_runtime(self) -> None:
+        self._begin("Installing the runtime for jobs")
+        self.desk.operations.start("/v1/runtime/install", {}, owner=self, done=self._changed,
+                                   failed=self._stopped, progress=self._moved)
+
+    def _with_job(self, act: Any) -> None:
+        job = self.jobs.current()
+        if job is not None:
+            act(job)
+
+    def _look_at_jobs(self) -> None:
+        job = self.jobs.current()
+        self._job_buttons.setVisible(bool(self._compute.jobs))
+        self._open_job.setEnabled(job is not None)
+        self._stop_job.setEnabled(job is not None and job.state in ("funded", "running"))
+
+    def _cancel_job(self) -> None:
+        self._with_job(lambda job: self.desk.api.post(
+            f"/v1/orders/{job.order_id}/cancel", {}, Nothing, lambda _: self.load(), owner=self, failed=self.banner.fail))
