@@ -113,7 +113,7 @@ def router(node: Node) -> APIRouter:
     @routes.get("/library")
     async def library() -> dict[str, Any]:
         """Packages that were bought and opened here."""
-        items = await node.trade.runs.list()
+        items = await node.trade.runs.items()
         return {"items": items, "total": len(items)}
 
     @routes.post("/run")

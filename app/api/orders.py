@@ -82,7 +82,7 @@ def router(node: Node) -> APIRouter:
         role: Literal["", "buyer", "seller", "arbiter"] = "", open_only: Annotated[bool, Query()] = False
     ) -> dict[str, Any]:
         """All orders, newest first."""
-        items = await node.trade.orders.list(role=role, open_only=open_only)
+        items = await node.trade.orders.items(role=role, open_only=open_only)
         return {"items": items, "total": len(items)}
 
     @routes.get("/{order_id}")

@@ -36,7 +36,7 @@ class DemoPeer:
     peer_id: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
 
-    def get(self, path: str, **params: Any) -> dict[str, Any]:
+    def get(self, path: str, /, **params: Any) -> dict[str, Any]:
         """The answer of a GET.
 
         Raises:
@@ -44,11 +44,11 @@ class DemoPeer:
         """
         return _checked(self.api.get(path, params=params))
 
-    def post(self, path: str, **body: Any) -> dict[str, Any]:
+    def post(self, path: str, /, **body: Any) -> dict[str, Any]:
         """The answer of a POST with a JSON body; raises like `get`."""
         return _checked(self.api.post(path, json=body))
 
-    def operate(self, path: str, *, timeout_s: float = 300.0, **body: Any) -> Any:
+    def operate(self, path: str, /, *, timeout_s: float = 300.0, **body: Any) -> Any:
         """Start a long action and wait for its result; raises like `get`."""
         operation_id = self.post(path, **body)["operation_id"]
 
@@ -77,7 +77,8 @@ class DemoPeer:
                 )
             return None
 
-        return wait_for(look, timeout_s, f"{self.name}: order {order_id[:8]}")
+        found: dict[str, Any] = wait_for(look, timeout_s, f"{self.name}: order {order_id[:8]}")
+        return found
 
     def stop(self) -> None:
         """End the node cleanly; one that does not end in time is killed."""

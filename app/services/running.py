@@ -28,7 +28,7 @@ class ModelRuns:
     jobs: LocalJobs
     workers: Workers
 
-    async def list(self) -> list[dict[str, Any]]:
+    async def items(self) -> list[dict[str, Any]]:
         """The packages of the library, newest first."""
         packages = await self.workers.store(self.library.items)
         return [

@@ -8,13 +8,16 @@ time, and a node that was killed goes on where the signed objects and the chain 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.errors import OpenstallError
 from openstall.market.orders.machine import MACHINES
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 POLL_S = 5.0
 FIRST_RETRY_S = 0.5
@@ -39,7 +42,7 @@ class OrderEngine:
         self._driven: set[str] = set()
         self._wakes: dict[str, trio.Event] = {}
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Resume every open order, then drive new ones as they come."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery

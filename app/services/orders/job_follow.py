@@ -67,8 +67,7 @@ class JobFollow:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._take_vouchers, order, stream, nursery.cancel_scope)
             await self._tell(order, stream, first.from_log)
-            with trio.move_on_after(IDLE_S):
-                await trio.sleep_forever()
+            await trio.sleep(IDLE_S)
             nursery.cancel_scope.cancel()
 
     async def _take_vouchers(self, order: OpenOrder, stream: Framed, scope: trio.CancelScope) -> None:

@@ -42,7 +42,7 @@ class OrderService:
     library: Library
     workers: Workers
 
-    async def list(self, *, role: str = "", open_only: bool = False) -> list[dict[str, Any]]:
+    async def items(self, *, role: str = "", open_only: bool = False) -> list[dict[str, Any]]:
         """All orders, newest first."""
         ids = await self.workers.store(self.orders.list_ids, role=role or None)
         found = [await self.desk.load(order_id) for order_id in ids]
