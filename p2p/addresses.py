@@ -6,6 +6,7 @@ import ipaddress
 import socket
 
 import psutil
+
 from openstall.market.errors import PeerError
 from openstall.p2p.engine import Multiaddr
 from openstall.p2p.identity import check_peer_id

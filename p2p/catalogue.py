@@ -86,12 +86,12 @@ class Catalogue:
                         self._want(event.peer.peer_id)
                 nursery.cancel_scope.cancel()
 
-    async def announce(self, *, cid: str, type: str, author: str, seq: int, size: int) -> None:  # noqa: A002 - the word of the record
-        """Tell the network of a record that the local store now holds. Nobody may be listening: that is no error."""
+    async def announce(self, *, cid: str, record_type: str, author: str, seq: int, size: int) -> None:
+        """Tell the network of a record that the local store now holds; nobody may be listening."""
         if self._topic is None:
             await self._poke_all(except_for="")
             return
-        news = msgspec.json.encode(_News(cid=cid, type=type, author=author, seq=seq, size=size))
+        news = msgspec.json.encode(_News(cid=cid, type=record_type, author=author, seq=seq, size=size))
         await self._topic.publish(news)
 
     async def sync_now(self, peer_id: str) -> SyncReport:
@@ -143,7 +143,7 @@ class Catalogue:
 
     # Sync
 
-    async def _on_poke(self, peer_id: str, payload: bytes) -> bytes:
+    async def _on_poke(self, peer_id: str, _: bytes) -> bytes:
         self._want(peer_id)
         return b""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import trio
+
 from openstall.market.errors import PeerError
 from openstall.p2p import engine
 from openstall.p2p.peerbook import MAX_ADDRS, PeerBook

@@ -41,6 +41,7 @@ __all__ = [
     "NetStream",
     "NodeSwarm",
     "SwarmConn",
+    "background_trio_service",
 ]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 from msgspec import Struct
+
 from openstall.market.errors import OpenstallError, PeerError
 from openstall.p2p.engine import NetStream
 from openstall.p2p.framing import Cut, Framed
@@ -52,6 +53,11 @@ def encode_refusal(error: OpenstallError) -> bytes:
     """The answer frame that says no."""
     refusal = _Refusal(code=error.code, message=error.message[:1000], what_next=error.what_next[:1000])
     return _REFUSED + msgspec.json.encode(refusal)
+
+
+def encode_result(result: bytes) -> bytes:
+    """The answer frame that carries a result."""
+    return _OK + result
 
 
 def decode_answer(frame: bytes) -> bytes:
@@ -142,7 +148,7 @@ class Server:
         if len(result) > max_response:
             log.error("%s: an answer of %d bytes, %d are allowed", self.protocol, len(result), max_response)
             return encode_refusal(PeerError("answer_too_large", "The answer is too large to be sent."))
-        return _OK + result
+        return encode_result(result)
 
     async def _reply(self, framed: Framed, frame: bytes) -> None:
         try:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import trio
+
 from openstall.market.errors import PeerError
 from openstall.p2p.engine import BaseLibp2pError, NetStream
 

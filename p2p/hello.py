@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+
 from openstall.market.errors import PeerError
 from openstall.p2p import addresses
 from openstall.p2p.exchange import printable

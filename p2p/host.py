@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Self
 
 import trio
+from trio_typing import TaskStatus
+
 from openstall.market.errors import PeerError
 from openstall.p2p import addresses, engine, exchange, hello
 from openstall.p2p.dialling import Dialler
@@ -23,7 +25,6 @@ from openstall.p2p.limits import HostLimits, Rate, Scores
 from openstall.p2p.nurseries import single_errors
 from openstall.p2p.peerbook import PeerBook
 from openstall.p2p.sessions import PeerEvent, PeerInfo, Sessions
-from trio_typing import TaskStatus
 
 __all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate"]
 

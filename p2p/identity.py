@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nacl.signing import SigningKey
+
 from openstall.market.errors import InvalidRecord, PeerError
 from openstall.market.ids import peer_id_of, public_key_of
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
 from openstall.market.errors import StoreError
 
 MAX_ADDRS = 8

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import trio
+
 from openstall.market.errors import PeerError
 from openstall.p2p import engine, hello
 from openstall.p2p.peerbook import PeerBook

@@ -61,16 +61,18 @@ class SyncReport:
 class Sync:
     """Serves and runs the exchange for one network."""
 
-    def __init__(
-        self, *, host: PeerHost, network: str, store: RecordStore, admit: Admit
-    ) -> None:
+    def __init__(self, *, host: PeerHost, network: str, store: RecordStore, admit: Admit) -> None:
         self._host = host
         self._store = store
         self._admit = admit
         self._prefix = f"/openstall/{network}/records"
         self._settled: dict[str, None] = {}
         rate = Rate(per_s=20, burst=400)
-        for name, handler in (("digests", self._on_digests), ("cids", self._on_cids), ("bodies", self._on_bodies)):
+        for name, handler in (
+            ("digests", self._on_digests),
+            ("cids", self._on_cids),
+            ("bodies", self._on_bodies),
+        ):
             host.serve(
                 f"{self._prefix}/{name}/1",
                 handler,
@@ -81,12 +83,12 @@ class Sync:
 
     # The serving side
 
-    async def _on_digests(self, peer_id: str, payload: bytes) -> bytes:
+    async def _on_digests(self, _: str, payload: bytes) -> bytes:
         digests = await trio.to_thread.run_sync(self._store.digest_buckets)
         joined = b"".join(digests)
         return b"" if hashlib.sha256(joined).digest() == payload else joined
 
-    async def _on_cids(self, peer_id: str, payload: bytes) -> bytes:
+    async def _on_cids(self, _: str, payload: bytes) -> bytes:
         def read() -> bytes:
             found: list[tuple[int, list[str]]] = []
             size = 0
