@@ -145,9 +145,7 @@ def _interpret(answers: Sequence[npt.NDArray[Any]], classes: tuple[str, ...]) ->
                 return Predictions(task="classification", names=picked, scores=None, classes=classes)
             values = [decimal(float(value)) for value in column]
             return Predictions(task="regression", names=values, scores=None, classes=())
-    raise Fault(
-        "model_failed", "The model's outputs are neither class scores, labels, nor one value per row."
-    )
+    raise Fault("model_failed", "Its outputs are neither class scores, labels, nor one value per row.")
 
 
 def _require_finite(values: npt.NDArray[Any]) -> None:

@@ -55,9 +55,7 @@ def _header(model: Any, report: Report) -> None:
         report.add("error", "ir_version", f"IR version {model.ir_version} is not supported.")
     imported = {item.domain for item in model.opset_import}
     for domain in sorted(imported - _DOMAINS):
-        report.add(
-            "error", "unknown_domain", f"It needs operators of {shown(domain)!r}, outside the standard."
-        )
+        report.add("error", "unknown_domain", f"It needs operators of {shown(domain)!r}, not ONNX's own.")
     if not imported & {"", "ai.onnx", "ai.onnx.ml"}:
         report.add("error", "no_opset", "It does not say which operator set it uses.")
     if model.functions:

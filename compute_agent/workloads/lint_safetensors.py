@@ -14,6 +14,7 @@ from openstall.compute_agent.workloads.formats import strict_json
 _HEADER_CAP: Final = 8 * 1024 * 1024
 _TENSOR_CAP: Final = 50_000
 _DIMENSION_CAP: Final = 16
+_NAME_CAP: Final = 512
 _METADATA_CAP: Final = 64 * 1024
 _BITS: Final = {
     "BOOL": 8,
@@ -74,27 +75,35 @@ def _metadata(metadata: Any, report: Report) -> None:
 
 
 def _tensor(name: str, entry: Any, report: Report) -> tuple[int, int, str, str] | None:
-    if not name or len(name) > 512 or not name.isprintable() or not name.isascii():
-        report.add("error", "bad_name", f"The tensor name {shown(name)!r} is not plain text.")
+    fault = _name_fault(name) or _entry_fault(entry)
+    if fault is not None:
+        code, words = fault
+        report.add("error", code, f"Tensor {shown(name)!r}: {words}.")
         return None
+    start, end = entry["data_offsets"]
+    return start, end, entry["dtype"], name
+
+
+def _name_fault(name: str) -> tuple[str, str] | None:
+    if not name or len(name) > _NAME_CAP or not name.isprintable() or not name.isascii():
+        return "bad_name", "the name is not plain text"
     if "/" in name or "\\" in name or ".." in name:
-        report.add("error", "bad_name", f"The tensor name {shown(name)!r} looks like a path.")
-        return None
+        return "bad_name", "the name looks like a path"
+    return None
+
+
+def _entry_fault(entry: Any) -> tuple[str, str] | None:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        report.add("error", "bad_tensor", f"The entry of tensor {shown(name)!r} is malformed.")
-        return None
+        return "bad_tensor", "the entry is malformed"
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not (_naturals(shape, _DIMENSION_CAP) and _naturals(offsets, 2) and len(offsets) == 2):
-        report.add("error", "bad_tensor", f"Shape or offsets of tensor {shown(name)!r} are malformed.")
-        return None
+        return "bad_tensor", "shape or offsets are malformed"
     bits = _BITS.get(dtype) if isinstance(dtype, str) else None
     if bits is None:
-        report.add("error", "bad_dtype", f"Tensor {shown(name)!r} has an unknown type {shown(str(dtype))!r}.")
-        return None
+        return "bad_dtype", f"unknown type {shown(str(dtype))!r}"
     if math.prod(shape) * bits != (offsets[1] - offsets[0]) * 8:
-        report.add("error", "bad_size", f"Tensor {shown(name)!r} does not fit its place in the file.")
-        return None
-    return offsets[0], offsets[1], dtype, name
+        return "bad_size", "it does not fit its place in the file"
+    return None
 
 
 def _naturals(value: Any, length_cap: int) -> bool:

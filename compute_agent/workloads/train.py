@@ -59,7 +59,19 @@ def main(params: dict[str, Any]) -> None:
     model = network.build(
         [len(table.features), *params["hidden"], len(targets.classes) if classify else 1], params["seed"]
     )
-    curve = _train(model, scaling, table, train_rows, targets, params, classify=classify)
+    curve = _train(
+        network.Training(
+            network=model,
+            values=scaling.apply(table.values[train_rows]),
+            targets=targets.values[train_rows],
+            classify=classify,
+            epochs=params["epochs"],
+            learning_rate=float(params["learning_rate"]),
+            batch_size=params["batch_size"],
+            seed=params["seed"],
+            standardised=params["standardise"],
+        ),
+    )
     network.export(
         model,
         scaling,
@@ -150,17 +162,9 @@ def _prepare_regression(
     return train_rows, test_rows, Targets(values=values, classes=(), scale=(mean, spread))
 
 
-def _train(
-    model: torch.nn.Sequential,
-    scaling: network.Scaling,
-    table: Table,
-    rows: Indices,
-    targets: Targets,
-    params: dict[str, Any],
-    *,
-    classify: bool,
-) -> list[str]:
-    epochs: int = params["epochs"]
+def _train(plan: network.Training) -> list[str]:
+    """Train with progress and log lines; the loss after each of up to a hundred epochs."""
+    epochs = plan.epochs
     losses: list[float] = []
     last_line = time.monotonic()
 
@@ -173,19 +177,7 @@ def _train(
             last_line = now
             log(f"epoch {epoch}/{epochs} loss {decimal(loss)}")
 
-    network.train(
-        network.Training(
-            network=model,
-            values=scaling.apply(table.values[rows]),
-            targets=targets.values[rows],
-            classify=classify,
-            epochs=epochs,
-            learning_rate=float(params["learning_rate"]),
-            batch_size=params["batch_size"],
-            seed=params["seed"],
-        ),
-        on_epoch,
-    )
+    network.train(plan, on_epoch)
     picked = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), _CURVE_POINTS)).round().astype(int))
     return [decimal(losses[at]) for at in picked]
 
