@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from openstall.market.errors import OpenstallError, PeerError
 
 START_TIMEOUT_S = 90.0
 PASSPHRASE_FILE = "demo-passphrase"
+PROGRAM = (sys.executable, "-m", "openstall.app.cli.main")
 _POLL_S = 0.05
 _STOP_TIMEOUT_S = 20.0
 
@@ -30,6 +31,7 @@ class DemoPeer:
 
     name: str
     home: Path
+    program: Sequence[str]
     process: subprocess.Popen[bytes]
     api: httpx.Client
     wallet: str = ""
@@ -99,7 +101,7 @@ class DemoPeer:
 
     def start_again(self) -> None:
         """Start the node of this home anew."""
-        self.process, self.api = start_node(self.home)
+        self.process, self.api = start_node(self.home, self.program)
 
     def balance_micro(self) -> int:
         """What the wallet holds now."""
@@ -126,14 +128,14 @@ def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
 
 
 @contextmanager
-def running_peer(name: str, home: Path) -> Iterator[DemoPeer]:
+def running_peer(name: str, home: Path, program: Sequence[str] = PROGRAM) -> Iterator[DemoPeer]:
     """A node with a new wallet; stopped cleanly at the end of the block."""
     home.mkdir(parents=True, mode=0o700)
     passphrase = secrets.token_urlsafe(12)
     # A demo wallet holds play money; the file lets the demo's homes be opened again later.
     write_private(home / PASSPHRASE_FILE, passphrase.encode())
-    process, api = start_node(home)
-    peer = DemoPeer(name=name, home=home, process=process, api=api)
+    process, api = start_node(home, program)
+    peer = DemoPeer(name=name, home=home, program=program, process=process, api=api)
     try:
         made = peer.post("/v1/identity/create", name=name, passphrase=passphrase)
         peer.wallet, peer.peer_id = made["wallet"], made["peer_id"]
@@ -142,14 +144,13 @@ def running_peer(name: str, home: Path) -> Iterator[DemoPeer]:
         peer.stop()
 
 
-def start_node(home: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+def start_node(home: Path, program: Sequence[str] = PROGRAM) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """Start the node of a home on loopback and wait until it answers.
 
     Raises:
         PeerError: it ended at its start, or stayed silent.
     """
-    command = [sys.executable, "-m", "openstall.app.cli.main", "--home", str(home), "node", "run"]
-    command += ["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]
+    command = [*program, "--home", str(home), "node", "run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]
     if (home / PASSPHRASE_FILE).exists():
         command += ["--passphrase-file", str(home / PASSPHRASE_FILE)]
     with (home / "output.log").open("ab") as log:

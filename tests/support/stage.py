@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openstall.app.demo.dataset import LABEL, write_data
-from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
+from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
 from openstall.compute_agent.runtime import find_runtime
 
 CREDIT = 1_000_000
@@ -101,12 +101,13 @@ class Market:
 
 
 @contextmanager
-def open_market(folder: Path) -> Iterator[Market]:
-    """Start three nodes, found a group, and give everybody credits."""
+def open_market(folder: Path, **programs: Sequence[str]) -> Iterator[Market]:
+    """Start three nodes, found a group, and give everybody credits; a peer may run a modified program."""
     train, holdout = write_data(find_runtime().python, folder)
     with ExitStack() as stack:
         provider, seller, buyer = (
-            stack.enter_context(running_peer(name, folder / name)) for name in ("provider", "seller", "buyer")
+            stack.enter_context(running_peer(name, folder / name, programs.get(name, PROGRAM)))
+            for name in ("provider", "seller", "buyer")
         )
         provider.operate("/v1/group/create", name="Test market")
         invitation = provider.get("/v1/group")["invitation"]
