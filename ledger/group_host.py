@@ -1,8 +1,7 @@
 """The embedded chain of a group: anvil behind our gateway, durable through the journal.
 
-All writes pass through one worker thread: collect what arrives within a few milliseconds, let anvil
-check it, put the block on disk, mine it, answer. That thread also starts anvil (on Linux a child dies
-with the thread that started it) and starts it again when it was killed.
+All writes pass through one worker thread, which collects what arrives within a few milliseconds and
+hands it to the miner; reads go to anvil directly.
 """
 
 from __future__ import annotations
@@ -18,24 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from openstall.ledger import gateway
 from openstall.ledger.anvil import BLOCK_GAS_LIMIT, AnvilProcess
-from openstall.ledger.chain import Block, ChainParams, read_block
+from openstall.ledger.chain import ChainParams, read_block
 from openstall.ledger.deployment import deploy
 from openstall.ledger.gateway import RawTx
-from openstall.ledger.journal import Journal, MinedBlock
+from openstall.ledger.miner import Miner, Submission, stopped
 from openstall.ledger.private_files import read_private, write_private
 from openstall.ledger.transport import JsonValue, RpcRefusal
 from openstall.market.errors import ChainError, Conflict, IdentityError, OpenstallError, StoreError
 
 COALESCE_S = 0.005
-STATE_AFTER_BYTES = 2 * 1024 * 1024
-"""Journal bytes after which the state is saved: some 3,000 transactions, or 2 s of replay."""
 ANSWER_TIMEOUT_S = 120.0
 MAX_WAITING = 4096
-_log = structlog.get_logger(__name__)
 
 
 class _ChainFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,12 +41,6 @@ class _ChainFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     credit: str
     escrow: str
     channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Submission:
-    tx: RawTx
-    done: Future[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +64,11 @@ class GroupHost:
         self._folder = folder
         self._binary = anvil_path
         self._clock = clock
-        self._queue: queue.Queue[_Submission | _Wake] = queue.Queue(maxsize=MAX_WAITING)
+        self._queue: queue.Queue[Submission | _Wake] = queue.Queue(maxsize=MAX_WAITING)
         self._worker: threading.Thread | None = None
-        self._anvil: AnvilProcess | None = None
-        self._head: Block | None = None
+        self._miner: Miner | None = None
         self._params: ChainParams | None = None
         self._chain_id = 0
-        self._serving = threading.Event()
 
     @property
     def exists(self) -> bool:
@@ -96,15 +83,13 @@ class GroupHost:
             ChainError: `chain_stopped`.
         """
         if self._params is None:
-            raise _stopped()
+            raise stopped()
         return self._params
 
     @property
     def anvil_pid(self) -> int:
         """Process id of the chain's engine."""
-        if self._anvil is None:
-            raise _stopped()
-        return self._anvil.pid
+        return self._reader().pid
 
     def create(self, name: str) -> ChainParams:
         """Make a new chain with our contracts and start it.
@@ -188,12 +173,12 @@ class GroupHost:
         if self._worker is not None:
             self._wake(stop=True)
             self._worker.join()
-            self._worker = None
+            self._worker, self._miner = None, None
         self._params = None
 
     def _submit(self, tx: RawTx) -> str:
         done: Future[str] = Future()
-        self._put(_Submission(tx, done))
+        self._put(Submission(tx, done))
         try:
             return done.result(ANSWER_TIMEOUT_S)
         except TimeoutError as error:
@@ -204,23 +189,21 @@ class GroupHost:
     def _at_present(self, params: list[JsonValue]) -> list[JsonValue]:
         """A call sees the clock, not the time of the last block: in a quiet group that may be hours ago."""
         block = params[1] if len(params) == 2 else "latest"
-        if block not in ("latest", "pending") or self._head is None:
+        head = self._miner.head if self._miner is not None else None
+        if block not in ("latest", "pending") or self._miner is None or head is None:
             return params
-        return [params[0], block, {}, {"time": hex(self._time_after(self._head))}]
+        return [params[0], block, {}, {"time": hex(self._miner.time_after(head))}]
 
     def _reader(self) -> AnvilProcess:
-        """The engine once complete: while blocks are replayed, readers would see a chain that shrank."""
-        self._serving.wait(ANSWER_TIMEOUT_S)
-        return self._engine()
+        """The engine, once it is complete."""
+        miner = self._miner
+        if miner is not None and miner.serving.wait(ANSWER_TIMEOUT_S) and miner.engine is not None:
+            return miner.engine
+        raise stopped()
 
-    def _engine(self) -> AnvilProcess:
-        if self._anvil is None:
-            raise _stopped()
-        return self._anvil
-
-    def _put(self, item: _Submission | _Wake) -> None:
+    def _put(self, item: Submission | _Wake) -> None:
         if self._worker is None or not self._worker.is_alive():
-            raise _stopped()
+            raise stopped()
         try:
             self._queue.put(item, timeout=ANSWER_TIMEOUT_S)
         except queue.Full as error:
@@ -242,41 +225,43 @@ class GroupHost:
         if self._worker is not None:
             raise Conflict("already_running", "The group's chain is running already.")
         ready: Future[None] = Future()
-        self._worker = threading.Thread(target=self._work, args=(ready,), name="group-chain", daemon=True)
+        miner = Miner(folder=self._folder, binary=self._binary, chain_id=self._chain_id, clock=self._clock)
+        self._miner = miner
+        self._worker = threading.Thread(
+            target=self._work, args=(miner, ready), name="group-chain", daemon=True
+        )
         self._worker.start()
         try:
             ready.result()
         except BaseException:
             self._worker.join()
-            self._worker = None
+            self._worker, self._miner = None, None
             raise
 
-    # What follows runs in the worker thread only.
-
-    def _work(self, ready: Future[None]) -> None:
-        journal = Journal(self._folder)
+    def _work(self, miner: Miner, ready: Future[None]) -> None:
+        """The worker thread."""
         try:
-            self._boot(journal)
+            miner.boot()
         except Exception as error:  # noqa: BLE001 - handed to the thread that waits
-            self._shut(journal)
+            miner.shut()
             ready.set_exception(error)
             return
         ready.set_result(None)
         stopping: _Wake | None = None
         while stopping is None:
             batch, wakes = self._collect()
-            self._mine_all(journal, batch)
+            miner.mine_all(batch)
             for wake in wakes:
                 if wake.stop:
                     stopping = wake
                 else:
-                    self._revive(journal, wake)
-        self._save_state(journal, least_bytes=1)
-        self._shut(journal)
+                    _revive(miner, wake)
+        miner.save_state(least_bytes=1)
+        miner.shut()
         self._refuse_waiting()
         stopping.done.set_result(None)
 
-    def _collect(self) -> tuple[list[_Submission], list[_Wake]]:
+    def _collect(self) -> tuple[list[Submission], list[_Wake]]:
         """Wait for one item, then take what arrives within a few milliseconds: one block for all."""
         items = [self._queue.get()]
         stop_at = time.monotonic() + COALESCE_S
@@ -285,144 +270,8 @@ class GroupHost:
                 items.append(self._queue.get(timeout=max(0.0, stop_at - time.monotonic())))
             except queue.Empty:
                 break
-        submissions = [item for item in items if isinstance(item, _Submission)]
+        submissions = [item for item in items if isinstance(item, Submission)]
         return submissions, [item for item in items if isinstance(item, _Wake)]
-
-    def _boot(self, journal: Journal) -> None:
-        self._serving.clear()
-        if self._anvil is not None:
-            self._anvil.stop()
-        journal.close()
-        recovery = journal.recover()
-        self._anvil = AnvilProcess(
-            binary=self._binary,
-            folder=self._folder,
-            chain_id=self._chain_id,
-            genesis=self._folder / "genesis.json",
-            state=recovery.state,
-        )
-        self._anvil.start()
-        self._head = read_block(self._anvil.call("eth_getBlockByNumber", ["latest", False]))
-        for block in recovery.blocks:
-            if block.parent != self._head.hash or block.number != self._head.number + 1:
-                raise _inconsistent(block.number)
-            for raw in block.raw:
-                self._anvil.call("eth_sendRawTransaction", [raw])
-            self._mine(block)
-        self._serving.set()
-        _log.info("group chain started", height=self._head.number, replayed=len(recovery.blocks))
-
-    def _revive(self, journal: Journal, wake: _Wake) -> None:
-        try:
-            if not self._answers():
-                self._boot(journal)
-        except OpenstallError as error:
-            wake.done.set_exception(error)
-        else:
-            wake.done.set_result(None)
-
-    def _answers(self) -> bool:
-        """Asked of the engine itself: a killed process may still look alive for a moment."""
-        try:
-            self._engine().call("eth_chainId", [])
-        except ChainError:
-            return False
-        return True
-
-    def _mine_all(self, journal: Journal, batch: list[_Submission]) -> None:
-        """Mine a batch in as many blocks as its gas needs; a fault is each sender's answer, not our end."""
-        waiting = sorted(batch, key=lambda submission: submission.tx.nonce)
-        while waiting:
-            gas, count = 0, 0
-            while count < len(waiting) and gas + waiting[count].tx.gas <= BLOCK_GAS_LIMIT:
-                gas += waiting[count].tx.gas
-                count += 1
-            group, waiting = waiting[:count], waiting[count:]
-            try:
-                self._mine_group(journal, group)
-            except Exception as error:  # noqa: BLE001 - answered to each sender; the worker lives on
-                _log.warning("group chain could not mine", error=str(error))
-                for submission in group:
-                    if not submission.done.done():
-                        submission.done.set_exception(error)
-        if batch:
-            self._save_state(journal, least_bytes=max(STATE_AFTER_BYTES, journal.state_bytes))
-
-    def _mine_group(self, journal: Journal, group: list[_Submission]) -> None:
-        try:
-            accepted = [submission for submission in group if self._accept(submission)]
-        except ChainError:
-            self._boot(journal)  # with an empty pool
-            waiting = (submission for submission in group if not submission.done.done())
-            accepted = [submission for submission in waiting if self._accept(submission)]
-        head = self._head
-        if not accepted or head is None:
-            return
-        block = MinedBlock(
-            number=head.number + 1,
-            at=self._time_after(head),
-            parent=head.hash,
-            raw=[submission.tx.raw for submission in accepted],
-        )
-        try:
-            journal.append(block)
-        except StoreError:
-            self._engine().call("anvil_dropAllTransactions", [])
-            raise
-        try:
-            self._mine(block)
-        except ChainError:
-            self._boot(journal)  # the block is on disk: it is mined by the replay
-        for submission in accepted:
-            submission.done.set_result(submission.tx.tx_hash)
-
-    def _accept(self, submission: _Submission) -> bool:
-        """Offer a transaction to anvil's pool. Only the very next nonce passes, so none waits there."""
-        tx, engine = submission.tx, self._engine()
-        try:
-            expected = int(engine.call("eth_getTransactionCount", [tx.sender, "pending"]), 16)
-            if tx.nonce == expected:
-                engine.call("eth_sendRawTransaction", [tx.raw])
-                return True
-            if tx.nonce < expected and engine.call("eth_getTransactionByHash", [tx.tx_hash]) is not None:
-                submission.done.set_result(tx.tx_hash)
-                return False
-            side = "low" if tx.nonce < expected else "high"
-            fault = f"the nonce is too {side}: {tx.nonce} instead of {expected}"
-            submission.done.set_exception(RpcRefusal(fault, rpc_code=-32003))
-        except RpcRefusal as error:
-            submission.done.set_exception(error)
-        return False
-
-    def _mine(self, block: MinedBlock) -> None:
-        """Mine the pool as this very block, and see that it is."""
-        engine = self._engine()
-        engine.call("evm_setNextBlockTimestamp", [block.at])
-        engine.call("evm_mine", [])
-        mined = engine.call("eth_getBlockByNumber", ["latest", False])
-        self._head = read_block(mined)
-        if self._head.number != block.number or len(mined["transactions"]) != len(block.raw):
-            raise _inconsistent(block.number)
-
-    def _time_after(self, head: Block) -> int:
-        return max(int(self._clock()), head.timestamp)
-
-    def _save_state(self, journal: Journal, *, least_bytes: int) -> None:
-        head, engine = self._head, self._anvil
-        if journal.bytes_since_state < least_bytes or head is None or engine is None or not engine.alive():
-            return
-        try:
-            journal.save_state(head.number, bytes.fromhex(engine.call("anvil_dumpState", [])[2:]))
-        except OpenstallError as error:  # the journal still has everything
-            _log.warning("group chain state not saved", error=error.message)
-
-    def _shut(self, journal: Journal) -> None:
-        self._serving.set()  # readers that wait find the chain stopped
-        journal.close()
-        if self._anvil is not None:
-            self._anvil.stop()
-            self._anvil = None
-        self._head = None
 
     def _refuse_waiting(self) -> None:
         while True:
@@ -430,7 +279,16 @@ class GroupHost:
                 item = self._queue.get_nowait()
             except queue.Empty:
                 return
-            item.done.set_exception(_stopped())
+            item.done.set_exception(stopped())
+
+
+def _revive(miner: Miner, wake: _Wake) -> None:
+    try:
+        miner.revive()
+    except OpenstallError as error:
+        wake.done.set_exception(error)
+    else:
+        wake.done.set_result(None)
 
 
 def _genesis(chain_id: int, now: int) -> bytes:
@@ -459,18 +317,4 @@ def _params_of(record: _ChainFile) -> ChainParams:
         escrow=record.escrow,
         channel=record.channel,
         kind="group",
-    )
-
-
-def _stopped() -> ChainError:
-    return ChainError(
-        "chain_stopped", "The group's chain is not running.", "Start the node that hosts the group."
-    )
-
-
-def _inconsistent(number: int) -> ChainError:
-    return ChainError(
-        "chain_inconsistent",
-        f"The group's chain could not rebuild block {number}.",
-        "Restore the folder from a back-up. Members keep their own signed orders.",
     )
