@@ -29,6 +29,14 @@ class Settings:
                 [name, json.dumps(value, separators=(",", ":"), sort_keys=True)],
             )
 
+    def names(self, prefix: str) -> list[str]:
+        """Names that begin with a prefix, in order."""
+        with self._store.read() as db:
+            rows = db.execute(
+                "SELECT name FROM settings WHERE substr(name, 1, ?) = ? ORDER BY name", [len(prefix), prefix]
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def remove(self, name: str) -> None:
         """Forget the value; no error where none was set."""
         with self._store.write() as db:

@@ -91,6 +91,16 @@ class Transactions:
         with self._store.read() as db:
             return _alive(db, network, order_id, purpose)
 
+    def of_order(self, network: str, order_id: str) -> list[Intent]:
+        """All transactions of an order that were not replaced, oldest first."""
+        with self._store.read() as db:
+            rows = db.execute(
+                f"SELECT {_COLUMNS} FROM transactions WHERE network = ? AND order_id = ? AND state <> ? "
+                "ORDER BY id",
+                [network, order_id, REPLACED],
+            ).fetchall()
+        return [_intent(row) for row in rows]
+
     def next_nonce(self, network: str, sender: str) -> int:
         """One more than the highest number that was signed and not replaced; 0 before the first."""
         with self._store.read() as db:

@@ -125,8 +125,7 @@ class Stock:
         Raises:
             NotFound: it is not a live listing of this node.
         """
-        record = await self.catalogue.own_record(cid)
-        await self.catalogue.withdraw(record.record.type, record.record.key)
+        await self.catalogue.withdraw_cid(cid)
 
     def package_cids(self) -> list[str]:
         """The blobs of all packages that were ever listed here (blocks on the disk)."""

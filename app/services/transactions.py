@@ -74,6 +74,20 @@ class TransactionService:
         """Whether a living transaction was signed for the purpose, sent or not."""
         return await self._workers.store(self._intents.alive, self._network, order_id, purpose) is not None
 
+    async def of_order(self, order_id: str) -> list[dict[str, Any]]:
+        """What this node signed for an order, oldest first, with what each cost."""
+        intents = await self._workers.store(self._intents.of_order, self._network, order_id)
+        return [
+            {
+                "purpose": intent.purpose,
+                "tx": intent.tx_hash,
+                "state": intent.state,
+                "gas_used": int(intent.receipt.get("gas_used", 0)),
+                "block": intent.receipt.get("block_number"),
+            }
+            for intent in intents
+        ]
+
     async def resume(self) -> None:
         """Send again what an earlier run left without an end, and follow it; returns when all have ended."""
         pending = await self._workers.store(self._intents.pending, self._network, self._wallet.address)

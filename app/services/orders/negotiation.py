@@ -121,7 +121,7 @@ class Negotiation:
         arbiter = order.contract.sale.arbiter
         if not arbiter or order.data.get("arbiter_has_copy"):
             return
-        peer_id = await self._catalogue.peer_of_wallet(arbiter)
+        peer_id = await self._peer_of(arbiter)
         if peer_id is None:
             return
         try:
@@ -144,6 +144,12 @@ class Negotiation:
     async def cancel_job(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now."""
         await self._ask(order.other, {"do": "cancel_job", "order_id": order.order_id})
+
+    async def _peer_of(self, wallet: str) -> str | None:
+        """The peer that is bound to a wallet, where the catalogue knows one."""
+        page = await self._catalogue.find(query=wallet, types=("peer",))
+        same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
+        return same[0] if same else None
 
     async def _ask(self, peer_id: str, message: dict[str, Any]) -> str:
         """The answer; Refused where the other peer considered the message and said no."""
@@ -190,7 +196,7 @@ class Negotiation:
         if known is not None and known.role == "seller" and known.seller_signature:
             return known.seller_signature
         record_cid = contract.compute.offer if contract.order.kind == "compute" else contract.sale.listing
-        record = await self._catalogue.own_record(record_cid)
+        record = await self._catalogue.live_record(record_cid)
         check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
             raise InvalidOrder("other_network", "The order belongs to another group.")
