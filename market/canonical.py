@@ -16,7 +16,7 @@ _MAX_INT = 2**53 - 1
 _LONGEST_INT = len(str(-_MAX_INT))
 
 
-def encode(value: Any) -> bytes:  # noqa: ANN401  # a JSON value
+def encode(value: Any) -> bytes:  # a JSON value
     """Canonical bytes of a JSON value without floats.
 
     Raises:
@@ -29,7 +29,7 @@ def encode(value: Any) -> bytes:  # noqa: ANN401  # a JSON value
         raise InvalidRecord("not_canonical", "The statement cannot be written in canonical form.") from error
 
 
-def decode(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  # a JSON value
+def decode(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:  # a JSON value
     """The JSON value of canonical bytes; anything that is not exactly canonical is refused.
 
     Raises:
@@ -69,7 +69,7 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _check(value: Any, depth: int) -> None:  # noqa: ANN401  # a JSON value
+def _check(value: Any, depth: int) -> None:  # a JSON value
     if depth > MAX_DEPTH:
         raise InvalidRecord("too_deep", "The statement is nested too deeply.")
     match value:

@@ -27,7 +27,7 @@ Short = Annotated[str, Meta(max_length=120)]
 Text = Annotated[str, Meta(max_length=4000, extra=text.LINES)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Cid = Annotated[str, Meta(pattern=r"^b[a-z2-7]{50,70}\Z")]
-Network = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,80}\Z")]
+Network = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}\Z")]
 Address = Annotated[str, Meta(pattern=r"^0x(?!0{40}\Z)[0-9a-fA-F]{40}\Z")]
 """An EVM address in any case; the zero address is refused, because money sent there is gone."""
 AddressOrNone = Annotated[str, Meta(pattern=r"^(0x(?!0{40}\Z)[0-9a-fA-F]{40})?\Z")]
@@ -143,7 +143,7 @@ class Binding(Body, frozen=True, kw_only=True):
     nonce: Annotated[int, Meta(ge=0)]
     expires: Annotated[int, Meta(ge=0)]
     wallet_signature: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}\Z")]
-    peer_signature: Annotated[str, Meta(max_length=90)]
+    peer_signature: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{128}\Z")]
 
 
 class Peer(Body, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from openstall.market.errors import InvalidRecord
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def fit(value: Any, schema: type[T], name: str) -> T:  # noqa: ANN401  # a JSON value
+def fit(value: Any, schema: type[T], name: str) -> T:  # a JSON value
     """The value as `schema`: every field present, none unknown, no hidden characters.
 
     No field may be left out, also where the schema has a default: a statement has one form only.

@@ -43,10 +43,10 @@ def refuse_hidden(found: msgspec.Struct) -> None:
 
 
 def clean(text: str, *, lines: bool = False) -> str:
-    """The text without what `refuse_hidden` refuses; each such character becomes a space, and a
-    text of which nothing is seen becomes empty.
+    """The text without what `refuse_hidden` refuses.
 
-    For text that a person pasted or a program printed, before it is signed.
+    Each such character becomes a space; a text of which nothing is seen becomes empty. This is for
+    text that a person pasted or a program printed, before it is signed.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).sub(" ", text).strip()
@@ -64,7 +64,7 @@ def _fields_of_lines(schema: type[msgspec.Struct]) -> frozenset[str]:
     )
 
 
-def _check(value: Any, name: str, hidden: re.Pattern[str]) -> None:  # noqa: ANN401  # a JSON value
+def _check(value: Any, name: str, hidden: re.Pattern[str]) -> None:  # a JSON value
     match value:
         case str():
             _check_text(value, name, hidden)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from openstall.market import canonical, ids
 from openstall.market.metering import Tick, owed
 from openstall.market.orders.documents import Contract, Order, write_contract
@@ -69,7 +70,7 @@ BODIES: dict[str, dict[str, Any]] = {
             "nonce": 1,
             "expires": NOW + 1000,
             "wallet_signature": "0x" + "0a" * 65,
-            "peer_signature": "A" * 86,
+            "peer_signature": "0x" + "0b" * 64,
         },
         "addrs": ["/ip4/127.0.0.1/tcp/4001"],
     },
@@ -226,7 +227,7 @@ def tick(contract: Callable[..., Contract]) -> Callable[..., Tick]:
 
     def make(seconds: int = 10, seq: int = 1, **changes: Any) -> Tick:
         terms = contract("compute").compute
-        values = {
+        values: dict[str, Any] = {
             "order": contract("compute").order_id,
             "seq": seq,
             "seconds": seconds,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from openstall.market.errors import InvalidOrder
 from openstall.market.orders.agree import check_proposal
 from openstall.market.orders.documents import Contract

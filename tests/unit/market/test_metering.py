@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from openstall.market import canonical, ids
 from openstall.market.errors import InvalidOrder
 from openstall.market.metering import CLOCK_SLACK_S, MAX_TICK_BYTES, Tick, owed, read_tick, sign_tick
@@ -96,9 +97,9 @@ def test_a_tick_signed_by_somebody_else_or_as_something_else(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda raw: b"",
-        lambda raw: b"[]",
-        lambda raw: b'{"tick":1,"sig":1}',
+        lambda _raw: b"",
+        lambda _raw: b"[]",
+        lambda _raw: b'{"tick":1,"sig":1}',
         lambda raw: raw + b" ",
         lambda raw: raw.replace(b'"seq":1', b'"seq":1,"seq":1'),
         lambda raw: raw.replace(b'"seq":1', b'"seq":NaN'),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openstall.market.errors import MoneyError
 from openstall.market.money import MAX_MICRO, format_amount, parse_amount
 
@@ -30,7 +31,7 @@ def test_amounts(text: str, amount: int) -> None:
     [
         "", " ", ".", ".5", "5.", "-1", "+1", "1e3", "NaN", "0x10", "1.0000001", "1 000", "1_000",
         "1,5", "12,50", "1,2345", ",123", "1,,234", "1.234,50", "1000000000.000001", "9" * 400,
-        "１２", "١٢", "1\n2", "1.5 credits",
+        "\uff11\uff12", "١٢", "1\n2", "1.5 credits",
     ],
 )  # fmt: skip
 def test_what_is_no_amount(text: str) -> None:
@@ -65,6 +66,7 @@ def test_what_is_shown_can_be_typed_again(amount: int, places: int) -> None:
 @given(st.text(max_size=30))
 def test_any_text_is_an_amount_or_refused(text: str) -> None:
     try:
-        assert 0 <= parse_amount(text) <= MAX_MICRO
-    except MoneyError as error:
-        assert error.code == "bad_amount"
+        amount = parse_amount(text)
+    except MoneyError:
+        return
+    assert 0 <= amount <= MAX_MICRO

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder
 from openstall.market.orders.documents import (

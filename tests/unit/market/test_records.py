@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from openstall.market import canonical, ids
 from openstall.market.errors import InvalidRecord
 from openstall.market.records import (
@@ -136,7 +137,7 @@ HOSTILE: list[tuple[str, str, Callable[[Plain], Plain]]] = [
 
 @pytest.mark.parametrize(("code", "change"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
 def test_hostile_records_with_a_genuine_signature(
-    plain_record: Make, wire: Wire, network: str, now: int, code: str, change: Callable[[Plain], Plain]
+    *, plain_record: Make, wire: Wire, network: str, now: int, code: str, change: Callable[[Plain], Plain]
 ) -> None:
     assert refused(wire(change(plain_record())), network, now).code == code
 
@@ -160,7 +161,7 @@ def test_hostile_records_with_a_genuine_signature(
     ],
 )
 def test_hostile_bodies_of_other_types(
-    plain_record: Make, wire: Wire, network: str, now: int, kind: str, body: Plain, code: str
+    *, plain_record: Make, wire: Wire, network: str, now: int, kind: str, body: Plain, code: str
 ) -> None:
     assert refused(wire(plain_record(kind, body)), network, now).code == code
 
@@ -222,8 +223,8 @@ def test_an_author_cannot_sign_what_is_too_large(signed: Callable[..., SignedRec
         (lambda raw: raw[:-1], "not_json"),
         (lambda raw: raw[:-1] + b',"zzz":1}', "bad_schema"),
         (lambda raw: b"[" + raw + b"]", "bad_schema"),
-        (lambda raw: b"", "not_json"),
-        (lambda raw: b"null", "bad_schema"),
+        (lambda _raw: b"", "not_json"),
+        (lambda _raw: b"null", "bad_schema"),
         (lambda raw: raw.replace(b"Tumour", b"T\\u0075mour"), "not_canonical"),
         (lambda raw: raw.replace(b"Tumour", b"\\ud800mour"), "not_canonical"),
     ],

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openstall.market import text
 from openstall.market.errors import InvalidRecord
 from openstall.market.records import SignedRecord

@@ -1,0 +1,126 @@
+"""docs/protocol.md says what the code does: its tables and its worked example are read and compared."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from openstall.market import canonical, ids, metering, records
+from openstall.market.orders import documents, machine, results
+
+PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+SCHEMAS: dict[str, type[msgspec.Struct]] = {
+    "record": records.Record,
+    "listing": records.Listing,
+    "offer": records.Offer,
+    "peer": records.Peer,
+    "tombstone": records.Tombstone,
+    "file entry": records.FileEntry,
+    "blob reference": records.BlobRef,
+    "card": records.Card,
+    "metric": records.Metric,
+    "gpu": records.Gpu,
+    "binding": records.Binding,
+    "order": documents.Order,
+    "sale terms": documents.SaleTerms,
+    "compute terms": documents.ComputeTerms,
+    "input file": documents.InputFile,
+    "limits": documents.Limits,
+    "tick": metering.Tick,
+    "job report": results.JobReport,
+}
+
+
+def section(heading: str) -> str:
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None, heading
+    return found[1]
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The cells of each table below its head and rule."""
+    blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return [
+        [[cell.strip() for cell in row.strip("|").split("|")] for row in block.splitlines()[2:]]
+        for block in blocks
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_every_field_is_on_the_page(name: str) -> None:
+    (rows,) = tables(section(name))
+    assert [row[0] for row in rows] == list(SCHEMAS[name].__struct_fields__)
+    assert all(len(row) == 2 and row[1] for row in rows)
+
+
+def test_no_statement_is_missing() -> None:
+    assert set(records.BODIES) <= set(SCHEMAS)
+    assert {f"{kind} terms" for kind in documents.TERMS} <= set(SCHEMAS)
+
+
+def test_every_signing_context_is_on_the_page() -> None:
+    (rows,) = tables(section("Keys, signatures, addresses"))
+    assert [row[0] for row in rows] == [*records.BODIES, "order", "tick", "job-report"]
+
+
+@pytest.mark.parametrize("kind", ["sale", "compute"])
+def test_the_state_tables(kind: str) -> None:
+    table = machine.MACHINES[kind]
+    text = section(kind)
+    steps, exits = tables(text)
+    assert [tuple(row) for row in steps] == [
+        (step.state, step.event, step.target, step.by, step.source, step.when) for step in table.steps
+    ]
+    held = {True: "yes", False: "no"}
+    assert [(row[0], *row[2:]) for row in exits] == [
+        (state, way.event, way.by, held[state in table.money_held]) for state, way in table.exits.items()
+    ]
+    assert f"Final: {', '.join(sorted(table.final))}." in text
+
+
+def worked_example() -> dict[str, Any]:
+    found = re.search(r"```json\n(.*?)```", section("Worked example"), re.DOTALL)
+    assert found is not None
+    example: dict[str, Any] = json.loads(found[1])
+    return example
+
+
+def test_the_worked_example_with_our_own_code() -> None:
+    example = worked_example()
+    seed = bytes.fromhex(example["seed_hex"])
+    record = msgspec.convert(example["record"], records.Record)
+    signed = records.sign_record(record, seed)
+    content = canonical.encode(example["record"])
+    assert signed.raw == example["wire"].encode()
+    assert signed.cid == example["cid"]
+    assert content == example["canonical"].encode() == bytes.fromhex(example["canonical_hex"])
+    assert json.loads(signed.raw)["sig"] == example["sig"]
+    assert ids.public_key_of(record.author).hex() == example["public_key_hex"]
+    assert records.parse_record(signed.raw, network=record.network, now=record.issued) == signed
+
+
+def test_the_worked_example_with_other_libraries() -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    example = worked_example()
+    content = json.dumps(
+        example["record"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(example["seed_hex"]))
+    prefix = f"openstall-{example['record']['type']}-v1\0{example['record']['network']}\0".encode()
+    digest = hashlib.sha256(content).digest()
+    signature = key.sign(prefix + content)
+    assert content.hex() == example["canonical_hex"]
+    assert prefix.hex() == example["signed_prefix_hex"]
+    assert digest.hex() == example["sha256"]
+    assert signature.hex() == example["signature_hex"]
+    assert base64.urlsafe_b64encode(signature).decode().rstrip("=") == example["sig"]
+    cid = base64.b32encode(bytes.fromhex("0180041220") + digest).decode().lower().rstrip("=")
+    assert example["cid"] == "b" + cid

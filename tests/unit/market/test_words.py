@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from openstall.market.orders.machine import MACHINES
+from openstall.market.orders.words import deadline_words, event_words, state_words, way_back
+
+ROLES = [
+    ("sale", "buyer"),
+    ("sale", "seller"),
+    ("sale", "arbiter"),
+    ("compute", "buyer"),
+    ("compute", "seller"),
+]
+STRANGE = re.compile(
+    r"\b(contract|smart|blockchain|on-chain|transaction|tx|hash|nonce|token|coin|crypto\w*|gas|node|daemon|server|"
+    r"client|customer|vendor|merchant|user|task|arbitrator|judge|verdict|decision|decides|channel|deposit|wallets|"
+    r"set aside|null|event|machine state|settle_silent|bps|peer)\b|[a-z]_[a-z]",
+    re.IGNORECASE,
+)
+"""Words for which the vocabulary has another one, or that a shop owner need not know."""
+
+
+def states(kind: str) -> list[str]:
+    machine = MACHINES[kind]
+    return sorted({step.state for step in machine.steps} | machine.final)
+
+
+def all_sentences() -> list[str]:
+    found = [state_words(kind, role, state) for kind, role in ROLES for state in states(kind)]
+    found += [state_words("sale", "buyer", state, arbiter=False) for state in states("sale")]
+    found += [
+        event_words(kind, role, step.state, step.event)
+        for kind, role in ROLES
+        for step in MACHINES[kind].steps
+    ]
+    return [*found, way_back("sale"), way_back("compute")]
+
+
+@pytest.mark.parametrize(("kind", "role"), ROLES)
+def test_every_state_and_event_has_words_for_every_role(kind: str, role: str) -> None:
+    for state in states(kind):
+        assert state_words(kind, role, state)
+    for step in MACHINES[kind].steps:
+        words = event_words(kind, role, step.state, step.event)
+        assert "{" not in words
+        if step.by == role and step.event != "end":
+            assert words.startswith("You ")
+        elif step.by != "anyone":
+            assert not words.startswith("You ")
+
+
+def test_every_deadline_says_what_happens_then() -> None:
+    for kind, machine in MACHINES.items():
+        for state in states(kind):
+            assert bool(deadline_words(kind, state)) == (state not in machine.final)
+            assert deadline_words(kind, state).startswith("then ") or state in machine.final
+
+
+def test_plain_sentences_in_the_words_of_the_market() -> None:
+    for sentence in all_sentences():
+        assert sentence.endswith("."), sentence
+        assert sentence[0].isupper(), sentence
+        assert len(sentence) <= 120, sentence
+        assert not STRANGE.search(sentence), sentence
+    for kind in MACHINES:
+        for state in states(kind):
+            assert not STRANGE.search(deadline_words(kind, state))
+
+
+def test_each_side_reads_about_its_own_money() -> None:
+    assert "you are paid" in state_words("sale", "seller", "completed")
+    assert "you are paid" not in state_words("sale", "arbiter", "completed")
+    assert "your money" in state_words("sale", "buyer", "refunded").lower()
+    for role in ("seller", "arbiter"):
+        for state in states("sale"):
+            assert "your money" not in state_words("sale", role, state).lower()
+
+
+def test_no_dispute_is_promised_without_an_arbiter() -> None:
+    assert "dispute" in state_words("sale", "buyer", "delivered")
+    assert "dispute" not in state_words("sale", "buyer", "delivered", arbiter=False)
+
+
+def test_final_states_say_that_it_is_over() -> None:
+    for kind, role in ROLES:
+        for state in MACHINES[kind].final:
+            words = state_words(kind, role, state)
+            assert words.startswith("Finished: ") or words.endswith("No money moved.")
+
+
+def test_stepping_back_and_taking_the_rest_back_are_told_apart() -> None:
+    assert event_words("compute", "buyer", "agreed", "withdraw") == "You stepped back before paying."
+    assert event_words("compute", "seller", "withdrawing", "withdraw").startswith(
+        "The withdrawal delay ended"
+    )
