@@ -56,10 +56,17 @@ class Renting:
     channel: str
     _changed: trio.Event = field(default_factory=trio.Event)
     _renew_at: float = -math.inf
+    _on: bool = False
+
+    @property
+    def on(self) -> bool:
+        """Whether the switch is on."""
+        return self._on
 
     async def rules(self) -> HouseRules | None:
         """The house rules while the switch is on, else None."""
         kept = await self.workers.store(lambda: self.settings.get(_SETTING))
+        self._on = kept is not None
         return None if kept is None else HouseRules(**{**kept, "kinds": tuple(kept["kinds"])})
 
     async def start(self, rules: HouseRules) -> str:
