@@ -102,8 +102,7 @@ def test_a_signature_holds_for_one_context_network_and_text_only() -> None:
         ("listing", "b", b"{}"),
         ("listing", "a", b"[]"),
     ]:
-        refused = refused(PEER, signature, context, network, content)
-        assert refused == "bad_signature"
+        assert refused(PEER, signature, context, network, content) == "bad_signature"
 
 
 def test_a_signature_has_one_spelling() -> None:
