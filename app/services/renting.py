@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import Inventory
-from openstall.market.errors import Conflict, Refused, SandboxError
+from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
@@ -90,6 +91,7 @@ class Renting:
             )
         cid = await self._announce(rules, machine)
         await self._keep(rules)
+        self._on = True
         self._wake()
         return cid
 
@@ -97,9 +99,11 @@ class Renting:
         """Switch off: take the offer back. Running jobs go on to their end."""
         if await self.rules() is None:
             raise Conflict("not_selling", "This machine is not on offer.")
-        await self.workers.store(lambda: self.settings.remove(_SETTING))
-        await self.catalogue.withdraw("offer", OFFER_KEY)
+        await self.workers.store(self.settings.remove, _SETTING)
+        self._on = False
         self._wake()
+        with suppress(NotFound):  # an offer that has expired needs no withdrawal
+            await self.catalogue.withdraw("offer", OFFER_KEY)
 
     async def keep_alive(self) -> None:
         """Renew the offer before it expires, for as long as the switch is on; at once after a restart."""
