@@ -66,36 +66,53 @@ def _take(folder_fd: int, name: str, cap_bytes: int, target: Path) -> OutputFile
         if error.errno == errno.ENOENT:
             raise _rejected("output_missing", f"no file {name}") from error
         raise _rejected("output_not_plain", f"{name} is not a plain file") from error
-    with os.fdopen(source, "rb", buffering=0) as file:
+    try:
         facts = os.fstat(source)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
-            raise _rejected("output_not_plain", f"{name} is not a plain file with one name")
-        if facts.st_size > cap_bytes:
-            raise _rejected("output_too_large", f"{name} with {facts.st_size} bytes; {cap_bytes} are allowed")
-        if facts.st_blocks * 512 < facts.st_size:
-            raise _rejected("output_not_plain", f"{name} has holes: it claims more bytes than it holds")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        digest = hashlib.sha256()
-        left = facts.st_size
-        try:
-            with os.fdopen(os.open(target, flags, 0o600), "wb") as out:
-                while left > 0 and (data := file.read(min(left, _CHUNK_BYTES))):
-                    digest.update(data)
-                    out.write(data)
-                    left -= len(data)
-                out.flush()
-                os.fsync(out.fileno())
-        except OSError as error:
+        _require_plain(name, facts, cap_bytes)
+        digest = _copy(source, facts.st_size, target, name)
+    finally:
+        os.close(source)
+    return OutputFile(name=name, size=facts.st_size, sha256=digest)
+
+
+def _require_plain(name: str, facts: os.stat_result, cap_bytes: int) -> None:
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+        raise _rejected("output_not_plain", f"{name} is not a plain file with one name")
+    if facts.st_size > cap_bytes:
+        words = f"{name} with {facts.st_size} bytes; {cap_bytes} are allowed"
+        raise _rejected("output_too_large", words)
+    if facts.st_blocks * 512 < facts.st_size:
+        words = f"{name} has holes: it claims more bytes than it holds"
+        raise _rejected("output_not_plain", words)
+
+
+def _copy(source: int, size: int, target: Path, name: str) -> str:
+    """Copy exactly `size` bytes to a new file and return their SHA-256."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    digest = hashlib.sha256()
+    left = size
+    created = False
+    try:
+        with os.fdopen(os.open(target, flags, 0o600), "wb") as out:
+            created = True
+            while left > 0 and (data := os.read(source, min(left, _CHUNK_BYTES))):
+                digest.update(data)
+                out.write(data)
+                left -= len(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        if created:
             target.unlink(missing_ok=True)
-            raise SandboxError(
-                "output_not_stored",
-                f"The job's {name} could not be written on the provider's disk: {error.strerror}.",
-                "Free disk space on the provider's machine and run the job again.",
-            ) from error
+        raise SandboxError(
+            "output_not_stored",
+            f"The job's {name} could not be written on the provider's disk: {error.strerror}.",
+            "Free disk space on the provider's machine and run the job again.",
+        ) from error
     if left:
         target.unlink(missing_ok=True)
         raise _rejected("output_not_plain", f"{name} is shorter than it claims")
-    return OutputFile(name=name, size=facts.st_size, sha256=digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _open_beneath(folder_fd: int, name: str) -> int:

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from openstall.compute_agent import jobs
+from openstall.compute_agent.sandbox.supervisor import Outcome, plain_text
+from openstall.compute_agent.specs import MIB, JobSpec, Limits, Usage
+from openstall.market.errors import SandboxError
+
+SPEC = JobSpec(job_id="j", kind="train", limits=Limits(wall_s=7, cpu_s=9, memory_bytes=256 * MIB))
+
+
+def outcome(**fields: object) -> Outcome:
+    return Outcome(**{"exit_code": 0, "usage": Usage(seconds_useful=3), **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "reason"),
+    [
+        ({}, "done", "ok"),
+        ({"exit_code": 1}, "failed", "crashed"),
+        ({"exit_code": 3, "fault": ("bad_csv", "row 1: bad", "fix")}, "failed", "bad_csv"),
+        ({"exit_code": 3, "fault": ("out_of_memory", "x", "")}, "limit", "memory"),
+        ({"exit_code": 3, "fault": ("disk_full", "x", "")}, "limit", "disk"),
+        ({"exit_code": 137, "limit": "wall"}, "limit", "wall"),
+        ({"exit_code": 137, "cancelled": True}, "cancelled", "cancelled"),
+        ({"exit_code": 137, "usage": Usage(cpu_s=9)}, "limit", "cpu"),
+        ({"exit_code": 137, "usage": Usage(peak_memory_bytes=250 * MIB)}, "limit", "memory"),
+        ({"exit_code": 137}, "failed", "crashed"),
+    ],
+)
+def test_every_end_has_its_state_and_words(fields: dict[str, object], state: str, reason: str) -> None:
+    result = jobs.result_of(SPEC, outcome(**fields), ())
+    assert (result.state, result.reason) == (state, reason)
+    assert result.words
+    assert "{" not in result.words + result.what_next
+
+
+@pytest.mark.parametrize("limit", ["wall", "cpu", "memory", "disk", "files", "processes", "log", "start"])
+def test_every_limit_has_words(limit: str) -> None:
+    result = jobs.result_of(SPEC, outcome(limit=limit, exit_code=137), ())
+    assert result.state == "limit"
+    assert result.what_next
+
+
+def test_inputs_must_be_exactly_the_plain_files_of_the_kind(tmp_path: Path) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    wanted = frozenset({"data.csv"})
+
+    def refused(outputs: str = "out") -> str:
+        with pytest.raises(SandboxError) as caught:
+            jobs.check_folders(inputs, tmp_path / outputs, wanted, share=False)
+        assert caught.value.code == "bad_job_inputs"
+        return caught.value.message
+
+    assert "need ['data.csv']" in refused()
+    (inputs / "data.csv").symlink_to("/etc/passwd")
+    assert "not a plain file" in refused()
+    (inputs / "data.csv").unlink()
+    os.mkfifo(inputs / "data.csv")
+    assert "not a plain file" in refused()
+    (inputs / "data.csv").unlink()
+    (inputs / "data.csv").write_text("a\n1\n")
+    (inputs / "more").touch()
+    assert "more" in refused()
+    (inputs / "more").unlink()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    assert "not empty" in refused("full")
+    (inputs / "data.csv").chmod(0o600)
+    jobs.check_folders(inputs, tmp_path / "out", wanted, share=True)
+    assert (inputs / "data.csv").stat().st_mode & 0o777 == 0o644
+
+
+def test_outputs_are_named_by_kind() -> None:
+    assert set(jobs.allowed_outputs(SPEC)) == {"model.onnx", "report.json"}
+    assert set(jobs.allowed_outputs(JobSpec(job_id="j", kind="lint"))) == {"lint.json"}
+    assert set(jobs.allowed_outputs(JobSpec(job_id="j", kind="infer"))) == {"predictions.csv", "report.json"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"plain", "plain"),
+        (b"\x1b[31mred\x1b[0m \x1b]0;title\x07", "red "),
+        (b"a\x00b\x07c\rd", "abcd"),
+        ("safe\u202egnp.exe\u200b".encode(), "safegnp.exe"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        ("\u2028line".encode(), "line"),
+    ],
+)
+def test_log_text_is_made_harmless(raw: bytes, text: str) -> None:
+    assert plain_text(raw) == text
+
+
+def test_log_lines_are_cut() -> None:
+    assert len(plain_text(b"x" * 100_000)) == 2001
