@@ -99,9 +99,7 @@ def sell_and_buy(
 ) -> None:
     """Journey 1: the seller lists the model, the buyer finds, buys, checks and accepts it."""
     report = json.loads((model.parent / "report.json").read_text())
-    metrics = [
-        {"name": n, "value": v, "data": "the seller's own test split"} for n, v in report["metrics"].items()
-    ]
+    metrics = [{**found, "data": "the seller's own test split"} for found in report["metrics"]]
     with story.step("The seller publishes the model"):
         package = model.parent / "package"
         package.mkdir()
@@ -135,7 +133,7 @@ def sell_and_buy(
     story.picture(buyer, f"orders:{order_id}", "buyer-order-delivered")
     with story.step("The buyer runs it in the sandbox on 171 rows that the seller never had"):
         run = buyer.operate("/v1/models/run", order_id=order_id, rows_path=str(holdout), label=LABEL)
-    accuracy = float(run["report"]["metrics"]["accuracy"])
+    accuracy = metric(run["report"], "accuracy")
     story.facts |= {"accuracy": accuracy, "rows": run["rows"], "listing": listing}
     if accuracy < WORTHY:
         raise OpenstallError("weak_model", f"The bought model is right on only {accuracy:.1%} of the rows.")
@@ -147,6 +145,11 @@ def sell_and_buy(
     story.picture(buyer, "wallet", "buyer-wallet")
     story.picture(buyer, "network", "buyer-network")
     story.say(f"  {accuracy:.1%} right; paid {format_amount(MODEL_PRICE_MICRO)} credits")
+
+
+def metric(report: dict[str, Any], name: str) -> float:
+    """A metric of a job's report."""
+    return float(next(found["value"] for found in report["metrics"] if found["name"] == name))
 
 
 def _first(peer: DemoPeer, kind: str, query: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[di
     display = not headless and _has_display()
     story = Story(say=_say, picture=_Pictures(folder / "screenshots") if pictures else _no_picture)
     runtime = find_runtime()
-    train, holdout = write_data(runtime.python, folder)
+    train, holdout = write_data(runtime, folder)
     with ExitStack() as stack:
         with story.step("Three nodes start, each with a wallet of its own"):
             provider, seller, buyer = (

@@ -35,11 +35,12 @@ class LocalJobs:
         kind: specs.JobKind,
         params: dict[str, Any],
         inputs: dict[str, Path],
+        report: str,
         keep: Path | None,
         progress: Progress,
         limits: specs.Limits,
     ) -> dict[str, Any]:
-        """Run a job on copies of `inputs`; its files go to `keep`, its `report.json` is returned.
+        """Run a job on copies of `inputs`; its files go to `keep`, the JSON file `report` is returned.
 
         Raises:
             SandboxError: no sandbox, or the job failed, with the job's own words.
@@ -57,11 +58,11 @@ class LocalJobs:
             result = await self.agent.run(spec, place / "in", place / "out", on_event)
             if result.state != "done":
                 raise SandboxError(result.reason, result.words, result.what_next)
-            report = await self.workers.work(_read_report, place / "out" / "report.json")
+            found = await self.workers.work(_read_report, place / "out" / report)
             if keep is not None:
                 names = [item.name for item in result.outputs]
                 await self.workers.work(_move_out, names, place / "out", keep)
-            return report
+            return found
         finally:
             with trio.CancelScope(shield=True):
                 await self.workers.work(shutil.rmtree, place, ignore_errors=True)
@@ -84,6 +85,7 @@ class ModelCheck:
             kind="lint",
             params={"file": name},
             inputs={name: path},
+            report="lint.json",
             keep=None,
             progress=progress,
             limits=_LINT_LIMITS,

@@ -60,6 +60,7 @@ class ModelRuns:
             kind="infer",
             params=params,
             inputs={"model.onnx": model, "rows.csv": rows},
+            report="report.json",
             keep=keep,
             progress=progress,
             limits=_LIMITS,

@@ -103,7 +103,7 @@ class Market:
 @contextmanager
 def open_market(folder: Path, **programs: Sequence[str]) -> Iterator[Market]:
     """Start three nodes, found a group, and give everybody credits; a peer may run a modified program."""
-    train, holdout = write_data(find_runtime().python, folder)
+    train, holdout = write_data(find_runtime(), folder)
     with ExitStack() as stack:
         provider, seller, buyer = (
             stack.enter_context(running_peer(name, folder / name, programs.get(name, PROGRAM)))
