@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 from pathlib import Path
 
@@ -18,9 +17,6 @@ from openstall.ui.theme import Choice, Theme
 
 def default_home() -> Path:
     """The user's data folder for Openstall; the node's own default is the same."""
-    given = os.environ.get("OPENSTALL_HOME")
-    if given:
-        return Path(given)
     return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)) / "openstall"
 
 

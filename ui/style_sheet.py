@@ -26,7 +26,7 @@ QFrame#banner[tone="bad"] {{ background: {c.bad_wash}; border-color: {c.bad}; }}
 QFrame#banner[tone="care"] {{ background: {c.care_wash}; border-color: {c.care}; }}
 QFrame#banner[tone="good"] {{ background: {c.good_wash}; border-color: {c.good}; }}
 QFrame#banner[tone="accent"] {{ background: {c.accent_wash}; border-color: {c.accent}; }}
-QFrame#badge {{ border-radius: 10px; border: none; background: {c.sunken}; }}
+QFrame#badge {{ border-radius: 8px; border: none; background: {c.sunken}; }}
 QFrame#badge[tone="good"] {{ background: {c.good_wash}; }}
 QFrame#badge[tone="care"] {{ background: {c.care_wash}; }}
 QFrame#badge[tone="bad"] {{ background: {c.bad_wash}; }}
@@ -73,14 +73,17 @@ QPushButton[kind="quiet"]:hover {{ background: {c.sunken}; }}
 QPushButton[kind="quiet"]:focus {{ border: 2px solid {c.accent}; padding: 5px 7px; }}
 QPushButton[kind="tab"] {{ background: transparent; border: none; border-bottom: 2px solid transparent;
   border-radius: 0; padding: 6px 4px; color: {c.muted}; }}
-QPushButton[kind="tab"]:checked {{ border-bottom: 2px solid {c.accent}; color: {c.text}; font-weight: 600; }}
+QPushButton[kind="tab"]:checked {{ border-bottom: 2px solid {c.accent}; color: {c.accent}; }}
+QPushButton[kind="tiny"] {{ background: transparent; border: 2px solid transparent; border-radius: 4px; padding: 1px 3px; min-height: 16px; }}
+QPushButton[kind="tiny"]:hover {{ background: {c.sunken}; }}
+QPushButton[kind="tiny"]:focus {{ border-color: {c.accent}; }}
 QPushButton[kind="tab"]:focus {{ background: {c.accent_wash}; }}
 QPushButton[kind="rail"] {{ background: transparent; border: 2px solid transparent; border-radius: 6px;
   padding: 7px 10px; text-align: left; color: {c.text}; }}
 QPushButton[kind="rail"]:hover {{ background: {c.window}; }}
 QPushButton[kind="rail"]:checked {{ background: {c.accent_wash}; color: {c.accent_strong}; font-weight: 600; }}
 QPushButton[kind="rail"]:focus {{ border-color: {c.accent}; }}
-QPushButton[kind="choice"] {{ text-align: left; padding: 12px 14px; border-radius: 8px; }}
+QPushButton[kind="choice"] {{ text-align: left; padding: 12px 14px; border-radius: 8px; min-height: 50px; }}
 QPushButton[kind="choice"]:checked {{ border: 2px solid {c.accent}; background: {c.accent_wash}; padding: 11px 13px; }}
 QLineEdit, QPlainTextEdit, QSpinBox, QDoubleSpinBox, QComboBox {{ background: {c.surface}; color: {c.text};
   border: 1px solid {c.line}; border-radius: 6px; padding: 5px 8px; min-height: 20px;
@@ -89,7 +92,10 @@ QLineEdit:focus, QPlainTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QCo
   border: 2px solid {c.accent}; padding: 4px 7px; }}
 QLineEdit[wrong="true"] {{ border: 2px solid {c.bad}; padding: 4px 7px; }}
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled {{ background: {c.window}; color: {c.muted}; }}
-QComboBox::drop-down {{ border: none; width: 20px; }}
+QComboBox {{ padding-right: 28px; }}
+QComboBox:focus {{ padding-right: 27px; }}
+QComboBox::drop-down {{ border: none; width: 24px; }}
+QComboBox::down-arrow {{ image: none; }}
 QComboBox QAbstractItemView {{ background: {c.surface}; border: 1px solid {c.line}; selection-background-color: {c.selection}; selection-color: {c.text}; }}
 QCheckBox, QRadioButton {{ spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }}
 QCheckBox:focus, QRadioButton:focus {{ border-color: {c.accent}; }}
@@ -115,5 +121,5 @@ QTableView:focus {{ border: 1px solid {c.accent}; }}
 QHeaderView {{ background: {c.surface}; }}
 QHeaderView::section {{ background: {c.surface}; color: {c.muted}; border: none; border-bottom: 1px solid {c.line};
   padding: 6px 8px; font-weight: 600; }}
-QHeaderView::up-arrow, QHeaderView::down-arrow {{ width: 10px; height: 10px; }}
+QHeaderView::up-arrow, QHeaderView::down-arrow {{ width: 9px; height: 9px; subcontrol-origin: padding; subcontrol-position: top center; }}
 """

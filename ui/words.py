@@ -103,6 +103,22 @@ def moment(at: int) -> str:
     return QLocale.system().toString(QDateTime.fromSecsSinceEpoch(at), "d MMMM yyyy HH:mm:ss")
 
 
+def day(at: int) -> str:
+    """The same in short, for columns."""
+    return QLocale.system().toString(QDateTime.fromSecsSinceEpoch(at), "d MMM yyyy HH:mm") if at else ""
+
+
+def duration(seconds: int) -> str:
+    """A duration for a sentence: `3 days`, `1 hour 30 minutes`."""
+    left = max(0, seconds)
+    parts = []
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(plural(count, unit))
+    return " ".join(parts[:2]) or "0 seconds"
+
+
 def percent(done: int, total: int) -> int:
     """0 to 100; 0 if the total is unknown."""
     return max(0, min(100, done * 100 // total)) if total > 0 else 0

@@ -51,8 +51,8 @@ class BuyPage(Page):
         facts.add("To whom", words.one_line(seller_of(entry), 60))
         facts.add("Their wallet", CopyId(body.wallet, what="wallet address", whole=True))
         facts.add("Where it waits", "In escrow on the chain. Neither you nor the seller can take it alone before its time.")
-        facts.add("Until when", f"The seller has {words.span(body.deliver_s)} to deliver. "
-                                f"After delivery the money waits {words.span(body.review_s)} while you check the model.")
+        facts.add("Until when", f"The seller has {words.duration(body.deliver_s)} to deliver. "
+                                f"After delivery the money waits {words.duration(body.review_s)} while you check the model.")
         facts.add("How it comes back", self._way_back(entry))
         self._panel.body.addLayout(facts)
         self._panel.body.addSpacing(theme.GRID)

@@ -167,5 +167,5 @@ class _Crumb(QWidget):
             "later": ("circle", "muted", "to come"),
         }[state]
         self._picture.show_icon(icon, tone)  # type: ignore[arg-type]
-        self._label.tone("text" if state == "now" else "muted")
+        self._label.tone("accent" if state == "now" else "muted")
         self.setAccessibleName(f"Step {self._number}, {self._name}: {label}")

@@ -29,7 +29,7 @@ def _files(item: LibraryItem) -> str:
 
 COLUMNS: list[Column[LibraryItem]] = [
     Column(title="Model", text=lambda i: i.title, second=_files, stretch=True),
-    Column(title="Since", text=lambda i: words.moment(i.bought_at), sort=lambda i: i.bought_at, width=190),
+    Column(title="Since", text=lambda i: words.day(i.bought_at), sort=lambda i: i.bought_at, width=150, tip=lambda i: words.moment(i.bought_at)),
 ]
 
 
@@ -47,7 +47,7 @@ class LibraryPage(Page):
         self.table = RowTable("Models", COLUMNS, lambda i: i.order_id or i.listing_cid, empty, row_height=60)
         self.table.setMinimumHeight(200)
         self.table.chosen.connect(lambda _item: self._look())
-        listed = Panel(margin=0)
+        listed = Panel(margin=theme.GRID // 2)
         listed.body.addWidget(self.table)
         self._run_panel = self._make_run_panel()
         self._result = Panel("Result")

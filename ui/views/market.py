@@ -36,12 +36,12 @@ def _reach_word(entry: Entry) -> str:
 
 
 def _metrics(entry: Entry) -> str:
-    return "  ".join(f"{metric.name} {metric.value}" for metric in entry.body.card.metrics[:2]) or "—"
+    return "".join(f"{metric.name} {metric.value}" for metric in entry.body.card.metrics[:1]) or "—"
 
 
 MODEL_COLUMNS: list[Column[Entry]] = [
     Column(title="Model", text=lambda e: e.body.title, second=lambda e: e.body.summary or "No summary", stretch=True),
-    Column(title="Claimed", text=_metrics, icon=lambda _e: ("claimed", "care"), width=180,
+    Column(title="Claimed", text=_metrics, icon=lambda _e: ("claimed", "care"), width=150,
            tip=lambda _e: "The seller says so. Nobody has checked it."),
     Column(title="Licence", text=lambda e: e.body.licence, width=110),
     Column(title="Seller", text=seller_of, width=130, tip=lambda e: e.author),
@@ -68,7 +68,7 @@ OFFER_COLUMNS: list[Column[Entry]] = [
     Column(title="Provider", text=seller_of, width=120, tip=lambda e: e.author),
     Column(title="State", text=_reach_word, icon=_reach, width=96),
     Column(title="Price per hour", text=lambda e: words.amount(e.body.price_per_s_micro * 3600),
-           sort=lambda e: e.body.price_per_s_micro, right=True, width=116,
+           sort=lambda e: e.body.price_per_s_micro, right=True, width=132,
            tip=lambda e: f"{words.amount(e.body.price_per_s_micro)} credits per second of useful work"),
 ]
 
@@ -102,7 +102,7 @@ class MarketPage(Page):
         self._tables.addWidget(self.models)
         self._tables.addWidget(self.offers)
         self._count = Text("", "small", wrap=False)
-        panel = Panel(margin=0)
+        panel = Panel(margin=theme.GRID // 2)
         panel.body.addWidget(self._tables)
         self.body.addWidget(self.search)
         self.body.addWidget(panel, 1)

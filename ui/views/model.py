@@ -82,11 +82,11 @@ class ModelPage(Page):
 def money_words(entry: Entry) -> str:
     """What happens to the buyer's money, from the terms of the listing."""
     body = entry.body
-    back = f"If it is not delivered within {words.span(body.deliver_s)}, all of it comes back to you."
+    back = f"If it is not delivered within {words.duration(body.deliver_s)}, all of it comes back to you."
     if body.arbiter:
-        check = f"Then you have {words.span(body.review_s)} to check the model, and may call the arbiter."
+        check = f"Then you have {words.duration(body.review_s)} to check the model, and may call the arbiter."
     else:
-        check = (f"Then the seller is paid after {words.span(body.review_s)}, or at once when you confirm. "
+        check = (f"Then the seller is paid after {words.duration(body.review_s)}, or at once when you confirm. "
                  "This sale names no arbiter, so it knows no dispute.")
     return f"Your money waits in escrow, not with the seller. {back} {check}"
 
@@ -117,7 +117,7 @@ def _metrics(entry: Entry) -> Panel:
     grid.setColumnStretch(3, 1)
     for at, metric in enumerate(metrics):
         value = Text(words.one_line(metric.value, 40), "strong", wrap=False)
-        value.setAlignment(Qt.AlignmentFlag.AlignRight)
+        value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         value.setFont(theme.tabular(value.font()))
         grid.addWidget(Text(words.one_line(metric.name, 60), wrap=False), at, 0)
         grid.addWidget(value, at, 1)

@@ -20,12 +20,12 @@ STATES = {"hosting": "you host its chain", "member": "you are a member", "public
 
 COLUMNS: list[Column[PeerLine]] = [
     Column(title="Name", text=lambda p: p.name or "no name given", stretch=True),
-    Column(title="Peer", text=lambda p: words.short_id(p.peer_id), width=140, tip=lambda p: p.peer_id),
-    Column(title="Address", text=lambda p: p.addr or "—", width=230, tip=lambda p: p.addr),
+    Column(title="Peer", text=lambda p: words.short_id(p.peer_id), width=124, tip=lambda p: p.peer_id),
+    Column(title="Address", text=lambda p: p.addr or "—", width=176, tip=lambda p: p.addr),
     Column(title="Opened by", text=lambda p: {"inbound": "them", "outbound": "you", "in": "them", "out": "you"}.get(p.direction, p.direction or "—"),
-           width=96),
+           width=88),
     Column(title="Delay", text=lambda p: f"{p.latency_ms:.0f} ms" if p.latency_ms is not None else "—",
-           sort=lambda p: p.latency_ms if p.latency_ms is not None else 1e9, right=True, width=80),
+           sort=lambda p: p.latency_ms if p.latency_ms is not None else 1e9, right=True, width=68),
 ]
 
 
@@ -56,7 +56,7 @@ class NetworkPage(Page):
         self._counts = Text("", "muted")
         peers.body.addWidget(self._counts)
         side = QWidget()
-        side.setFixedWidth(384)
+        side.setFixedWidth(360)
         side.setLayout(column(self._group_panel(), 1))
         self._self_panel = Panel("This node")
         facts = Facts()
@@ -101,7 +101,7 @@ class NetworkPage(Page):
         self._id.show_id(peers.self.peer_id)
         clear(self._addrs)
         for addr in peers.self.addrs[:8]:
-            self._addrs.addWidget(CopyId(addr, what="address", whole=len(addr) < 60))
+            self._addrs.addWidget(CopyId(addr, what="address", head=40))
         if not peers.self.addrs:
             self._addrs.addWidget(Text("Not listening yet.", "muted"))
         self.table.set_rows(peers.items)

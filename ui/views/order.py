@@ -17,7 +17,7 @@ from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
-from openstall.ui.widgets.marks import Badge, Provenance
+from openstall.ui.widgets.marks import Badge, Picture, Provenance
 from openstall.ui.widgets.notices import ProgressRow
 from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.timeline import Timeline
@@ -48,11 +48,16 @@ class OrderPage(Page):
         self._progress = ProgressRow(cancel=False)
         self._now = Panel()
         self._state = Text("", "heading")
-        self._clock = When(0, "body")
+        self._clock = When(0, "strong")
         self._clock_words = Text("", "muted")
         self._now.body.addWidget(self._state)
-        clock = row(self._clock, self._clock_words)
-        clock.setStretch(1, 1)
+        self._clock_icon = Picture("clock", "care", 16)
+        clock = row(self._clock_icon, self._clock, self._clock_words)
+        clock.setStretch(2, 1)
+        for at in (0, 1):
+            item = clock.itemAt(at)
+            if item is not None:
+                item.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._now.body.addLayout(clock)
         self._now.body.addWidget(self._progress)
         self._ask = column()
@@ -101,10 +106,10 @@ class OrderPage(Page):
         self._badge.mark_state(order.state)
         self._state.say(order.state_words)
         running_clock = bool(order.deadline_at) and not order.final
-        self._clock.setVisible(running_clock)
-        self._clock_words.setVisible(running_clock)
+        for widget in (self._clock_icon, self._clock, self._clock_words):
+            widget.setVisible(running_clock)
         self._clock.show_at(order.deadline_at if running_clock else 0)
-        self._clock_words.say(f"({words.moment(order.deadline_at)}): {order.deadline_words}")
+        self._clock_words.say(order.deadline_words)
         self._show_progress(order)
         if order.actions != before.actions or order.final != before.final or not self.is_loaded:
             self._show_actions(order)
@@ -133,10 +138,10 @@ class OrderPage(Page):
         if order.kind == "compute" and job is not None:
             bill.line("Hard cap", job.cap_micro or order.amount_micro)
             bill.line(f"Earned for {words.plural(job.seconds, 'second')}", job.owed_micro)
-            bill.line("Paid" if order.role == "buyer" else "Received", order.paid_micro, total=True)
+            bill.line("Paid so far" if order.role == "buyer" else "Received so far", order.paid_micro, total=True)
         else:
             bill.line("Price", order.amount_micro)
-            bill.line("Paid" if order.role == "buyer" else "Received", order.paid_micro, total=True)
+            bill.line("Received so far" if order.role == "seller" else "Paid to the seller so far", order.paid_micro, total=True)
         self._money.body.addWidget(bill)
         facts = Facts()
         facts.add("Order", CopyId(order.order_id, what="order id"))

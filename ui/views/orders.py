@@ -6,7 +6,7 @@ import time
 
 from PySide6.QtCore import QTimer
 
-from openstall.ui import words
+from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Order, Orders
 from openstall.ui.views.page import Page
@@ -63,7 +63,7 @@ class OrdersPage(Page):
                                  ("Open the market", lambda: desk.go.emit("market")))
         self.table = RowTable("Orders", COLUMNS, lambda o: o.order_id, self._empty, row_height=60)
         self.table.opened.connect(lambda order: desk.go.emit(f"orders:{order.order_id}"))
-        panel = Panel(margin=0)
+        panel = Panel(margin=theme.GRID // 2)
         panel.body.addWidget(self.table)
         self.body.addWidget(self.search)
         self.body.addWidget(panel, 1)

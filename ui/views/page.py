@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Qt, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
@@ -14,7 +14,20 @@ from openstall.ui.widgets.notices import Banner
 from openstall.ui.widgets.text import Text
 
 BURST_MS = 200
-WIDEST = 1120
+
+
+class Body(QWidget):
+    """What scrolls: as high as its texts need at the width there is, so that no idle scroll bar shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("page_body")
+
+    def minimumSizeHint(self) -> QSize:
+        layout, parent = self.layout(), self.parentWidget()
+        if layout is None or parent is None or not layout.hasHeightForWidth():
+            return super().minimumSizeHint()
+        return QSize(layout.minimumSize().width(), layout.minimumHeightForWidth(parent.width()))
 
 
 class Page(QWidget):
@@ -98,8 +111,7 @@ class Page(QWidget):
             top.addWidget(leave, 0, Qt.AlignmentFlag.AlignTop)
         top.addLayout(heads, 1)
         top.addLayout(self.actions)
-        inner = QWidget()
-        inner.setObjectName("page_body")
+        inner = Body()
         column = QVBoxLayout(inner)
         column.setContentsMargins(3 * theme.GRID, 3 * theme.GRID, 3 * theme.GRID, 3 * theme.GRID)
         column.setSpacing(2 * theme.GRID)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtWidgets import QComboBox, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, ModelCheck, UnreadableAnswer
 from openstall.ui.views.page import Page
-from openstall.ui.widgets.inputs import AmountField, FileDrop
+from openstall.ui.widgets.inputs import AmountField, Choice, FileDrop
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Picture
 from openstall.ui.widgets.notices import ProgressRow
@@ -78,11 +78,10 @@ class PublishPage(Page):
         panel = Panel("Terms")
         self.price = AmountField("", name="Price in credits")
         self.price.edited.connect(self._look)
-        self.licence = QComboBox()
+        self.licence = Choice([(name, name) for name in LICENCES])
         self.licence.setEditable(True)
-        self.licence.addItems(list(LICENCES))
-        self.deliver = _choice(DELIVER, 2)
-        self.review = _choice(REVIEW, 1)
+        self.deliver = Choice(DELIVER, chosen=2)
+        self.review = Choice(REVIEW, chosen=1)
         self.arbiter = QLineEdit()
         self.arbiter.setPlaceholderText("0x… (optional)")
         facts = Facts()
@@ -191,14 +190,6 @@ def _paragraph(hint: str) -> QPlainTextEdit:
     made.setPlaceholderText(hint)
     made.setFixedHeight(56)
     made.setTabChangesFocus(True)
-    return made
-
-
-def _choice(options: tuple[tuple[str, int], ...], chosen: int) -> QComboBox:
-    made = QComboBox()
-    for label, seconds in options:
-        made.addItem(label, seconds)
-    made.setCurrentIndex(chosen)
     return made
 
 

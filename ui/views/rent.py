@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QLineEdit, QStackedWidget, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
@@ -12,7 +12,7 @@ from openstall.ui.documents import Entry, Failure, OrderRef
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
-from openstall.ui.widgets.inputs import FileDrop, mark_wrong
+from openstall.ui.widgets.inputs import Choice, FileDrop, NumberField, mark_wrong
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
 
@@ -26,16 +26,15 @@ class RecipeForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.data = FileDrop("a table (CSV)", "Tables (*.csv)", suffixes=(".csv",))
-        self.task = QComboBox()
-        self.task.addItem("Classification: a class for each row", "classification")
-        self.task.addItem("Regression: a number for each row", "regression")
+        self.task = Choice((("Classification: a class for each row", "classification"),
+                            ("Regression: a number for each row", "regression")))
         self.label = QLineEdit()
         self.label.setPlaceholderText("name of the column to predict")
         self.hidden = QLineEdit("32, 16")
-        self.epochs = _number(60, 1, 10_000)
+        self.epochs = NumberField(60, 1, 10_000)
         self.rate = QLineEdit("0.01")
-        self.batch = _number(32, 1, 4096)
-        self.seed = _number(0, 0, 2**31 - 1)
+        self.batch = NumberField(32, 1, 4096)
+        self.seed = NumberField(0, 0, 2**31 - 1)
         self.share = QLineEdit("0.2")
         for field in (self.hidden, self.rate, self.share):
             field.setMaximumWidth(160)
@@ -113,15 +112,6 @@ class RowsForm(QWidget):
         return {"label": label} if label else {}
 
 
-def _number(value: int, least: int, most: int) -> QSpinBox:
-    made = QSpinBox()
-    made.setRange(least, most)
-    made.setValue(value)
-    made.setMaximumWidth(160)
-    made.setGroupSeparatorShown(True)
-    return made
-
-
 class RentPage(Page):
     """One offer, one job, one hard cap."""
 
@@ -129,7 +119,7 @@ class RentPage(Page):
         super().__init__(desk, "Rent a machine", "Nothing has been paid yet.", back="Back to the market")
         self._cid = cid
         self._entry = Entry()
-        self._kind = QComboBox()
+        self._kind = Choice()
         self._kind.setAccessibleName("Kind of job")
         self._kind.currentIndexChanged.connect(self._kind_changed)
         self._train, self._infer = RecipeForm(), RowsForm()
@@ -153,8 +143,7 @@ class RentPage(Page):
 
     def _cost_panel(self) -> Panel:
         panel = Panel("What it can cost")
-        self._max_s = _number(DEFAULT_MAX_S, 1, 86_400)
-        self._max_s.setSuffix(" s")
+        self._max_s = NumberField(DEFAULT_MAX_S, 1, 86_400, suffix=" s")
         self._max_s.setAccessibleName("Longest time in seconds")
         self._max_s.valueChanged.connect(self._price)
         bill = Bill(self.desk)
@@ -201,7 +190,7 @@ class RentPage(Page):
         if not self._kind.count():
             for kind in body.kinds:
                 self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
-        self._play.say("Play money: " + play_money_words(self.desk) if play_money_words(self.desk) else "")
+        self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))
         self._price()
         self.mark_loaded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
@@ -13,7 +13,7 @@ from openstall.ui.documents import Body, Check, Compute, Failure, Inventory, Not
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import Amount
 from openstall.ui.widgets.gauge import Gauge
-from openstall.ui.widgets.inputs import AmountField
+from openstall.ui.widgets.inputs import AmountField, Choice, NumberField
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Picture, Provenance, state_mark, state_word
 from openstall.ui.widgets.notices import EmptyState, ProgressRow
@@ -80,22 +80,13 @@ class SellPage(Page):
         self._price = AmountField("0.001", name="Price per second in credits")
         self._price.edited.connect(self._price_changed)
         self._per_hour = Text("", "small")
-        self._threads = QSpinBox()
-        self._threads.setRange(1, 1)
-        self._memory = QSpinBox()
-        self._memory.setRange(1, 1)
-        self._memory.setSuffix(" GiB")
+        self._threads = NumberField(1, 1, 1)
+        self._memory = NumberField(1, 1, 1, suffix=" GiB")
         self._train, self._infer = QCheckBox("train"), QCheckBox("infer")
         for box in (self._train, self._infer):
             box.setChecked(True)
             box.setAccessibleName(f"Accept {box.text()} jobs")
-        self._longest, self._life = QComboBox(), QComboBox()
-        for label, seconds in LONGEST:
-            self._longest.addItem(label, seconds)
-        for label, seconds in LIFE_S:
-            self._life.addItem(label, seconds)
-        self._longest.setCurrentIndex(1)
-        self._life.setCurrentIndex(1)
+        self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
         kinds = QWidget()
         kinds.setLayout(row(self._train, self._infer, 1))
         facts = Facts()

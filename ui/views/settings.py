@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSettings, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QComboBox
-
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Nothing
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import When
+from openstall.ui.widgets.inputs import Choice
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.text import Text
 
@@ -26,11 +25,9 @@ class SettingsPage(Page):
         super().__init__(desk, "Settings")
         self._settings = settings
         look = Panel("Look")
-        self._theme = QComboBox()
+        keys = [key for key, _ in CHOICES]
+        self._theme = Choice([(label, key) for key, label in CHOICES], chosen=keys.index(desk.theme.choice))
         self._theme.setAccessibleName("Theme")
-        for key, label in CHOICES:
-            self._theme.addItem(label, key)
-        self._theme.setCurrentIndex([key for key, _ in CHOICES].index(desk.theme.choice))
         self._theme.currentIndexChanged.connect(self._choose)
         look.body.addLayout(row(Text("Theme", "muted", wrap=False), self._theme, 1))
         node = Panel("The node on this computer")

@@ -24,11 +24,11 @@ from openstall.ui.widgets.text import Text
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 COLUMNS: list[Column[Movement]] = [
-    Column(title="When", text=lambda m: words.moment(m.at), sort=lambda m: m.at, width=200),
+    Column(title="When", text=lambda m: words.day(m.at), sort=lambda m: m.at, width=136, tip=lambda m: words.moment(m.at)),
     Column(title="What", text=lambda m: m.words or m.kind, stretch=True),
-    Column(title="Other side", text=lambda m: words.short_id(m.other) if m.other else "—", width=140, tip=lambda m: m.other),
+    Column(title="Other side", text=lambda m: words.short_id(m.other) if m.other else "—", width=116, tip=lambda m: m.other),
     Column(title="Amount", text=lambda m: words.amount(m.amount_micro, sign=True), sort=lambda m: m.amount_micro,
-           right=True, width=130, tip=lambda m: words.raw_amount(m.amount_micro)),
+           right=True, width=104, tip=lambda m: words.raw_amount(m.amount_micro)),
 ]
 
 
@@ -46,7 +46,7 @@ class WalletPage(Page):
         self.body.addWidget(self.play)
         self.body.addWidget(self.backup)
         side = QWidget()
-        side.setFixedWidth(384)
+        side.setFixedWidth(368)
         side.setLayout(column(self._receive_panel(), self._send_panel(), 1, spacing=2 * theme.GRID))
         left = column(self._balance_panel(), self._history_panel(), spacing=2 * theme.GRID)
         left.setStretch(1, 1)
@@ -63,7 +63,7 @@ class WalletPage(Page):
         self._faucet = button("&Get 1,000 credits", self._claim, icon="coin", description="Once per wallet, from the group's faucet.")
         self._faucet.hide()
         have = column(Text("Balance", "muted", wrap=False), self._balance, spacing=0)
-        held = column(Text("Held in escrow for your orders", "muted", wrap=False), self._held, spacing=theme.GRID, )
+        held = column(Text("Held for your orders", "muted", wrap=False), self._held, spacing=theme.GRID)
         panel.body.addLayout(row(have, held, 1, self._faucet, spacing=5 * theme.GRID))
         mark = Provenance("verified", "Read from the chain by your own node.")
         panel.body.addLayout(row(mark, Text("read from the chain", "small", wrap=False), 1))

@@ -62,15 +62,16 @@ class When(Text):
 class CopyId(QWidget):
     """A long id, shown short, with a button that copies it whole."""
 
-    def __init__(self, text: str = "", *, what: str = "id", whole: bool = False) -> None:
+    def __init__(self, text: str = "", *, what: str = "id", whole: bool = False, head: int = 6) -> None:
         super().__init__()
         self._full = ""
         self._what = what
         self._whole = whole
+        self._head = head
         self._label = Text("", select=True, wrap=False)
         self._label.setFont(theme.fixed_font())
         self._button = QPushButton()
-        self._button.setProperty("kind", "quiet")
+        self._button.setProperty("kind", "tiny")
         self._button.setIcon(icons.icon("copy", "muted"))
         self._button.setAccessibleName(f"Copy {what}")
         self._button.setToolTip(f"Copy {what}")
@@ -91,7 +92,7 @@ class CopyId(QWidget):
     def show_id(self, text: str) -> None:
         """Show another id; an empty one hides the copy button."""
         self._full = words.one_line(text, 4000)
-        self._label.setText((self._full if self._whole else words.short_id(self._full)) or "—")
+        self._label.setText((self._full if self._whole else words.short_id(self._full, self._head)) or "—")
         self._label.setToolTip(words.tooltip(self._full))
         self._label.setAccessibleName(f"{self._what} {self._full}")
         self._button.setVisible(bool(self._full))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QButtonGroup, QFileDialog, QFrame, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QRectF, QTimer, Signal
+from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeySequence, QPainter, QPaintEvent
+from PySide6.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QFrame, QHBoxLayout, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from openstall.market.errors import MoneyError
 from openstall.market.money import parse_amount
@@ -48,6 +48,39 @@ class AmountField(QLineEdit):
         wrong = bool(self.text().strip()) and self.micro is None
         mark_wrong(self, wrong=wrong, why=self.why if wrong else "")
         self.edited.emit()
+
+
+class NumberField(QSpinBox):
+    """A whole number; typed, or moved by the arrow keys."""
+
+    def __init__(self, value: int, least: int, most: int, *, suffix: str = "") -> None:
+        super().__init__()
+        self.setRange(least, most)
+        self.setValue(value)
+        self.setSuffix(suffix)
+        self.setMaximumWidth(160)
+        self.setGroupSeparatorShown(True)
+        self.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.setFont(theme.tabular(self.font()))
+
+
+class Choice(QComboBox):
+    """A choice from a list, each with its value; the arrow follows the palette."""
+
+    def __init__(self, options: Sequence[tuple[str, object]] = (), *, chosen: int = 0) -> None:
+        super().__init__()
+        for label, value in options:
+            self.addItem(label, value)
+        if options:
+            self.setCurrentIndex(chosen)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        side = 14
+        place = QRectF(self.width() - side - 9, (self.height() - side) / 2, side, side)
+        icons.paint(painter, place, "down", theme.colour("muted"))
+        painter.end()
 
 
 def mark_wrong(field: QLineEdit, *, wrong: bool, why: str = "") -> None:
@@ -201,7 +234,6 @@ class ChoiceCard(QPushButton):
         self.setAutoDefault(False)
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
-        self.setMinimumHeight(72)
         self._mark = Picture("circle", "muted", 20)
         texts = QVBoxLayout()
         texts.setSpacing(2)

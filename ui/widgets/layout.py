@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QComboBox, QFormLayout, QFrame, QHBoxLayout, QLabel, QLayout, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from openstall.ui import icons, theme
 from openstall.ui.widgets.text import Text
@@ -39,10 +39,13 @@ class Facts(QFormLayout):
     def add(self, name: str, value: QWidget | str) -> Text:
         """Add a pair and return its name label."""
         label = Text(name, "muted", wrap=False)
+        label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         field = Text(value, select=True) if isinstance(value, str) else value
         label.setBuddy(field)
         if not field.accessibleName() and not isinstance(field, QLabel):
             field.setAccessibleName(name)
+        if isinstance(field, QLineEdit | QComboBox | QAbstractSpinBox | QPlainTextEdit):
+            label.setContentsMargins(0, theme.GRID - 1, 0, 0)
         self.addRow(label, field)
         return label
 

@@ -57,7 +57,8 @@ def _step(moment: Moment, other: str) -> QWidget:
 def _clock(deadline_at: int, deadline_words: str) -> QWidget:
     texts, line = _line("clock", "care", words.moment(deadline_at))
     under = QHBoxLayout()
-    under.addWidget(When(deadline_at, "small"))
+    under.setSpacing(theme.GRID)
+    under.addWidget(When(deadline_at, "small"), 0, Qt.AlignmentFlag.AlignTop)
     under.addWidget(Text(deadline_words, "small"), 1)
     texts.addLayout(under)
     return line
