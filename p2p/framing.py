@@ -12,7 +12,6 @@ from openstall.market.errors import PeerError
 from openstall.p2p.engine import BaseLibp2pError, NetStream
 
 _PREFIX = 4
-_READ = 256 * 1024
 _BROKEN = (BaseLibp2pError, trio.ClosedResourceError, trio.BrokenResourceError)
 
 
@@ -67,29 +66,34 @@ class Framed:
                 f"The other peer sent a message of {size} bytes where at most {max_frame} are allowed.",
                 "Nothing was read. Report the peer if it happens again.",
             )
-        del self._ahead[:_PREFIX]
-        await self._fill(size, inside=True)
-        if len(self._ahead) == size:
-            payload, self._ahead = bytes(self._ahead), bytearray()
-            return payload
-        payload = bytes(memoryview(self._ahead)[:size])
-        del self._ahead[:size]
-        return payload
-
-    async def _fill(self, size: int, *, inside: bool = False) -> bool:
-        while len(self._ahead) < size:
-            try:
-                data = await self._stream.read(max(_READ, size - len(self._ahead)))
-            except EOFError:
-                data = b""
-            except _BROKEN as error:
-                raise _cut() from error
+        payload = bytes(self._ahead[_PREFIX : _PREFIX + size])
+        del self._ahead[: _PREFIX + size]
+        parts, left = [payload], size - len(payload)
+        while left:
+            data = await self._read(left)
             if not data:
-                if self._ahead or inside:
+                raise _cut()
+            parts.append(data)
+            left -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _fill(self, size: int) -> bool:
+        while len(self._ahead) < size:
+            data = await self._read(size - len(self._ahead))
+            if not data:
+                if self._ahead:
                     raise _cut()
                 return False
             self._ahead += data
         return True
+
+    async def _read(self, n: int) -> bytes:
+        try:
+            return await self._stream.read(n)
+        except EOFError:
+            return b""
+        except _BROKEN as error:
+            raise _cut() from error
 
     async def finish(self) -> None:
         """Say that no more frames come from this side; receiving goes on."""

@@ -21,7 +21,9 @@ this room imports libp2p, and nothing in this room imports it before this module
     hours. `NodeYamux` closes after `PONG_WAIT_S`.
 9.  An exception in a stream handler ends the whole swarm. `NodeSwarm` ends the stream instead, and
     caps the streams that one connection may have open at once.
-10. Each Noise message costs two system calls to read. `BufferedTcp` reads ahead.
+10. Each Noise message costs two system calls to read, and its bytes are copied ten times on their
+    way up. `BufferedTcp` reads ahead; `Plaintext`, `_Chunks` and `NodeStream.read` copy three times,
+    and give the window back in halves instead of at every read.
 11. Some modules log through the root logger, which installs a handler on standard error and prints
     peers' addresses. They get libp2p's own logger, and that is silent unless asked for.
 12. Importing libp2p warns about its own dependencies.
@@ -33,6 +35,7 @@ this room imports libp2p, and nothing in this room imports it before this module
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 import warnings
@@ -45,7 +48,7 @@ import trio
 with warnings.catch_warnings():  # 12
     warnings.simplefilter("ignore")
     import libp2p
-    from libp2p.abc import IMuxedConn, INetStream
+    from libp2p.abc import IMuxedConn, INetStream, ISecureConn
     from libp2p.io.abc import ReadWriteCloser
     from libp2p.io.exceptions import ConnectionClosedError, IOException
     from libp2p.io.trio import TrioTCPStream
@@ -57,8 +60,9 @@ with warnings.catch_warnings():  # 12
     from libp2p.network.exceptions import SwarmException
     from libp2p.network.swarm import Swarm
     from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
+    from libp2p.security.secure_session import SecureSession
     from libp2p.stream_muxer import muxer_multistream
-    from libp2p.stream_muxer.exceptions import MuxedStreamError
+    from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError, MuxedStreamReset
     from libp2p.stream_muxer.yamux import yamux
     from libp2p.transport.tcp import tcp
     from multiaddr import Multiaddr  # type: ignore[import-untyped]
@@ -73,7 +77,7 @@ MAX_FRAME = 1024 * 1024
 MAX_BUFFERED = 48 * 1024 * 1024
 MAX_QUEUED = 256 * 1024
 MAX_QUEUED_FRAMES = 4096
-READ_AHEAD = 128 * 1024
+READ_AHEAD = 256 * 1024
 _HEADER = struct.Struct("!BBHII")
 _PAYLOAD = MAX_PLAINTEXT_LENGTH - _HEADER.size
 
@@ -96,6 +100,87 @@ class BufferedTcp(TrioTCPStream):
             self._ahead = memoryview(data)
         taken, self._ahead = self._ahead[:n], self._ahead[len(self._ahead) if n is None else n :]
         return bytes(taken)
+
+    async def exactly(self, n: int) -> bytes:
+        """`n` bytes.
+
+        Raises:
+            ConnectionClosedError: the stream ended before.
+        """
+        if len(self._ahead) >= n:
+            taken, self._ahead = self._ahead[:n], self._ahead[n:]
+            return bytes(taken)
+        parts: list[bytes] = []
+        while n:
+            data = await self.read(n)
+            if not data:
+                raise ConnectionClosedError("The connection was closed", transport="tcp")
+            parts.append(data)
+            n -= len(data)
+        return b"".join(parts)
+
+
+class Plaintext:
+    """The reading side of a Noise session (10); everything else is the session's own."""
+
+    def __init__(self, session: SecureSession) -> None:
+        self._session = session
+        self._state = session.conn.noise_state  # type: ignore[attr-defined]
+        self._tcp: BufferedTcp = session.conn.read_writer.read_write_closer.stream  # type: ignore[attr-defined]
+        self._view = memoryview(session._drain(None))  # noqa: SLF001 - what the negotiation left unread
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def read(self, n: int | None = None) -> bytes:
+        """At least one and at most `n` bytes."""
+        if not self._view:
+            size = int.from_bytes(await self._tcp.exactly(2), "big")
+            self._view = memoryview(self._state.decrypt(await self._tcp.exactly(size)))
+        taken, self._view = self._view[:n], self._view[len(self._view) if n is None else n :]
+        return bytes(taken)
+
+    async def exactly(self, n: int) -> bytes:
+        """`n` bytes; raises as `BufferedTcp.exactly`."""
+        data = await self.read(n)
+        if len(data) == n:
+            return data
+        parts, got = [data], len(data)
+        while got < n:
+            parts.append(await self.read(n - got))
+            got += len(parts[-1])
+        return b"".join(parts)
+
+
+class _Chunks:
+    """A stream's unread bytes as they came, in the place of libp2p's bytearray."""
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def extend(self, data: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self._size += len(data)
+
+    def take(self, n: int | None) -> bytes:
+        data = self._parts.popleft()
+        if n is not None and len(data) > n:
+            self._parts.appendleft(data[n:])
+            data = data[:n]
+        self._size -= len(data)
+        return data
+
+
+class _Buffers(dict[int, Any]):
+    """Stores a `_Chunks` wherever libp2p stores an empty bytearray."""
+
+    def __setitem__(self, key: int, value: object) -> None:
+        super().__setitem__(key, _Chunks())
 
 
 class NodeStream(yamux.YamuxStream):
@@ -140,6 +225,47 @@ class NodeStream(yamux.YamuxStream):
             await cast(NodeYamux, self.conn).write_frame(b"".join((header, view[:size])))
             view = view[size:]
 
+    async def read(self, n: int | None = None) -> bytes:
+        """At least one and at most `n` bytes.
+
+        Raises:
+            MuxedStreamEOF, MuxedStreamReset: the other side finished, or gave up.
+        """
+        conn = cast(NodeYamux, self.conn)
+        while True:
+            buffer: _Chunks | None = conn.stream_buffers.get(self.stream_id)  # type: ignore[assignment]
+            if buffer:
+                data = buffer.take(n)
+                if self.closed and not buffer:
+                    await conn._finalize_stream(self, fully_closed=True)  # noqa: SLF001
+                elif not self.recv_closed:
+                    await self._give_back(len(data))
+                return data
+            if self.reset_received:
+                raise MuxedStreamReset("Stream was reset")
+            event = conn.stream_events.get(self.stream_id)
+            if self.recv_closed or self.closed or buffer is None or event is None:
+                raise MuxedStreamEOF("Stream is closed for receiving")
+            await event.wait()
+            if conn.stream_events.get(self.stream_id) is event:
+                conn.stream_events[self.stream_id] = trio.Event()
+
+    async def _give_back(self, size: int) -> None:
+        """Return window to the sender, half of it at a time; a window that is used up quickly grows."""
+        self._pending_recv_release += size
+        if self._pending_recv_release < self.target_recv_window // 2:
+            return
+        increment, self._pending_recv_release = self._pending_recv_release, 0
+        now = trio.current_time()
+        if now - self.epoch_start < 4 * self._effective_rtt() and self.target_recv_window < MAX_WINDOW:
+            increment += self.target_recv_window
+            self.target_recv_window *= 2
+        self.epoch_start = now
+        self.recv_window += increment
+        header = _HEADER.pack(0, yamux.TYPE_WINDOW_UPDATE, 0, self.stream_id, increment)
+        with contextlib.suppress(RawConnError):  # the data was read; the next read tells of the end
+            await cast(NodeYamux, self.conn).write_frame(header)
+
     async def _wait_for_window(self) -> None:
         self._changed = trio.Event()
         with trio.move_on_after(WINDOW_WAIT_S):
@@ -153,6 +279,9 @@ class NodeYamux(yamux.Yamux):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._plain = Plaintext(cast(SecureSession, self.secured_conn))
+        self.secured_conn = cast(ISecureConn, self._plain)
+        self.stream_buffers = _Buffers()
         self._outbox: deque[bytes] = deque()
         self._queued = 0
         self._filled = trio.Event()
@@ -220,7 +349,8 @@ class NodeYamux(yamux.Yamux):
         if length > MAX_FRAME or length + sum(map(len, self.stream_buffers.values())) > MAX_BUFFERED:
             await self._cleanup_on_error()
             raise ConnectionClosedError("The peer overran its window", transport="tcp")
-        return await super()._read_data_body(length)
+        with trio.fail_after(60):
+            return await self._plain.exactly(length)
 
     async def _cleanup_on_error(self) -> None:
         self._drained.set()
