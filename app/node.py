@@ -1,32 +1,44 @@
-"""The node: one process, one home folder; wires all services and runs them until it is stopped.
+"""The node: wires all services of one home folder and runs them until it is stopped.
 
-Start-up order: lock, log, store, identity, local API, then the parts that may be away: chain, peers,
-agent, orders. Each step leaves the disk in a state that the same order can start from again.
+Start-up order: store, identity, local API, then the parts that may be away: agent, network, chain,
+catalogue, trade. Each step leaves the disk in a state that the same order can start from again.
 """
 
 from __future__ import annotations
 
-import signal
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 
 from openstall.app import logging, version
-from openstall.app.api.server import ApiServer
-from openstall.app.clock import Clock, SystemClock
+from openstall.app.clock import Clock
 from openstall.app.config import NodeConfig
 from openstall.app.events import EventBus
-from openstall.app.lock import HomeLock
 from openstall.app.operations import Operations
+from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.compute import ComputeService
+from openstall.app.services.group import GroupService
 from openstall.app.services.identity import IdentityService
+from openstall.app.services.network import NetworkService
+from openstall.app.services.orders.blob_access import BlobAccess
+from openstall.app.services.presence import Presence
+from openstall.app.services.wallet import WalletService
 from openstall.app.supervisor import Part, PartState
 from openstall.app.threads import Workers
+from openstall.app.trade import Ground, Trade
+from openstall.market.errors import Conflict
+from openstall.p2p.blob_transfer import BlobTransfer
+from openstall.p2p.blobs import BlobStore
 from openstall.store.database import Store
+from openstall.store.records import Records
+from openstall.store.search import Search
 from openstall.store.settings import Settings
-
-STOP_GRACE_S = 10.0
+from openstall.store.transactions import Transactions
 
 log = logging.get_logger("openstall.node")
+
+ServeApi = Callable[["Node", trio.Event, Callable[[], None]], Awaitable[None]]
 
 
 class Node:
@@ -39,34 +51,106 @@ class Node:
         self.store = store
         self.secrets = secrets
         self.clock = clock
+        self.started_at = clock.now()
         self.workers = Workers()
         self.bus = EventBus()
         self.settings = Settings(store)
         self.operations = Operations(bus=self.bus, clock=clock)
+        self._make_services()
+        self._trade: Trade | None = None
+        self._stopping = trio.Event()
+        self.parts = {
+            name: Part(name, run, bus=self.bus)
+            for name, run in (
+                ("agent", self.compute.run),
+                ("network", self.network.run),
+                ("chain", self.group.run),
+                ("catalogue", self.catalogue.run),
+                ("presence", self.presence.run),
+                ("trade", self._run_trade),
+            )
+        }
+
+    def _make_services(self) -> None:
+        workers, bus, clock, settings = self.workers, self.bus, self.clock, self.settings
         self.identity = IdentityService(
             home=self.home,
-            settings=self.settings,
-            workers=self.workers,
-            bus=self.bus,
-            secrets=secrets,
+            settings=settings,
+            workers=workers,
+            bus=bus,
+            secrets=self.secrets,
             on_open=self._identity_opened,
         )
-        self.parts: list[Part] = []
-        self.started_at = clock.now()
-        self._stopping = trio.Event()
+        self.network = NetworkService(
+            config=self.config, identity=self.identity, settings=settings, workers=workers, bus=bus
+        )
+        self.group = GroupService(
+            home=self.home,
+            settings=settings,
+            workers=workers,
+            bus=bus,
+            network=self.network,
+            on_joined=self._group_joined,
+        )
+        self.catalogue = Catalogue(
+            records=Records(self.store),
+            search=Search(self.store),
+            identity=self.identity,
+            group=self.group,
+            network=self.network,
+            workers=workers,
+            bus=bus,
+            clock=clock,
+        )
+        self.wallet = WalletService(
+            identity=self.identity,
+            group=self.group,
+            intents=Transactions(self.store),
+            workers=workers,
+            bus=bus,
+            clock=clock,
+        )
+        self.presence = Presence(
+            identity=self.identity,
+            group=self.group,
+            network=self.network,
+            catalogue=self.catalogue,
+            workers=workers,
+            clock=clock,
+        )
+        self.compute = ComputeService(home=self.home, enabled=self.config.agent, bus=bus)
 
-    async def run(self) -> None:
+    @property
+    def trade(self) -> Trade:
+        """Buying and selling; Conflict or IdentityError with words while that is not possible."""
+        if self._trade is not None:
+            return self._trade
+        _ = self.identity.wallet, self.group.membership, self.network.host
+        raise Conflict("starting", "The node is still getting ready to trade.", "Try again in a moment.")
+
+    @property
+    def trading(self) -> bool:
+        """Whether `trade` is there now."""
+        return self._trade is not None
+
+    @property
+    def selling(self) -> bool:
+        """Whether this machine is on offer."""
+        return self._trade is not None and self._trade.renting.on
+
+    async def run(self, serve_api: ServeApi) -> None:
         """Run until `stop`; raises OpenstallError where the node cannot even serve its API."""
         self.bus.bind()
         await self.identity.start(passphrase_file=self.config.passphrase_file)
+        await self.group.load()
         async with trio.open_nursery() as nursery:
             api_stopping, api_ready = trio.Event(), trio.Event()
-            nursery.start_soon(ApiServer(self).run, api_stopping, api_ready.set)
+            nursery.start_soon(serve_api, self, api_stopping, api_ready.set)
             await api_ready.wait()
             async with trio.open_nursery() as work:
                 self.operations.bind(work)
-                for part in self.parts:
-                    work.start_soon(part.supervise, name=part.name)
+                for part in self.parts.values():
+                    work.start_soon(part.supervise, name=f"part {part.name}")
                 log.info("node started", version=version(), peer=self.identity.peer_id)
                 await self._stopping.wait()
                 work.cancel_scope.cancel()
@@ -87,51 +171,65 @@ class Node:
             "home": str(self.home.root),
             "started_at": self.started_at,
             "identity": self.identity.as_dict(),
-            "group": {"state": "none", "name": None, "chain_id": None, "network": None, "banner": None},
-            "network": {"peers": 0, "addrs": []},
-            "agent": {"state": "off", "reason": None, "fix": None},
-            "selling": False,
+            "group": self.group.brief(),
+            "network": {"peers": len(self.network.peers()), "addrs": self.network.addrs},
+            "agent": self.compute.brief(),
+            "selling": self.selling,
+            "trading": self.trading,
+            "parts": {name: str(part.state) for name, part in self.parts.items()},
             "warnings": self._warnings(),
         }
 
     def _warnings(self) -> list[dict[str, str]]:
-        return [part.error for part in self.parts if part.state is PartState.FAILED and part.error]
+        failed = [part.error for part in self.parts.values() if part.state is PartState.FAILED]
+        return [error for error in failed if error is not None]
 
     def _identity_opened(self) -> None:
-        for part in self.parts:
-            if part.state is not PartState.READY:
-                part.restart()
+        self.network.rename()
+        for name in ("presence", "trade"):
+            self.parts[name].restart()
 
+    def _group_joined(self) -> None:
+        for name in ("chain", "catalogue", "presence", "trade"):
+            self.parts[name].restart()
 
-def run_node(config: NodeConfig) -> None:
-    """Run a node in this process until it is told to stop (SIGTERM, SIGINT, local API).
+    async def _run_trade(self, ready: Callable[[], None]) -> None:
+        if self.identity.state != "open" or not self.group.joined:
+            return
+        host = await self.network.wait_up()
+        blobs = await self.workers.store(BlobStore, self.home.blobs)
+        access = BlobAccess()
+        trade = Trade(
+            Ground(
+                home=self.home,
+                store=self.store,
+                workers=self.workers,
+                bus=self.bus,
+                clock=self.clock,
+                seed=self.identity.peer_seed,
+                wallet=self.identity.wallet,
+                network=self.group.membership.network,
+                chain=self.group.chain,
+                transactions=self.wallet.transactions,
+                host=host,
+                blobs=blobs,
+                transfer=BlobTransfer(host=host, store=blobs, allow=access.allowed),
+                access=access,
+                agent=self.compute.agent,
+                catalogue=self.catalogue,
+            )
+        )
+        forget = self.group.on_head(lambda _height: trade.new_block())
 
-    Raises:
-        OpenstallError: another node holds the home, or the store or the peer key cannot be used.
-    """
-    config.home.create()
-    with HomeLock(config.home.lock):
-        secrets = logging.Secrets()
-        logging.configure(config.home.log, level=config.log_level, secrets=secrets)
-        store = Store(config.home.store)
+        def up() -> None:
+            self._trade = trade
+            ready()
+
         try:
-            trio.run(_main, config, store, secrets)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trade.run, up)
+                await self.network.wait_down(host)
+                self.parts["trade"].restart()
         finally:
-            store.close()
-
-
-async def _main(config: NodeConfig, store: Store, secrets: logging.Secrets) -> None:
-    node = Node(config, store, secrets=secrets, clock=SystemClock())
-    signals = {signal.SIGINT, signal.SIGTERM}
-    if hasattr(signal, "SIGBREAK"):
-        signals.add(signal.SIGBREAK)
-    with trio.open_signal_receiver(*signals) as received:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, node, received)
-            await node.run()
-            nursery.cancel_scope.cancel()
-
-
-async def _stop_on_signal(node: Node, received: Any) -> None:
-    async for number in received:
-        node.stop(f"signal {signal.Signals(number).name}")
+            self._trade = None
+            forget()

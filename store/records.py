@@ -107,6 +107,17 @@ class Records:
             ).fetchone()
         return None if row is None else bytes(row[0])
 
+    def raws(self, cids: Sequence[str]) -> dict[str, bytes]:
+        """The wire bytes of several records by cid; those that are not stored are left out."""
+        marks = ",".join("?" * len(cids))
+        with self._store.read() as db:
+            rows = db.execute(
+                f"SELECT r.cid, b.raw FROM records r JOIN record_bodies b ON b.id = r.id "
+                f"WHERE r.cid IN ({marks})",
+                list(cids),
+            ).fetchall()
+        return {row[0]: bytes(row[1]) for row in rows}
+
     def row(self, cid: str) -> RecordRow | None:
         """What the store knows of a record, or None."""
         with self._store.read() as db:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from openstall.app.events import Event
+from openstall.app.node import Node
 
-
-if TYPE_CHECKING:
-    from openstall.app.node import Node
 
 HEARTBEAT_S = 15.0
 

@@ -89,9 +89,7 @@ class _Capped:
 
 
 async def _refuse(send: Send, status: int, code: str, message: str, what_next: str) -> None:
-    body = json.dumps(
-        {"error": {"code": code, "message": message, "what_next": what_next}}
-    ).encode()
+    body = json.dumps({"error": {"code": code, "message": message, "what_next": what_next}}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

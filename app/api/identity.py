@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
 from openstall.app.api.requests import Body
+from openstall.app.node import Node
 from openstall.market.errors import IdentityError
-
-if TYPE_CHECKING:
-    from openstall.app.node import Node
 
 Passphrase = Annotated[SecretStr, Field(max_length=512)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from openstall.app.api import basics, identity
-
-if TYPE_CHECKING:
-    from openstall.app.node import Node
+from openstall.app.api import (
+    basics,
+    catalogue,
+    compute,
+    group,
+    identity,
+    models,
+    network,
+    orders,
+    renting,
+    wallet,
+)
+from openstall.app.node import Node
 
 
 def all_routers() -> list[Callable[[Node], APIRouter]]:
     """Every group of routes that this version has."""
-    return [basics.router, identity.router]
+    return [
+        basics.router,
+        identity.router,
+        group.router,
+        wallet.router,
+        catalogue.router,
+        network.router,
+        compute.router,
+        renting.router,
+        models.router,
+        orders.router,
+    ]

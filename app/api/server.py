@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import hypercorn.trio
@@ -17,54 +16,46 @@ from hypercorn.config import Config
 from openstall.app import version
 from openstall.app.api import failures, routers
 from openstall.app.api.guard import Guard
+from openstall.app.node import Node
 from openstall.ledger.private_files import write_private
-
-if TYPE_CHECKING:
-    from openstall.app.node import Node
 
 GRACE_S = 2.0
 
 
-class ApiServer:
-    """The local API of one node; `api.json` tells clients where it is and how to be let in."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._token = secrets.token_urlsafe(32)
-        node.secrets.add(self._token)
-
-    async def run(self, stopping: trio.Event, ready: Callable[[], None]) -> None:
-        """Serve until `stopping`; `ready` is called when `api.json` is on disk."""
-        guard = Guard(_application(self._node), token=self._token)
-        config = Config()
-        config.bind = ["127.0.0.1:0"]
-        config.graceful_timeout = GRACE_S
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.h11_max_incomplete_size = 64 * 1024
-        config.keep_alive_timeout = 60
-        async with trio.open_nursery() as nursery:
-            urls: list[str] = await nursery.start(
-                lambda task_status: hypercorn.trio.serve(
-                    guard,  # type: ignore[arg-type]
-                    config,
-                    shutdown_trigger=stopping.wait,
-                    task_status=task_status,
-                    mode="asgi",
-                )
+async def serve_api(node: Node, stopping: trio.Event, ready: Callable[[], None]) -> None:
+    """Serve until `stopping`; `ready` is called when `api.json` tells clients where to connect."""
+    token = secrets.token_urlsafe(32)
+    node.secrets.add(token)
+    guard = Guard(_application(node), token=token)
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.graceful_timeout = GRACE_S
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.h11_max_incomplete_size = 64 * 1024
+    config.keep_alive_timeout = 60
+    async with trio.open_nursery() as nursery:
+        urls: list[str] = await nursery.start(
+            lambda task_status: hypercorn.trio.serve(
+                guard,  # type: ignore[arg-type]
+                config,
+                shutdown_trigger=stopping.wait,
+                task_status=task_status,
+                mode="asgi",
             )
-            port = urlsplit(urls[0]).port
-            if port is None:
-                raise RuntimeError(f"no port in {urls[0]}")
-            guard.listen_on(port)
-            content = {"port": port, "token": self._token, "pid": os.getpid()}
-            try:
-                write_private(self._node.home.api, json.dumps(content).encode())
-                ready()
-                await stopping.wait()
-            finally:
-                self._node.home.api.unlink(missing_ok=True)
+        )
+        port = urlsplit(urls[0]).port
+        if port is None:
+            raise RuntimeError(f"no port in {urls[0]}")
+        guard.listen_on(port)
+        content = {"port": port, "token": token, "pid": os.getpid()}
+        try:
+            write_private(node.home.api, json.dumps(content).encode())
+            ready()
+            await stopping.wait()
+        finally:
+            node.home.api.unlink(missing_ok=True)
 
 
 def _application(node: Node) -> FastAPI:

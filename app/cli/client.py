@@ -88,7 +88,9 @@ class ApiClient:
         from httpx_sse import connect_sse
 
         try:
-            with connect_sse(self._http, "GET", "/v1/events", timeout=httpx.Timeout(None, connect=CONNECT_S)) as source:
+            with connect_sse(
+                self._http, "GET", "/v1/events", timeout=httpx.Timeout(None, connect=CONNECT_S)
+            ) as source:
                 source.response.raise_for_status()
                 yield self._until_lost(source.iter_sse())
         except httpx.ConnectError as error:

@@ -57,7 +57,7 @@ def run(
 ) -> None:
     """Run the node in this terminal until Ctrl-C."""
     from openstall.app.config import DEFAULT_LISTEN, NodeConfig
-    from openstall.app.node import run_node
+    from openstall.app.process import run_node
 
     run_node(
         NodeConfig(

@@ -143,7 +143,10 @@ def plain(text: str) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    cut = [text if len(text) <= width else text[: width - 1] + "…" for text, width in zip(row, widths, strict=True)]
+    cut = [
+        text if len(text) <= width else text[: width - 1] + "…"
+        for text, width in zip(row, widths, strict=True)
+    ]
     placed = [
         text.rjust(width) if to_right else text.ljust(width)
         for text, width, to_right in zip(cut, widths, right, strict=True)

@@ -1,45 +1,14 @@
-"""A group's chain hosted by this node: which engine, and word of every block that is made."""
+"""A group's chain hosted by this node, with word of every block that is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
-from openstall.ledger.anvil import find_anvil
-from openstall.ledger.chain import ChainParams
-from openstall.ledger.group_host import GroupHost
+from openstall.ledger.hosting import ChainHost
 from openstall.ledger.transport import JsonValue
-
-
-class ChainHost(Protocol):
-    """What both engines of the ledger offer; every method blocks and is thread-safe."""
-
-    durable: bool
-
-    def create(self, name: str) -> ChainParams:
-        """Make a new chain with our contracts and start it."""
-
-    def start(self) -> ChainParams:
-        """Start the chain of the folder again."""
-
-    def handle(self, method: str, params: list[Any]) -> JsonValue:
-        """One permitted call."""
-
-    def stop(self) -> None:
-        """Save and end."""
-
-
-def make_host(folder: Path) -> ChainHost:
-    """The durable engine where anvil is installed, else the one in memory."""
-    anvil = find_anvil()
-    if anvil is not None:
-        return GroupHost(folder, anvil)
-    from openstall.ledger.memory_host import MemoryHost
-
-    return MemoryHost()
 
 
 class Hosted:

@@ -14,13 +14,14 @@ from openstall.app.logging import get_logger
 from openstall.app.operations import Progress
 from openstall.app.paths import Home
 from openstall.app.services.chain_code import check_contracts
-from openstall.app.services.chain_hosting import ChainHost, Hosted, make_host
+from openstall.app.services.chain_hosting import Hosted
 from openstall.app.services.gateway import Gateway, HeadBoard, MemberTransport
 from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.ledger.chain import Block, Chain, ChainParams, identify
+from openstall.ledger.hosting import ChainHost, open_host
 from openstall.ledger.invitation import Invitation, invite, read_invitation, write_invitation
-from openstall.ledger.transport import HttpTransport, Transport
+from openstall.ledger.transport import HttpTransport, JsonValue, Transport
 from openstall.market.errors import ChainError, Conflict, Refused
 from openstall.store.settings import Settings
 
@@ -30,7 +31,9 @@ RETRY_S = 1.0
 VERIFY_S = 20.0
 _GROUP = "group"
 _HEAD = "group.head"
-PLAY_MONEY = "Play money: credits of this group are worth nothing outside it, and its host can rewrite its chain."
+PLAY_MONEY = (
+    "Play money: credits of this group are worth nothing outside it, and its host can rewrite its chain."
+)
 NOT_SAVED = "Nothing is saved: the chain of this group ends with this node (the anvil program is missing)."
 
 log = get_logger("openstall.group")
@@ -64,7 +67,10 @@ class GroupService:
         workers: Workers,
         bus: EventBus,
         network: NetworkService,
+        on_joined: Callable[[], None],
     ) -> None:
+        """`on_joined` is called after the membership has changed."""
+        self._on_joined = on_joined
         self._home = home
         self._settings = settings
         self._workers = workers
@@ -74,18 +80,20 @@ class GroupService:
         self._gateway = Gateway(workers=workers, board=self._board)
         self._membership: Membership | None = None
         self._chain: Chain | None = None
+        self._line = Line()
         self._fresh_host: ChainHost | None = None
         self._joining = False
+        self._written = trio.Event()
         self._listeners: list[Callable[[int], None]] = []
-        self.restart: Callable[[], None] = lambda: None
-        """Set by the node: runs the part anew after the membership has changed."""
         network.offer(self._gateway.serve)
 
     @property
     def membership(self) -> Membership:
         """The joined group; Conflict where there is none."""
         if self._membership is None:
-            raise Conflict("no_group", "This node belongs to no group yet.", "Create one, or join by an invitation.")
+            raise Conflict(
+                "no_group", "This node belongs to no group yet.", "Create one, or join by an invitation."
+            )
         return self._membership
 
     @property
@@ -95,15 +103,19 @@ class GroupService:
 
     @property
     def chain(self) -> Chain:
-        """The chain, once it was reached; ChainError while it is away."""
+        """The chain of the group, one object for as long as the node runs; Conflict without a group.
+
+        Its calls raise ChainError while the chain is away.
+        """
         if self._chain is None:
             _ = self.membership
-            raise ChainError(
-                "chain_unreachable",
-                "The chain of your group is not reachable now.",
-                "It is tried again by itself. Your money is safe.",
-            )
+            raise RuntimeError("a membership without a chain")
         return self._chain
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the chain answered when it was last needed."""
+        return self._line.transport is not None
 
     @property
     def height(self) -> int:
@@ -125,7 +137,17 @@ class GroupService:
             log.warning("the group lived in memory only and is gone", group=membership.params.name)
             await self._workers.store(self._settings.remove, _GROUP)
             return
+        highest = await self._workers.store(self._settings.get, _HEAD)
+        self._set(membership, Block(**highest) if highest else None)
+
+    def _set(self, membership: Membership, highest: Block | None) -> None:
         self._membership = membership
+        self._chain = Chain(
+            membership.params,
+            self._line,
+            highest=highest,
+            on_head=lambda block: self._settings.set(_HEAD, asdict(block)),
+        )
         self._network.join(membership.network)
 
     # Part of the node
@@ -135,23 +157,16 @@ class GroupService:
         membership = self._membership
         if membership is None:
             return
+        chain = self.chain
         async with self._transport(membership) as transport:
-            highest = await self._workers.store(self._settings.get, _HEAD)
-            chain = Chain(
-                membership.params,
-                transport,
-                highest=Block(**highest) if highest else None,
-                on_head=lambda block: self._settings.set(_HEAD, asdict(block)),
-            )
-            await self._workers.chain(chain.verify)
-            head = await self._workers.chain(chain.head)
-            self._chain = chain
+            self._line.transport = transport
             try:
-                self._grown(head.number)
+                await self._workers.chain(chain.verify)
+                self._grown((await self._workers.chain(chain.head)).number)
                 ready()
                 await self._follow(membership, chain, transport)
             finally:
-                self._chain = None
+                self._line.transport = None
 
     @asynccontextmanager
     async def _transport(self, membership: Membership) -> AsyncIterator[Transport]:
@@ -168,7 +183,7 @@ class GroupService:
         else:
             host, self._fresh_host = self._fresh_host, None
             if host is None:
-                host = make_host(self._home.chain)
+                host = open_host(self._home.chain)
                 await self._workers.chain(host.start)
             hosted = Hosted(host, token=token, on_write=self._after_write)
             self._gateway.host = hosted
@@ -181,14 +196,15 @@ class GroupService:
 
     async def _follow(self, membership: Membership, chain: Chain, transport: Transport) -> None:
         """Notice new blocks for as long as the part runs; the chain being away for a while is no end."""
-        if membership.state == "hosting":
-            await trio.sleep_forever()
         if isinstance(transport, MemberTransport):
             await self._reach_host(membership)
         while True:
             try:
                 if isinstance(transport, MemberTransport):
                     await transport.await_head(self._board.number)
+                elif membership.state == "hosting":
+                    await self._written.wait()
+                    self._written = trio.Event()
                 else:
                     await trio.sleep(PUBLIC_POLL_S)
                 self._grown((await self._workers.chain(chain.head)).number)
@@ -203,18 +219,7 @@ class GroupService:
         await self._network.reach(invitation.host_peer, _full_addrs(invitation))
 
     def _after_write(self) -> None:
-        chain = self._chain
-        if chain is not None:
-            self._soon(chain)
-
-    def _soon(self, chain: Chain) -> None:
-        async def look() -> None:
-            try:
-                self._grown((await self._workers.chain(chain.head)).number)
-            except ChainError as error:
-                log.warning("own chain does not answer", code=error.code)
-
-        trio.lowlevel.spawn_system_task(look)
+        self._written.set()
 
     def _grown(self, number: int) -> None:
         if number <= self._board.number:
@@ -233,7 +238,7 @@ class GroupService:
             raise Refused("bad_name", f"A name has 1 to {MAX_NAME_CHARS} printable characters.")
         async with self._only_one():
             progress("Making the group's chain and its contracts")
-            host = make_host(self._home.chain)
+            host = open_host(self._home.chain)
             params = await self._workers.chain(host.create, clean)
             self._fresh_host = host
             await self._adopt(Membership(state="hosting", params=params, durable=host.durable))
@@ -300,7 +305,7 @@ class GroupService:
             "height": self._board.number if self._board.number >= 0 else None,
             "host_peer": self._host_peer(membership),
             "durable": membership.durable,
-            "reachable": self._chain is not None,
+            "reachable": self.reachable,
             "contracts": {
                 "credit": membership.params.credit,
                 "escrow": membership.params.escrow,
@@ -330,9 +335,7 @@ class GroupService:
         addrs = self._network.addrs
         if not addrs:
             return None
-        return write_invitation(
-            invite(membership.params, host_peer=self._network.host.peer_id, addrs=addrs)
-        )
+        return write_invitation(invite(membership.params, host_peer=self._network.host.peer_id, addrs=addrs))
 
     def _host_peer(self, membership: Membership) -> str | None:
         if membership.state == "member":
@@ -343,7 +346,9 @@ class GroupService:
     async def _only_one(self) -> AsyncIterator[None]:
         if self._membership is not None or self._joining:
             raise Conflict(
-                "in_group", "This node belongs to a group already.", "Use another home folder for another group."
+                "in_group",
+                "This node belongs to a group already.",
+                "Use another home folder for another group.",
             )
         self._joining = True
         try:
@@ -355,17 +360,34 @@ class GroupService:
         kept = {**asdict(membership), "params": asdict(membership.params)}
         await self._workers.store(self._settings.remove, _HEAD)
         await self._workers.store(self._settings.set, _GROUP, kept)
-        self._membership = membership
-        self._network.join(membership.network)
+        self._set(membership, None)
         log.info("joined", state=membership.state, network=membership.network)
-        self.restart()
+        self._on_joined()
         self._bus.publish("status", {"part": "group"})
 
     async def _wait_chain(self) -> None:
         """Until the chain answers; on failure the part goes on trying, and the status says why."""
         with trio.move_on_after(VERIFY_S):
-            while self._chain is None:
+            while not self.reachable or self._board.number < 0:
                 await trio.sleep(0.02)
+
+
+class Line:
+    """The transport of the moment; the chain that is called through it stays one object."""
+
+    def __init__(self) -> None:
+        self.transport: Transport | None = None
+
+    def __call__(self, method: str, params: list[Any]) -> JsonValue:
+        """One call; ChainError while there is no transport."""
+        transport = self.transport
+        if transport is None:
+            raise ChainError(
+                "chain_unreachable",
+                "The chain of your group is not reachable now.",
+                "It is tried again by itself. Your money is safe.",
+            )
+        return transport(method, params)
 
 
 def _verify(params: ChainParams, transport: Transport) -> None:

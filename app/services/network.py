@@ -45,6 +45,7 @@ class NetworkService:
         self._host: PeerHost | None = None
         self._group = ""
         self._up = trio.Event()
+        self._down = trio.Event()
 
     def offer(self, serve: Callable[[PeerHost], None]) -> None:
         """Register a protocol: `serve` is called with each host before it listens."""
@@ -64,6 +65,16 @@ class NetworkService:
         while self._host is None:
             await self._up.wait()
         return self._host
+
+    async def wait_down(self, host: PeerHost) -> None:
+        """Return when this host is the running one no more."""
+        while self._host is host:
+            await self._down.wait()
+
+    def rename(self) -> None:
+        """Take the name of the identity into the greeting of later connections."""
+        if self._host is not None:
+            self._host.name = self._identity.name
 
     @property
     def addrs(self) -> list[str]:
@@ -104,6 +115,8 @@ class NetworkService:
             finally:
                 self._host = None
                 self._up = trio.Event()
+                self._down.set()
+                self._down = trio.Event()
 
     async def connect(self, addr: str) -> dict[str, Any]:
         """Connect to an address that a person entered, and remember it for the next start."""

@@ -1,0 +1,50 @@
+"""Routes of this machine as a provider: what it has, whether it is safe, the runtime."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from fastapi import APIRouter
+
+from openstall.app.node import Node
+from openstall.app.services.renting import OFFER_KEY
+from openstall.market.errors import ChainError, NotFound
+
+
+def router(node: Node) -> APIRouter:
+    """The routes, bound to one node."""
+    routes = APIRouter(prefix="/v1")
+
+    @routes.get("/compute")
+    async def show() -> dict[str, Any]:
+        """Inventory, doctor, runtime, the offer and its jobs."""
+        return {**await node.compute.as_dict(), **await _renting(node)}
+
+    @routes.post("/compute/doctor")
+    async def doctor() -> dict[str, Any]:
+        """Check the sandbox with real jobs."""
+        return {"operation_id": node.operations.start("doctor", "Check this machine", node.compute.doctor)}
+
+    @routes.post("/runtime/install")
+    async def install() -> dict[str, Any]:
+        """Download the workload runtime."""
+        return {"operation_id": node.operations.start("install", "Install the runtime", node.compute.install)}
+
+    return routes
+
+
+async def _renting(node: Node) -> dict[str, Any]:
+    """The provider's side: its offer in the catalogue, the jobs of others, what they have earned it."""
+    offer = None
+    if node.group.joined:
+        with suppress(NotFound):
+            offer = await node.catalogue.own("offer", OFFER_KEY)
+    jobs: list[dict[str, Any]] = []
+    earned_micro = 0
+    if node.trading:
+        sold = await node.trade.orders.items(role="seller", open_only=False)
+        jobs = [order for order in sold if order["kind"] == "compute"]
+        with suppress(ChainError):
+            earned_micro = await node.wallet.earned_by_jobs_micro()
+    return {"offer": offer, "selling": node.selling, "jobs": jobs, "earned_micro": earned_micro}

@@ -1,0 +1,112 @@
+"""The compute agent as a part of the node: kept alive, asked what the machine has and whether it is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from openstall.app.events import EventBus
+from openstall.app.logging import get_logger
+from openstall.app.operations import Progress
+from openstall.app.paths import Home
+from openstall.compute_agent.client import AgentClient
+from openstall.compute_agent.runtime import default_runtime_folder, install_runtime
+from openstall.compute_agent.specs import Check, InstallProgress, Inventory, RuntimeState
+from openstall.market.errors import Conflict, SandboxError
+
+_LOCK = Path(__file__).parents[2] / "requirements" / "runtime.lock"
+
+log = get_logger("openstall.compute")
+
+
+class ComputeService:
+    """Owns the agent. Call from the trio thread."""
+
+    def __init__(self, *, home: Home, enabled: bool, bus: EventBus) -> None:
+        self.agent = AgentClient(log_path=home.log.parent / "agent.log")
+        self._enabled = enabled
+        self._bus = bus
+        self._state = "starting" if enabled else "off"
+        self._reason: str | None = None
+        self._fix: str | None = None
+        self._checks: list[Check] | None = None
+        self._inventory: Inventory | None = None
+        self._runtime: RuntimeState | None = None
+        self._installing = False
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """The node's part `agent`: off where it was switched off."""
+        if not self._enabled:
+            return
+        async with trio.open_nursery() as nursery:
+            await self.agent.start(nursery)
+            await self.examine()
+            ready()
+            await trio.sleep_forever()
+
+    async def examine(self) -> list[Check]:
+        """Run the doctor and remember what it said; a failed check is a state, not an error."""
+        checks = await self.agent.doctor()
+        self._inventory = await self.agent.probe()
+        self._runtime = await self.agent.runtime()
+        self._checks = checks
+        failed = [check for check in checks if check.severity == "error" and not check.ok]
+        self._state = "refused" if failed else "ready"
+        self._reason = failed[0].cause if failed else None
+        self._fix = failed[0].fix if failed else None
+        log.info("agent examined", state=self._state, failed=[check.name for check in failed])
+        self._bus.publish("status", {"part": "agent", "state": self._state})
+        return checks
+
+    async def doctor(self, progress: Progress) -> dict[str, Any]:
+        """The doctor as a long action."""
+        self._need_agent()
+        progress("Checking the sandbox with real jobs")
+        checks = await self.examine()
+        return {"checks": msgspec.to_builtins(checks), "ok": self._state == "ready"}
+
+    async def install(self, progress: Progress) -> dict[str, Any]:
+        """Download and check the workload runtime; cancelling leaves an earlier one as it was."""
+        if self._installing:
+            raise Conflict("installing", "The runtime is being installed already.")
+        if not _LOCK.is_file():
+            raise SandboxError("no_lock", "This installation does not list the runtime's packages.", "Reinstall it.")
+
+        def tell(step: InstallProgress) -> None:
+            progress(f"{step.stage.capitalize()}: {step.words}", step.done, step.total, "steps")
+
+        self._installing = True
+        try:
+            await install_runtime(default_runtime_folder(), _LOCK, tell)
+        finally:
+            self._installing = False
+        if self.agent.running:
+            await self.examine()
+        return msgspec.to_builtins(self._runtime) if self._runtime else {}
+
+    def brief(self) -> dict[str, Any]:
+        """The agent as the status shows it."""
+        return {"state": self._state, "reason": self._reason, "fix": self._fix}
+
+    async def as_dict(self) -> dict[str, Any]:
+        """Inventory, doctor and runtime for the local API; null what is not known yet."""
+        if self.agent.running and self._checks is not None:
+            self._inventory = await self.agent.probe()
+        return {
+            "agent": self.brief(),
+            "inventory": msgspec.to_builtins(self._inventory),
+            "doctor": msgspec.to_builtins(self._checks or []),
+            "runtime": msgspec.to_builtins(self._runtime),
+        }
+
+    def _need_agent(self) -> None:
+        if not self.agent.running:
+            raise SandboxError(
+                "agent_off",
+                "The compute agent is not running.",
+                "Start the node without --no-agent, or look at its log.",
+            )
