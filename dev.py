@@ -24,6 +24,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (said in words, where older inter
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import time
@@ -37,6 +38,7 @@ import system_packages  # noqa: E402  (needs the line above)
 
 VENV = ROOT / ".venv"
 RUNTIME = ROOT / ".runtime"
+PYTHONS = ROOT / ".python"
 CONTRACTS = ROOT / "ledger" / "contracts"
 REQUIREMENTS = ROOT / "requirements"
 BIN = "Scripts" if os.name == "nt" else "bin"
@@ -127,7 +129,7 @@ def fingerprint(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def make_environment(folder: Path) -> None:
+def make_environment(folder: Path, interpreter: str | Path = sys.executable) -> None:
     """Create a virtual environment, anew if its interpreter is gone or differs."""
     marks, wanted = Marks(folder), fingerprint()
     if marks.has("environment", wanted) and program(folder, "python").exists():
@@ -135,9 +137,8 @@ def make_environment(folder: Path) -> None:
     if folder.exists() and not marks.read() and (folder / "pyvenv.cfg").exists():
         marks.put("environment", wanted)  # made by hand; keep it
         return
-    base = getattr(sys, "_base_executable", sys.executable)
     clear = ["--clear"] if folder.exists() else []
-    step(f"environment {folder.name}", [base, "-m", "venv", *clear, folder])
+    step(f"environment {folder.name}", [interpreter, "-m", "venv", *clear, folder])
     marks.put("environment", wanted)
 
 
@@ -156,22 +157,30 @@ def install(folder: Path, label: str, lock: Path, *extra: str) -> None:
     marks.put(lock.stem, wanted)
 
 
+def runtime_python() -> str | Path:
+    """The interpreter of the workload runtime: on Linux 3.11, because torch's build is locked for that."""
+    if platform.system() != "Linux" or sys.version_info[:2] == (3, 11):
+        return sys.executable
+    ready = ["python3.11", "-c", "import ensurepip"]
+    if shutil.which("python3.11") and subprocess.run(ready, check=False, capture_output=True).returncode == 0:
+        return "python3.11"
+    install(VENV, "development packages", REQUIREMENTS / "dev.lock")
+    uv = program(VENV, "uv")
+    step("Python 3.11 for the workload runtime", [uv, "python", "install", "3.11", "-i", PYTHONS, "--no-bin"])
+    return next(PYTHONS.glob("cpython-3.11*/bin/python3.11"))
+
+
 def install_runtime() -> None:
     """The environment that sandboxes see: torch and what goes with it."""
-    make_environment(RUNTIME)
     lock = REQUIREMENTS / "runtime.lock"
+    if not Marks(RUNTIME).has(lock.stem, fingerprint(lock)):
+        make_environment(RUNTIME, runtime_python())
     try:
         install(RUNTIME, "workload runtime: torch, onnxruntime", lock)
     except Failed as first:
         if "No matching distribution found for torch" not in str(first):
             raise
-        install(
-            RUNTIME,
-            "workload runtime, again with PyTorch's own index",
-            lock,
-            "--extra-index-url",
-            TORCH_INDEX,
-        )
+        install(RUNTIME, "workload runtime, with PyTorch's own index", lock, "--extra-index-url", TORCH_INDEX)
 
 
 def install_project() -> None:
@@ -323,7 +332,7 @@ def cmd_lock(_: Sequence[str]) -> int:
 def cmd_clean(_: Sequence[str]) -> int:
     """Remove environments, downloaded tools and caches; never a wallet or anything else of the user's."""
     caches = [".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".hypothesis"]
-    made = [VENV, RUNTIME, CONTRACTS / "node_modules", ROOT / "build", ROOT / "dist"]
+    made = [VENV, RUNTIME, PYTHONS, CONTRACTS / "node_modules", ROOT / "build", ROOT / "dist"]
     made += [*(ROOT / name for name in caches), *ROOT.glob("*.egg-info")]
     made += [path for path in ROOT.rglob("__pycache__") if path.is_dir()]
     for folder in made:

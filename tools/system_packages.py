@@ -116,7 +116,7 @@ def ensure(step: Callable[..., None], *, compilers: bool) -> None:
         raise Missing(words(missing))
     step("list of system packages", [*prefix, "apt-get", "-q", "update"])
     step(
-        f"system packages: {', '.join(names)}",
+        f"{len(names)} system packages: {', '.join(names[:3])} …",
         [*prefix, "apt-get", "-q", "install", "--yes", "--no-install-recommends", *names],
     )
     left = [need for need in missing if not need.present()]
@@ -149,9 +149,9 @@ def words(missing: Iterable[Need]) -> str:
     if shutil.which("apt-get"):
         lines += ["", "Please run this once, then the same command again:", ""]
         sudo = "sudo " if shutil.which("sudo") else ""
-        lines += [f"  {sudo}apt-get install --yes --no-install-recommends {names}"]
+        lines += [f"  {sudo}apt-get update && {sudo}apt-get install --yes --no-install-recommends {names}"]
         if not sudo:
-            lines += ["", "(as root: there is no sudo here)"]
+            lines += ["", "(as root, because there is no sudo here)"]
     else:
         lines += ["", "These are their names on Debian; please install your system's equivalents."]
     return "\n".join(lines)
