@@ -159,7 +159,7 @@ def install(folder: Path, label: str, lock: Path, *extra: str) -> None:
 
 def runtime_python() -> str | Path:
     """The interpreter of the workload runtime: on Linux 3.11, because torch's build is locked for that."""
-    if platform.system() != "Linux" or sys.version_info[:2] == (3, 11):
+    if platform.system() != "Linux" or sys.implementation.cache_tag == "cpython-311":
         return sys.executable
     ready = ["python3.11", "-c", "import ensurepip"]
     if shutil.which("python3.11") and subprocess.run(ready, check=False, capture_output=True).returncode == 0:
@@ -241,6 +241,7 @@ def checks() -> dict[str, list[str | Path]]:
         "format": [program(VENV, "ruff"), "format", "--check", "--output-format", "concise", "."],
         "ruff": [program(VENV, "ruff"), "check", "--output-format", "concise", "."],
         "types": python("-m", "mypy"),
+        "types of tools": python("-m", "mypy", "dev.py", "tools", "benchmarks"),
         "import rules": [program(VENV, "lint-imports"), "--no-logo"],
     }
 
