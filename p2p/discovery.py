@@ -1,0 +1,198 @@
+"""Finding peers: bootstrap addresses, peers met before, peers that others know, peers on the LAN."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import trio
+from msgspec import Meta, Struct
+from trio_typing import TaskStatus
+
+from openstall.market.errors import PeerError
+from openstall.p2p import addresses
+from openstall.p2p.host import PeerHost
+from openstall.p2p.identity import check_peer_id
+from openstall.p2p.limits import Rate
+from openstall.p2p.mdns import Beacon, on_the_lan
+from openstall.p2p.nurseries import single_errors
+
+PROTOCOL = "/openstall/peers/1"
+MAX_SHARED = 32
+MAX_ANSWER = 64 * 1024
+ROUND_S = 15.0
+FIRST_BACKOFF_S = 5.0
+MAX_BACKOFF_S = 600.0
+_AT_ONCE = 4
+
+log = logging.getLogger("openstall.p2p")
+
+
+class _Shared(Struct, kw_only=True, frozen=True):
+    """A peer that somebody knows."""
+
+    peer_id: Annotated[str, Meta(max_length=64)]
+    addrs: Annotated[list[Annotated[str, Meta(max_length=addresses.MAX_LENGTH)]], Meta(max_length=8)]
+
+
+_Answer = Annotated[list[_Shared], Meta(max_length=MAX_SHARED)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverySettings:
+    """Where to look. `lan_interfaces` are IPv4 addresses of cards; empty means all of them."""
+
+    bootstrap: Sequence[str] = ()
+    enough_peers: int = 12
+    exchange: bool = True
+    lan: bool = True
+    lan_interfaces: Sequence[str] = ()
+
+
+class Discovery:
+    """Keeps the host connected to enough peers of its network."""
+
+    def __init__(self, *, host: PeerHost, settings: DiscoverySettings) -> None:
+        """Raises `PeerError` `bad_address` for a bootstrap address without a peer id."""
+        self._host = host
+        self._settings = settings
+        self._bootstrap: list[str] = []
+        for one in settings.bootstrap:
+            transport, peer_id = addresses.split(one)
+            if not peer_id:
+                raise PeerError(
+                    "bad_address", f"“{one}” does not name the peer.", "Add /p2p/<peer id> to it."
+                )
+            if peer_id != host.peer_id:
+                host.book.learn(peer_id, [transport])
+                self._bootstrap.append(peer_id)
+        self._not_before: dict[str, tuple[float, float]] = {}
+        self._on_lan: dict[str, None] = {}
+        self._wake = trio.Event()
+        self._at_once = trio.CapacityLimiter(_AT_ONCE)
+        if settings.exchange:
+            host.serve(
+                PROTOCOL,
+                self._on_asked,
+                max_request=0,
+                max_response=MAX_ANSWER,
+                per_peer_rate=Rate(per_s=0.1, burst=5),
+            )
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look for peers until cancelled; the host must be running."""
+        with single_errors():
+            async with AsyncExitStack() as stack:
+                events = await stack.enter_async_context(self._host.events())
+                if self._settings.lan:
+                    await stack.enter_async_context(
+                        on_the_lan(
+                            self._beacon(), self._found_on_lan, interfaces=self._settings.lan_interfaces
+                        )
+                    )
+                nursery = await stack.enter_async_context(trio.open_nursery())
+                nursery.start_soon(self._keep_connected, nursery)
+                task_status.started()
+                async for event in events:
+                    if event.kind == "connected" and self._settings.exchange:
+                        nursery.start_soon(self._ask, event.peer.peer_id)
+                    self._wake.set()
+                nursery.cancel_scope.cancel()
+
+    def _beacon(self) -> Beacon:
+        own = [one.split("/p2p/")[0] for one in self._host.addrs]
+        return Beacon(peer_id=self._host.peer_id, network=self._host.network, addrs=own)
+
+    def _found_on_lan(self, peer_id: str, addrs: list[str]) -> None:
+        log.info("peer %s is on the local network", peer_id)
+        self._host.book.learn(peer_id, addrs)
+        self._on_lan[peer_id] = None
+        while len(self._on_lan) > self._settings.enough_peers * 4:
+            del self._on_lan[next(iter(self._on_lan))]
+        self._not_before.pop(peer_id, None)
+        self._wake.set()
+
+    # Staying connected
+
+    async def _keep_connected(self, nursery: trio.Nursery) -> None:
+        while True:
+            self._wake = trio.Event()
+            for peer_id in self._candidates():
+                nursery.start_soon(self._dial, peer_id)
+            with trio.move_on_after(ROUND_S):
+                await self._wake.wait()
+
+    def _candidates(self) -> list[str]:
+        connected = {one.peer_id for one in self._host.peers()}
+        short = self._settings.enough_peers - len(connected)
+        # Bootstrap and LAN peers are always wanted; the others only until there are enough.
+        wanted = [*self._bootstrap, *self._on_lan]
+        if short > 0:
+            wanted += [one.peer_id for one in self._host.book.recent(self._settings.enough_peers * 4)]
+        now = trio.current_time()
+        free = [
+            one
+            for one in dict.fromkeys(wanted)
+            if one not in connected
+            and one != self._host.peer_id
+            and not self._host.is_banned(one)
+            and now >= self._not_before.get(one, (0.0, 0.0))[0]
+        ]
+        return free[: max(short, len(self._bootstrap) + len(self._on_lan), 0)]
+
+    async def _dial(self, peer_id: str) -> None:
+        _, backoff_s = self._not_before.get(peer_id, (0.0, FIRST_BACKOFF_S))
+        # Set before the attempt, so that the next round does not start it twice.
+        self._not_before[peer_id] = (trio.current_time() + backoff_s, min(backoff_s * 2, MAX_BACKOFF_S))
+        async with self._at_once:
+            try:
+                await self._host.connect(peer_id)
+            except PeerError as error:
+                log.debug("peer %s was not found: %s", peer_id, error.code)
+                return
+        self._not_before.pop(peer_id, None)
+
+    # Peer exchange
+
+    async def _on_asked(self, peer_id: str, _: bytes) -> bytes:
+        known = [
+            _Shared(peer_id=one.peer_id, addrs=self._host.book.addrs(one.peer_id))
+            for one in self._host.peers()
+            if one.peer_id != peer_id and one.network == self._host.network
+        ]
+        usable = [one for one in known if one.addrs]
+        return msgspec.json.encode(random.sample(usable, min(len(usable), MAX_SHARED)))
+
+    async def _ask(self, peer_id: str) -> None:
+        peer = self._host.peer(peer_id)
+        if peer is None or peer.network != self._host.network:
+            return
+        try:
+            answer = await self._host.request(peer_id, PROTOCOL, b"", timeout_s=15.0, max_response=MAX_ANSWER)
+        except PeerError as error:
+            log.debug("peer %s shares no addresses: %s", peer_id, error.code)
+            return
+        try:
+            shared = msgspec.json.decode(answer, type=_Answer)
+        except msgspec.DecodeError:
+            self._host.penalise(peer_id, 20.0, "bad peer exchange")
+            return
+        local = addresses.is_loopback(peer.addr) if peer.addr else False
+        for one in shared:
+            self._learn(one, local=local)
+        self._wake.set()
+
+    def _learn(self, shared: _Shared, *, local: bool) -> None:
+        try:
+            peer_id = check_peer_id(shared.peer_id)
+        except PeerError:
+            return
+        usable = [addresses.split(one)[0] for one in shared.addrs if addresses.dialable(one)]
+        usable = [one for one in usable if local or not addresses.is_loopback(one)]
+        if usable and peer_id != self._host.peer_id:
+            self._host.book.learn(peer_id, usable)
