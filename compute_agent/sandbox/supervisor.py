@@ -81,6 +81,45 @@ def plain_text(raw: bytes) -> str:
     return kept if len(kept) <= _LINE_CHARS else kept[:_LINE_CHARS] + "…"
 
 
+class LogLines:
+    """Cuts a hostile byte stream into harmless lines and keeps no more than `cap_bytes` of it."""
+
+    def __init__(self, *, cap_bytes: int) -> None:
+        self.received = 0
+        self._cap_bytes = cap_bytes
+        self._kept = 0
+        self._full = False
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that `data` completes; a line without end is cut into pieces."""
+        self.received += len(data)
+        lines: list[str] = []
+        self._pending += b"" if self._full else data
+        while (end := self._pending.find(b"\n")) >= 0 or len(self._pending) > _LINE_CHARS:
+            if not 0 <= end <= _LINE_CHARS:
+                lines += self._keep(bytes(self._pending[:_LINE_CHARS]))
+                del self._pending[:_LINE_CHARS]
+            else:
+                lines += self._keep(bytes(self._pending[:end]))
+                del self._pending[: end + 1]
+        return lines
+
+    def rest(self) -> list[str]:
+        """The unfinished last line."""
+        line, self._pending = bytes(self._pending), bytearray()
+        return self._keep(line) if line else []
+
+    def _keep(self, line: bytes) -> list[str]:
+        if self._full:
+            return []
+        self._kept += len(line) + 1
+        if self._kept <= self._cap_bytes:
+            return [plain_text(line)]
+        self._full = True
+        return ["[the log is full: further lines are dropped]"]
+
+
 class Supervisor:
     """One sandbox's life: `outcome = await Supervisor(...).run()`."""
 
@@ -210,31 +249,16 @@ class Supervisor:
         )
 
     async def _read_log(self) -> None:
-        sent = kept = 0
-        pending = bytearray()
-        cut = False
+        log = LogLines(cap_bytes=self._limits.log_bytes)
         async with trio.lowlevel.FdStream(self._running.log_fd) as stream:
             while data := await stream.receive_some(65536):
-                sent += len(data)
-                if sent > self._limits.log_bytes * _LOG_OVERRUN:
+                for text in log.feed(data):
+                    await self._log(text)
+                if log.received > self._limits.log_bytes * _LOG_OVERRUN:
                     self._stop("log")
                     return
-                if cut:
-                    continue
-                pending += data
-                while (end := pending.find(b"\n")) >= 0 or len(pending) > _LINE_CHARS * 4:
-                    end = end if end >= 0 else _LINE_CHARS * 4
-                    line = bytes(pending[:end])
-                    del pending[: end + 1]
-                    kept += len(line) + 1
-                    if kept > self._limits.log_bytes:
-                        cut = True
-                        pending.clear()
-                        await self._log("[the log is full: further lines are dropped]")
-                        break
-                    await self._log(plain_text(line))
-        if pending:
-            await self._log(plain_text(bytes(pending)))
+        for text in log.rest():
+            await self._log(text)
 
     async def _log(self, text: str) -> None:
         seq, self._seq = self._seq, self._seq + 1
