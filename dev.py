@@ -241,7 +241,6 @@ def checks() -> dict[str, list[str | Path]]:
         "format": [program(VENV, "ruff"), "format", "--check", "--output-format", "concise", "."],
         "ruff": [program(VENV, "ruff"), "check", "--output-format", "concise", "."],
         "types": python("-m", "mypy"),
-        "types of tools": python("-m", "mypy", "dev.py", "tools", "benchmarks"),
         "import rules": [program(VENV, "lint-imports"), "--no-logo"],
     }
 
