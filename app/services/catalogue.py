@@ -111,7 +111,11 @@ class Catalogue:
         self._changed([type_])
         if self._shared is not None:
             await self._shared.announce(
-                cid=signed.cid, type=type_, author=author, seq=record.seq, size=len(signed.raw)
+                cid=signed.cid,
+                record_type=type_,
+                author=author,
+                seq=record.seq,
+                size=len(signed.raw),
             )
         return signed
 

@@ -148,7 +148,7 @@ class GroupService:
             highest=highest,
             on_head=lambda block: self._settings.set(_HEAD, asdict(block)),
         )
-        self._network.join(membership.network)
+        self._network.belong(membership.network)
 
     # Part of the node
 
@@ -361,6 +361,7 @@ class GroupService:
         await self._workers.store(self._settings.remove, _HEAD)
         await self._workers.store(self._settings.set, _GROUP, kept)
         self._set(membership, None)
+        await self._network.reconnect()
         log.info("joined", state=membership.state, network=membership.network)
         self._on_joined()
         self._bus.publish("status", {"part": "group"})

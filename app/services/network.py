@@ -85,11 +85,23 @@ class NetworkService:
         """Connected peers."""
         return self._host.peers() if self._host is not None else []
 
-    def join(self, group: str) -> None:
+    def belong(self, group: str) -> None:
         """Tell others from now on which group this node belongs to."""
         self._group = group
         if self._host is not None:
             self._host.network = group
+
+    async def reconnect(self) -> None:
+        """Greet all connected peers again: they learned the group when they connected, and it has changed."""
+        host = self._host
+        if host is None:
+            return
+        for peer in host.peers():
+            await host.disconnect(peer.peer_id)
+            try:
+                await host.connect(peer.peer_id)
+            except PeerError as error:
+                log.info("peer lost when the group changed", peer=peer.peer_id, code=error.code)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """The node's part `network`."""
