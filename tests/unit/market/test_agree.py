@@ -133,6 +133,12 @@ def test_a_record_that_has_expired_binds_nobody(
     assert caught.value.code == "expired"
 
 
+def test_a_kind_of_job_that_is_not_offered(contract: Deal, signed: Signed, wallets: dict[str, str]) -> None:
+    offer = signed("offer", {"kinds": ["infer"]})
+    with pytest.raises(InvalidOrder, match="kind of job"):
+        check_proposal(contract("compute", {"offer": offer.cid}), offer, wallet=wallets["seller"], now=NOW)
+
+
 def test_a_sale_against_an_offer(contract: Deal, signed: Signed, wallets: dict[str, str]) -> None:
     for kind, record in [("sale", signed("offer")), ("compute", signed("listing")), ("sale", signed("peer"))]:
         with pytest.raises(InvalidOrder) as caught:

@@ -87,6 +87,8 @@ def test_a_record_of_the_identity_key_which_another_library_accepts(
         "0" * 52,
         "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
         "1" * 10_000,
+        base58.b58encode(bytes.fromhex("002408011220") + bytes([9]) * 33).decode(),
+        base58.b58encode(bytes.fromhex("002408011220") + bytes([9]) * 31).decode(),
         base58.b58encode(bytes.fromhex("002408021220") + bytes(32)).decode(),
     ],
 )

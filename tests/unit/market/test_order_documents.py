@@ -129,6 +129,10 @@ def test_hostile_terms(order: Callable[..., Plain], kind: str, code: str, terms:
     assert refused(order(kind, terms)) == code
 
 
+def test_a_peer_cannot_trade_with_itself(order: Callable[..., Plain], peers: dict[str, str]) -> None:
+    assert refused(order(buyer=peers["seller"])) == "same_party"
+
+
 def test_parameters_are_bounded_in_depth_and_size(order: Callable[..., Plain]) -> None:
     deep: Any = 1
     for _ in range(20):
