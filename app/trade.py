@@ -16,9 +16,6 @@ from openstall.app.events import EventBus
 from openstall.app.paths import Home
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
-from openstall.app.services.group import GroupService
-from openstall.app.services.identity import IdentityService
-from openstall.app.services.network import NetworkService
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -36,12 +33,10 @@ from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
 from openstall.app.services.transactions import TransactionService
-from openstall.app.services.wallet import WalletService
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.ledger.chain import Chain
 from openstall.ledger.wallet import Wallet
-from openstall.market.errors import Conflict
 from openstall.market.orders.documents import Contract
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
@@ -102,6 +97,7 @@ class Trade:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._engine.run)
             nursery.start_soon(self.renting.keep_alive)
+            nursery.start_soon(self._ground.transactions.resume)
             ready()
 
     def new_block(self) -> None:
@@ -280,87 +276,3 @@ class Trade:
             self._ground.access.grant_artefacts(
                 order.order_id, order.other, order.data["artefacts"], int(order.data["owed_micro"])
             )
-
-
-class TradePart:
-    """The node's part `trade`: off while the wallet is locked or no group is joined."""
-
-    def __init__(
-        self,
-        *,
-        home: Home,
-        store: Store,
-        workers: Workers,
-        bus: EventBus,
-        clock: Clock,
-        identity: IdentityService,
-        group: GroupService,
-        network: NetworkService,
-        wallet: WalletService,
-        catalogue: Catalogue,
-        agent: AgentClient,
-    ) -> None:
-        self._home = home
-        self._store = store
-        self._workers = workers
-        self._bus = bus
-        self._clock = clock
-        self._identity = identity
-        self._group = group
-        self._network = network
-        self._wallet = wallet
-        self._catalogue = catalogue
-        self._agent = agent
-        self._trade: Trade | None = None
-
-    @property
-    def trade(self) -> Trade:
-        """The services; raises IdentityError, Conflict or ChainError that say what is missing."""
-        if self._trade is None:
-            _ = self._identity.wallet, self._group.membership, self._group.chain
-            raise Conflict("starting", "Your stall is still opening.", "Try again in a moment.")
-        return self._trade
-
-    @property
-    def selling(self) -> bool:
-        """Whether this machine is on offer."""
-        return self._trade is not None and self._trade.renting.on
-
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Build the services on what is there now, and work until cancelled."""
-        if self._identity.state != "open" or not self._group.joined:
-            return
-        host = await self._network.wait_up()
-        access = BlobAccess()
-        blobs = await self._workers.work(BlobStore, self._home.blobs)
-        trade = Trade(
-            Ground(
-                home=self._home,
-                store=self._store,
-                workers=self._workers,
-                bus=self._bus,
-                clock=self._clock,
-                seed=self._identity.peer_seed,
-                wallet=self._identity.wallet,
-                network=self._group.membership.network,
-                chain=self._group.chain,
-                transactions=self._wallet.transactions,
-                host=host,
-                blobs=blobs,
-                transfer=BlobTransfer(host=host, store=blobs, allow=access.allowed),
-                access=access,
-                agent=self._agent,
-                catalogue=self._catalogue,
-            )
-        )
-
-        def ready_now() -> None:
-            self._trade = trade
-            ready()
-
-        stop_listening = self._group.on_head(lambda _height: trade.new_block())
-        try:
-            await trade.run(ready_now)
-        finally:
-            stop_listening()
-            self._trade = None
