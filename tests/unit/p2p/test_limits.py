@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from openstall.p2p.limits import BAN_S, Rate, RateBudget, Scores
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_budget_allows_its_burst_and_then_its_rate() -> None:
+    clock = Clock()
+    budget = RateBudget(Rate(per_s=2, burst=3), clock=clock)
+    assert [budget.take("a") for _ in range(4)] == [True, True, True, False]
+    assert budget.take("b"), "peers do not share a budget"
+    clock.now += 1
+    assert [budget.take("a") for _ in range(3)] == [True, True, False]
+
+
+def test_a_budget_forgets_the_oldest_of_many_peers() -> None:
+    budget = RateBudget(Rate(per_s=0, burst=1), clock=Clock())
+    for number in range(5000):
+        assert budget.take(str(number))
+    assert not budget.take("4999")
+    assert budget.take("0"), "forgotten, so it starts afresh"
+
+
+def test_points_fade_and_a_ban_ends() -> None:
+    clock = Clock()
+    scores = Scores(clock=clock)
+    assert not scores.penalise("a", 60)
+    clock.now += 60
+    assert scores.score("a") == pytest.approx(30)
+    assert scores.penalise("a", 80)
+    assert scores.is_banned("a")
+    assert not scores.penalise("a", 80), "it is banned already"
+    clock.now += BAN_S + 1
+    assert not scores.is_banned("a")
+    assert scores.score("a") == 0
