@@ -352,23 +352,6 @@ class RuntimeState(Document, frozen=True, kw_only=True):
     fix: str = ""
 
 
-class OwnJob(Document, frozen=True, kw_only=True):
-    """A job on this machine."""
-
-    order_id: str = ""
-    job_id: str = ""
-    kind: str = ""
-    title: str = ""
-    state: str = ""
-    state_words: str = ""
-    buyer_name: str = ""
-    other_name: str = ""
-    seconds: int = 0
-    owed_micro: int = 0
-    started_at: int = 0
-    progress: Progress | None = None
-
-
 class Compute(Document, frozen=True, kw_only=True):
     """This machine as a seller of compute."""
 
@@ -377,7 +360,7 @@ class Compute(Document, frozen=True, kw_only=True):
     runtime: RuntimeState = field(default_factory=RuntimeState)
     offer: dict[str, Any] | None = None
     selling: bool = False
-    jobs: list[OwnJob] = []
+    jobs: list[Order] = []
     earned_micro: int = 0
 
 
@@ -400,6 +383,15 @@ class Moment(Document, frozen=True, kw_only=True):
     tx: str = ""
 
 
+class JobEnd(Document, frozen=True, kw_only=True):
+    """How a job ended, as the provider signed it."""
+
+    state: str = ""
+    reason: str = ""
+    words: str = ""
+    seconds: int = 0
+
+
 class JobFigures(Document, frozen=True, kw_only=True):
     """The meter of a rented job."""
 
@@ -408,6 +400,7 @@ class JobFigures(Document, frozen=True, kw_only=True):
     owed_micro: int = 0
     vouchers: int = 0
     log_lines: int = 0
+    result: JobEnd | None = None
     artefacts: list[FileEntry] = []
 
 
@@ -424,6 +417,7 @@ class Order(Document, frozen=True, kw_only=True):
     state_words: str = ""
     final: bool = False
     created_at: int = 0
+    changed_at: int = 0
     deadline_at: int = 0
     deadline_words: str = ""
     way_back: str = ""
@@ -435,6 +429,10 @@ class Order(Document, frozen=True, kw_only=True):
     progress: Progress | None = None
     job: JobFigures | None = None
     library_path: str = ""
+    trouble: Failure | None = None
+    verified: bool | None = None
+    fault: str = ""
+    dispute_reason: str = ""
 
 
 class Orders(Document, frozen=True, kw_only=True):

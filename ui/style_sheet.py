@@ -85,20 +85,24 @@ QPushButton[kind="rail"]:checked {{ background: {c.accent_wash}; color: {c.accen
 QPushButton[kind="rail"]:focus {{ border-color: {c.accent}; }}
 QPushButton[kind="choice"] {{ text-align: left; padding: 12px 14px; border-radius: 8px; min-height: 50px; }}
 QPushButton[kind="choice"]:checked {{ border: 2px solid {c.accent}; background: {c.accent_wash}; padding: 11px 13px; }}
-QLineEdit, QPlainTextEdit, QSpinBox, QDoubleSpinBox, QComboBox {{ background: {c.surface}; color: {c.text};
+QLineEdit, QPlainTextEdit, QComboBox {{ background: {c.surface}; color: {c.text};
   border: 1px solid {c.line}; border-radius: 6px; padding: 5px 8px; min-height: 20px;
   selection-background-color: {c.accent}; selection-color: {c.on_accent}; }}
-QLineEdit:focus, QPlainTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {{
+QLineEdit:focus, QPlainTextEdit:focus, QComboBox:focus {{
   border: 2px solid {c.accent}; padding: 4px 7px; }}
 QLineEdit[wrong="true"] {{ border: 2px solid {c.bad}; padding: 4px 7px; }}
-QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled {{ background: {c.window}; color: {c.muted}; }}
+QLineEdit:disabled, QComboBox:disabled {{ background: {c.window}; color: {c.muted}; }}
 QComboBox {{ padding-right: 28px; }}
 QComboBox:focus {{ padding-right: 27px; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: none; }}
 QComboBox QAbstractItemView {{ background: {c.surface}; border: 1px solid {c.line}; selection-background-color: {c.selection}; selection-color: {c.text}; }}
+QComboBox QLineEdit, QComboBox QLineEdit:focus {{
+  border: none; padding: 0; margin: 0; min-height: 0; background: transparent; }}
 QCheckBox, QRadioButton {{ spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }}
 QCheckBox:focus, QRadioButton:focus {{ border-color: {c.accent}; }}
+QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {c.muted}; border-radius: 3px; background: {c.surface}; }}
+QCheckBox::indicator:checked {{ background: {c.accent}; border-color: {c.accent}; }}
 QProgressBar {{ background: {c.sunken}; border: none; border-radius: 4px; max-height: 8px; min-height: 8px; text-align: center; }}
 QProgressBar::chunk {{ background: {c.accent}; border-radius: 4px; }}
 QProgressBar[tone="care"]::chunk {{ background: {c.care}; }}

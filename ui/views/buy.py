@@ -73,7 +73,7 @@ class BuyPage(Page):
         self._pay.setAccessibleName(self._pay.text().replace("&", ""))
         self._pay.setEnabled(enough and not entry.mine)
         if play_money_words(self.desk):
-            self._play.say("care", "This is play money.", play_money_words(self.desk))
+            self._play.say("care", play_money_words(self.desk))
         self.mark_loaded()
         self._leave.setFocus()
 

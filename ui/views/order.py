@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QTextCursor
-from PySide6.QtWidgets import QFileDialog, QLineEdit, QPlainTextEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QPlainTextEdit, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
@@ -16,9 +16,10 @@ from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
 from openstall.ui.widgets.figures import CopyId, When
+from openstall.ui.widgets.inputs import NumberField
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Picture, Provenance
-from openstall.ui.widgets.notices import ProgressRow
+from openstall.ui.widgets.notices import Banner, ProgressRow
 from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.timeline import Timeline
 
@@ -60,6 +61,8 @@ class OrderPage(Page):
                 item.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._now.body.addLayout(clock)
         self._now.body.addWidget(self._progress)
+        self._trouble = Banner(closable=False)
+        self._now.body.addWidget(self._trouble)
         self._ask = column()
         self._now.body.addLayout(self._ask)
         self._buttons = row()
@@ -111,6 +114,7 @@ class OrderPage(Page):
         self._clock.show_at(order.deadline_at if running_clock else 0)
         self._clock_words.say(order.deadline_words)
         self._show_progress(order)
+        self._show_trouble(order)
         if order.actions != before.actions or order.final != before.final or not self.is_loaded:
             self._show_actions(order)
         self._show_money(order)
@@ -122,6 +126,15 @@ class OrderPage(Page):
             self._log_panel.show()
             self._more_log()
         self.mark_loaded()
+
+    def _show_trouble(self, order: Order) -> None:
+        """What keeps the order from moving now; it is tried again by itself."""
+        trouble = order.trouble or Failure(message="", code="")
+        self._trouble.setVisible(False)
+        if order.trouble is not None and not order.final:
+            self._trouble.say("care", trouble.message, trouble.what_next, code=trouble.code)
+        elif order.verified is False:
+            self._trouble.say("bad", "What was delivered is not what was signed.", order.fault or "A hash differs.")
 
     def _show_progress(self, order: Order) -> None:
         step = order.progress
@@ -141,11 +154,12 @@ class OrderPage(Page):
             bill.line("Paid so far" if order.role == "buyer" else "Received so far", order.paid_micro, total=True)
         else:
             bill.line("Price", order.amount_micro)
-            bill.line("Received so far" if order.role == "seller" else "Paid to the seller so far", order.paid_micro, total=True)
         self._money.body.addWidget(bill)
         facts = Facts()
         facts.add("Order", CopyId(order.order_id, what="order id"))
         facts.add("Other side", CopyId(order.other, what="peer id"))
+        if order.dispute_reason:
+            facts.add("Dispute", words.plain(order.dispute_reason, 2000))
         if job is not None:
             facts.add("Vouchers", f"{job.vouchers:,}")
         self._money.body.addSpacing(theme.GRID)
@@ -154,8 +168,11 @@ class OrderPage(Page):
     def _show_files(self, order: Order) -> None:
         files = order.job.artefacts if order.job is not None else []
         clear(self._files.body)
-        self._files.setVisible(bool(files) or bool(order.library_path))
-        self._files.body.addWidget(Text("Results" if files else "Your model", "heading"))
+        self._files.setVisible(bool(files) or bool(order.library_path) or (order.job is not None and order.job.result is not None))
+        self._files.body.addWidget(Text("Results" if order.kind == "compute" else "Your model", "heading"))
+        result = order.job.result if order.job is not None else None
+        if result is not None and result.words:
+            self._files.body.addWidget(Text(result.words, "muted"))
         for file in files:
             self._files.body.addWidget(Text(f"{words.one_line(file.name, 120)} · {words.size(file.size)}", wrap=True))
         if files:
@@ -166,7 +183,10 @@ class OrderPage(Page):
             if models and order.role == "buyer":
                 self._files.body.addWidget(button("Sell this &model", lambda: self.desk.go.emit(f"publish:{models[0]}"), icon="upload"))
         elif order.library_path and order.role == "buyer":
-            self._files.body.addWidget(Text("It is in your library, verified against the hashes of the listing.", "muted"))
+            self._files.body.addWidget(Text("It is in your library.", "muted"))
+            if order.verified:
+                mark = Provenance("verified", "Every file has the hash that the seller signed.")
+                self._files.body.addLayout(row(mark, Text("against the signed hashes", "small", wrap=False), 1))
             run = button("&Run it on my rows", lambda: self.desk.go.emit(f"library:{order.order_id}"), icon="play")
             self._files.body.addLayout(row(run, 1))
 
@@ -199,10 +219,7 @@ class OrderPage(Page):
         (reason if name == "dispute" else leave).setFocus()
 
     def _show_ruling(self) -> None:
-        share = QSpinBox()
-        share.setRange(0, 100)
-        share.setValue(50)
-        share.setSuffix(" % to the buyer")
+        share = NumberField(50, 0, 100, suffix="% to the buyer")
         share.setAccessibleName("Share of the buyer in percent")
         self._ask.addWidget(Text("Your ruling is final. It splits the escrow at once.", "strong"))
         rule = button("&Rule so", lambda: self._act("rule", {"buyer_bps": share.value() * 100}), icon="scales")

@@ -26,10 +26,9 @@ def side_words(order: Order) -> str:
     return {"buyer": f"from {other}", "seller": f"to {other}"}.get(order.role, other)
 
 
-def signed_amount(order: Order) -> int:
-    """What the reader pays (negative) or earns; the price until money has moved."""
-    micro = order.paid_micro if order.final else order.amount_micro
-    return -micro if order.role == "buyer" else micro
+def price_text(order: Order) -> str:
+    """The price of a sale; of a job the cap, which it cannot exceed."""
+    return f"{'at most ' if order.kind == 'compute' else ''}{words.amount(order.amount_micro)}"
 
 
 def deadline_text(order: Order) -> str:
@@ -44,8 +43,8 @@ COLUMNS: list[Column[Order]] = [
     Column(title="State", text=lambda o: state_word(o.state), icon=lambda o: state_mark(o.state), width=132),
     Column(title="Clock", text=deadline_text, sort=lambda o: o.deadline_at if not o.final else 2**60, width=132,
            tip=lambda o: f"{words.moment(o.deadline_at)}: {o.deadline_words}" if o.deadline_at else ""),
-    Column(title="Amount", text=lambda o: words.amount(signed_amount(o), sign=True), sort=signed_amount, right=True, width=120,
-           tip=lambda o: words.raw_amount(signed_amount(o))),
+    Column(title="Price", text=price_text, sort=lambda o: o.amount_micro, right=True, width=128,
+           tip=lambda o: words.raw_amount(o.amount_micro)),
 ]
 
 

@@ -186,7 +186,7 @@ class RentPage(Page):
         self._facts.add("For your job", f"{words.plural(body.threads, 'thread')}, {words.memory(body.memory_bytes)} memory")
         self._facts.add("Graphics", ", ".join(words.one_line(gpu.name, 60) for gpu in body.gpus) or "none")
         self._facts.add("Longest job", words.span(body.max_s))
-        self._max_s.setMaximum(max(1, body.max_s))
+        self._max_s.setRange(1, max(1, body.max_s))
         if not self._kind.count():
             for kind in body.kinds:
                 self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)

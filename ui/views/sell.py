@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QCheckBox, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QWidget
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Body, Check, Compute, Failure, Inventory, Nothing, OwnJob, UnreadableAnswer
+from openstall.ui.documents import Body, Check, Compute, Failure, Inventory, Nothing, Order, UnreadableAnswer
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import Amount
 from openstall.ui.widgets.gauge import Gauge
-from openstall.ui.widgets.inputs import AmountField, Choice, NumberField
+from openstall.ui.widgets.inputs import AmountField, Choice, NumberField, Tick
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Picture, Provenance, state_mark, state_word
 from openstall.ui.widgets.notices import EmptyState, ProgressRow
@@ -26,13 +26,13 @@ LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 6
 LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
 _CHECKS: dict[str, tuple[str, theme.Tone]] = {"error": ("error", "bad"), "warning": ("warning", "care"), "info": ("info", "muted")}
 
-JOB_COLUMNS: list[Column[OwnJob]] = [
-    Column(title="Job", text=lambda j: j.title or j.kind or "job", stretch=True),
-    Column(title="For", text=lambda j: j.buyer_name or j.other_name or "—", width=130),
-    Column(title="State", text=lambda j: state_word(j.state), icon=lambda j: state_mark(j.state), width=120,
+JOB_COLUMNS: list[Column[Order]] = [
+    Column(title="Job", text=lambda j: j.title or "job", stretch=True),
+    Column(title="For", text=lambda j: j.other_name or words.short_id(j.other), width=112),
+    Column(title="State", text=lambda j: state_word(j.state), icon=lambda j: state_mark(j.state), width=112,
            tip=lambda j: j.state_words),
-    Column(title="Seconds", text=lambda j: f"{j.seconds:,}", sort=lambda j: j.seconds, right=True, width=90),
-    Column(title="Earned", text=lambda j: words.amount(j.owed_micro), sort=lambda j: j.owed_micro, right=True, width=110),
+    Column(title="Since", text=lambda j: words.day(j.created_at), sort=lambda j: j.created_at, width=144),
+    Column(title="At most", text=lambda j: words.amount(j.amount_micro), sort=lambda j: j.amount_micro, right=True, width=84),
 ]
 
 
@@ -82,7 +82,7 @@ class SellPage(Page):
         self._per_hour = Text("", "small")
         self._threads = NumberField(1, 1, 1)
         self._memory = NumberField(1, 1, 1, suffix=" GiB")
-        self._train, self._infer = QCheckBox("train"), QCheckBox("infer")
+        self._train, self._infer = Tick("train"), Tick("infer")
         for box in (self._train, self._infer):
             box.setChecked(True)
             box.setAccessibleName(f"Accept {box.text()} jobs")
@@ -115,8 +115,8 @@ class SellPage(Page):
     def _jobs_panel(self) -> Panel:
         panel = Panel("Jobs on this machine", margin=2 * theme.GRID)
         empty = EmptyState("compute", "No job has come yet", "While you sell, jobs of others appear here. You can stop each at any time.")
-        self.jobs = RowTable("Jobs", JOB_COLUMNS, lambda j: j.order_id or j.job_id, empty)
-        self.jobs.setMinimumHeight(220)
+        self.jobs = RowTable("Jobs", JOB_COLUMNS, lambda j: j.order_id, empty)
+        self.jobs.setMinimumHeight(180)
         self.jobs.opened.connect(lambda job: self.desk.go.emit(f"orders:{job.order_id}"))
         self.jobs.chosen.connect(lambda _job: self._look_at_jobs())
         self._stop_job = button("Stop this &job", self._cancel_job, icon="stop",
@@ -197,7 +197,7 @@ class SellPage(Page):
                              f"{words.memory(used)} of {words.memory(inventory.memory_bytes)} used")
         self._disk_free.say(f"{words.one_line(inventory.cpu_name, 80)}\n{words.size(inventory.disk_free_bytes)} free on the disk")
         gpus = ", ".join(f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus)
-        self._gpu.say(f"Graphics: {gpus}" if gpus else f"No GPU. {inventory.gpu_note or 'Jobs run on the processor.'}")
+        self._gpu.say(f"Graphics: {gpus or inventory.gpu_note or 'none; jobs run on the processor'}")
 
     def _show_checks(self, checks: list[Check]) -> None:
         clear(self._checks)
@@ -207,9 +207,10 @@ class SellPage(Page):
             icon, tone = ("done", "good") if check.ok else _CHECKS.get(check.severity, ("warning", "care"))
             texts = column(Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0)
             if check.fix and not check.ok:
-                texts.addWidget(Text(f"To fix it: {check.fix}", select=True))
-            line = row(Picture(icon, tone), texts)
-            line.setStretch(1, 1)
+                texts.addWidget(Text(check.fix, select=True))
+            line = row()
+            line.addWidget(Picture(icon, tone), 0, Qt.AlignmentFlag.AlignTop)
+            line.addLayout(texts, 1)
             self._checks.addLayout(line)
 
     def _fill_form(self) -> None:

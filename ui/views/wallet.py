@@ -24,9 +24,9 @@ from openstall.ui.widgets.text import Text
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 COLUMNS: list[Column[Movement]] = [
-    Column(title="When", text=lambda m: words.day(m.at), sort=lambda m: m.at, width=136, tip=lambda m: words.moment(m.at)),
+    Column(title="When", text=lambda m: words.day(m.at), sort=lambda m: m.at, width=152, tip=lambda m: words.moment(m.at)),
     Column(title="What", text=lambda m: m.words or m.kind, stretch=True),
-    Column(title="Other side", text=lambda m: words.short_id(m.other) if m.other else "—", width=116, tip=lambda m: m.other),
+    Column(title="Other side", text=lambda m: words.short_id(m.other) if m.other else "—", width=124, tip=lambda m: m.other),
     Column(title="Amount", text=lambda m: words.amount(m.amount_micro, sign=True), sort=lambda m: m.amount_micro,
            right=True, width=104, tip=lambda m: words.raw_amount(m.amount_micro)),
 ]
@@ -46,7 +46,7 @@ class WalletPage(Page):
         self.body.addWidget(self.play)
         self.body.addWidget(self.backup)
         side = QWidget()
-        side.setFixedWidth(368)
+        side.setFixedWidth(392)
         side.setLayout(column(self._receive_panel(), self._send_panel(), 1, spacing=2 * theme.GRID))
         left = column(self._balance_panel(), self._history_panel(), spacing=2 * theme.GRID)
         left.setStretch(1, 1)
@@ -64,9 +64,9 @@ class WalletPage(Page):
         self._faucet.hide()
         have = column(Text("Balance", "muted", wrap=False), self._balance, spacing=0)
         held = column(Text("Held for your orders", "muted", wrap=False), self._held, spacing=theme.GRID)
-        panel.body.addLayout(row(have, held, 1, self._faucet, spacing=5 * theme.GRID))
+        panel.body.addLayout(row(have, held, 1, spacing=5 * theme.GRID))
         mark = Provenance("verified", "Read from the chain by your own node.")
-        panel.body.addLayout(row(mark, Text("read from the chain", "small", wrap=False), 1))
+        panel.body.addLayout(row(mark, Text("read from the chain", "small", wrap=False), 1, self._faucet))
         return panel
 
     def _history_panel(self) -> Panel:
@@ -127,7 +127,7 @@ class WalletPage(Page):
     def _show_banners(self) -> None:
         status = self.desk.status
         if status.group.banner:
-            self.play.say("care", "This is play money.", status.group.banner)
+            self.play.say("care", status.group.banner)
         else:
             self.play.hide()
         if status.identity.state == "open" and not status.identity.backup_tested:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QRectF, QTimer, Signal
-from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeySequence, QPainter, QPaintEvent
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QFrame, QHBoxLayout, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtCore import QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QIntValidator, QKeyEvent, QKeySequence, QPainter, QPaintEvent
+from PySide6.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QFileDialog, QFrame, QHBoxLayout, QLineEdit, QPushButton, QStyle, QStyleOptionButton, QVBoxLayout, QWidget
 
 from openstall.market.errors import MoneyError
 from openstall.market.money import parse_amount
@@ -50,18 +50,74 @@ class AmountField(QLineEdit):
         self.edited.emit()
 
 
-class NumberField(QSpinBox):
-    """A whole number; typed, or moved by the arrow keys."""
+class NumberField(QLineEdit):
+    """A whole number between two bounds; typed, or moved by the arrow keys; its unit stands at the end."""
+
+    valueChanged = Signal(int)
 
     def __init__(self, value: int, least: int, most: int, *, suffix: str = "") -> None:
-        super().__init__()
-        self.setRange(least, most)
-        self.setValue(value)
-        self.setSuffix(suffix)
+        super().__init__(str(value))
+        self._least, self._most = least, most
+        self._suffix = suffix.strip()
+        self._valid = QIntValidator(least, min(most, 2**31 - 1), self)
+        self.setValidator(self._valid)
         self.setMaximumWidth(160)
-        self.setGroupSeparatorShown(True)
-        self.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.setFont(theme.tabular(self.font()))
+        self.textChanged.connect(self._changed)
+        self.editingFinished.connect(lambda: self.setValue(self.value()))
+
+    def value(self) -> int:
+        """The number; the nearest bound while what is typed lies outside."""
+        text = self.text().strip()
+        typed = int(text) if text.lstrip("-").isdigit() else self._least
+        return max(self._least, min(self._most, typed))
+
+    def setValue(self, value: int) -> None:
+        """Show another number, moved into the bounds."""
+        text = str(max(self._least, min(self._most, value)))
+        if text != self.text():
+            self.setText(text)
+
+    def setRange(self, least: int, most: int) -> None:
+        """Other bounds; the number moves into them."""
+        self._least, self._most = least, most
+        self._valid.setRange(least, min(most, 2**31 - 1))
+        self.setValue(self.value())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Up: 1, Qt.Key.Key_Down: -1, Qt.Key.Key_PageUp: 10, Qt.Key.Key_PageDown: -10}
+        if event.key() in step:
+            self.setValue(self.value() + step[Qt.Key(event.key())])
+            return
+        super().keyPressEvent(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._suffix:
+            painter = QPainter(self)
+            painter.setPen(theme.colour("muted"))
+            painter.drawText(
+                self.rect().adjusted(0, 0, -12, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._suffix
+            )
+            painter.end()
+
+    def _changed(self) -> None:
+        self.valueChanged.emit(self.value())
+
+
+class Tick(QCheckBox):
+    """A check box whose frame and tick can be seen in both palettes."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self.isChecked():
+            return
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        box = self.style().subElementRect(QStyle.SubElement.SE_CheckBoxIndicator, option, self)
+        painter = QPainter(self)
+        icons.paint(painter, QRectF(box).adjusted(1, 1, -1, -1), "check", theme.colour("on_accent"))
+        painter.end()
 
 
 class Choice(QComboBox):
