@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from openstall.ledger.late_imports import eth_account
 from openstall.ledger.transport import JsonValue, RpcRefusal
 from openstall.market.errors import ChainError, OpenstallError, Refused
 
 MAX_REQUEST_BYTES = 192 * 1024
+MAX_BRACKETS = 100
+"""Addresses and hexadecimal hold none, so no call needs more."""
 MAX_RAW_TX_BYTES = 64 * 1024
 MAX_CALL_BYTES = 64 * 1024
 MAX_TX_GAS = 8_000_000
@@ -65,7 +68,6 @@ def read_raw_tx(params: object, *, chain_id: int) -> RawTx:
         Refused: not such a transaction, too large, or asking for too much gas.
     """
     import rlp  # type: ignore[import-untyped]
-    from eth_account import Account
     from eth_hash.auto import keccak
     from eth_keys.exceptions import BadSignature
     from eth_utils.exceptions import ValidationError
@@ -78,7 +80,7 @@ def read_raw_tx(params: object, *, chain_id: int) -> RawTx:
     try:
         fields = rlp.decode(raw[1:])
         chain, nonce, gas = (int.from_bytes(fields[place], "big") for place in (0, 1, 4))
-        sender = str(Account.recover_transaction(raw))
+        sender = str(eth_account().recover_transaction(raw))
     except (
         rlp.exceptions.RLPException, BadSignature, ValidationError, ValueError, TypeError, IndexError,
     ) as error:  # fmt: skip
@@ -112,6 +114,8 @@ def answer(handle: Callable[[str, list[JsonValue]], JsonValue], body: bytes) -> 
     try:
         if len(body) > MAX_REQUEST_BYTES:
             raise Refused("too_large", "The request is too large.")
+        if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+            raise Refused("too_deep", "The request is nested too deeply.")
         request = json.loads(body)
         if not isinstance(request, dict):
             raise Refused("no_batches", "One call at a time.")

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -21,11 +21,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from openstall.ledger import keychain
+from openstall.ledger.late_imports import mnemonic
 from openstall.ledger.private_files import read_private, write_private
 from openstall.market.errors import IdentityError
-
-if TYPE_CHECKING:
-    from eth_account.hdaccount.mnemonic import Mnemonic
 
 WORD_COUNT = 24
 ENTROPY_BYTES = 32
@@ -73,7 +71,7 @@ def check_words(words: Sequence[str]) -> None:
     """
     if len(words) != WORD_COUNT:
         raise IdentityError("word_count", f"{len(words)} words were given; a back-up has {WORD_COUNT}.")
-    known = set(_mnemonic().wordlist)
+    known = set(mnemonic().wordlist)
     for position, entry in enumerate(words, start=1):
         if entry not in known:
             raise IdentityError(
@@ -81,7 +79,7 @@ def check_words(words: Sequence[str]) -> None:
                 f"Word {position} (“{entry[:20]}”) is not in the list of words.",
                 "Check its spelling.",
             )
-    if not _mnemonic().is_mnemonic_valid(" ".join(words)):
+    if not mnemonic().is_mnemonic_valid(" ".join(words)):
         raise IdentityError(
             "checksum",
             "The words are all known, but they do not belong together.",
@@ -225,20 +223,13 @@ def _damaged(path: Path) -> IdentityError:
     )
 
 
-def _mnemonic() -> Mnemonic:
-    from eth_account.hdaccount.mnemonic import Mnemonic
-    from eth_account.types import Language
-
-    return Mnemonic(Language.ENGLISH)
-
-
 def _words_of(entropy: bytes) -> tuple[str, ...]:
-    return tuple(_mnemonic().to_mnemonic(entropy).split())
+    return tuple(mnemonic().to_mnemonic(entropy).split())
 
 
 def _entropy_of(words: Sequence[str]) -> bytes:
     """The 256 bits of checked words: 11 bits a word, the last 8 are the checksum."""
-    index: Mapping[str, int] = {entry: number for number, entry in enumerate(_mnemonic().wordlist)}
+    index: Mapping[str, int] = {entry: number for number, entry in enumerate(mnemonic().wordlist)}
     bits = 0
     for entry in words:
         bits = bits << 11 | index[entry]

@@ -15,6 +15,7 @@ from openstall.ledger import gateway
 from openstall.ledger.chain import ChainParams
 from openstall.ledger.deployment import deploy
 from openstall.ledger.gateway import RawTx
+from openstall.ledger.late_imports import mining_chain
 from openstall.ledger.transport import JsonValue, RpcRefusal
 from openstall.market.errors import ChainError, Conflict, Refused
 
@@ -245,14 +246,12 @@ class MemoryHost:
 
 
 def _new_chain(chain_id: int, now: int) -> MiningChain:
-    from eth.chains.base import MiningChain
+    base = mining_chain()
     from eth.constants import POST_MERGE_DIFFICULTY, POST_MERGE_MIX_HASH, POST_MERGE_NONCE
     from eth.db.atomic import AtomicDB
     from eth.vm.forks.cancun import CancunVM
 
-    chain_type = MiningChain.configure(
-        __name__="GroupChain", vm_configuration=((0, CancunVM),), chain_id=chain_id
-    )
+    chain_type = base.configure(__name__="GroupChain", vm_configuration=((0, CancunVM),), chain_id=chain_id)
     genesis: dict[str, Any] = {
         "coinbase": b"\0" * 20,
         "difficulty": POST_MERGE_DIFFICULTY,

@@ -1,4 +1,4 @@
-"""Turns transactions into blocks of a group chain, each on disk before it is mined; outlives anvil's death."""
+"""Makes blocks of a group chain, each on disk before it is mined; outlives anvil's death."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Miner:
     """The engine and the journal of one chain.
 
     All methods but `time_after` belong to one thread, which must live as long as the chain: on Linux
-    anvil dies with the thread that started it. `engine` and `head` are read by other threads, after waiting for `serving`: while blocks are
-    replayed, a reader would see a chain that shrank.
+    anvil dies with the thread that started it. Other threads read `engine` and `head` after waiting for
+    `serving`: while blocks are replayed, a reader would see a chain that shrank.
     """
 
     def __init__(self, *, folder: Path, binary: Path, chain_id: int, clock: Callable[[], float]) -> None:

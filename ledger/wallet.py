@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from openstall.ledger.late_imports import eth_account, private_key_of
 from openstall.market.errors import ChainError, IdentityError
 
 DERIVATION_PATH = "m/44'/60'/0'/0/0"
@@ -42,12 +43,10 @@ class Wallet:
         Raises:
             IdentityError: the words are not a valid back-up.
         """
-        from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
-
         from openstall.ledger.keys import check_words
 
         check_words(words)
-        return cls(key_from_seed(seed_from_mnemonic(" ".join(words), ""), DERIVATION_PATH))
+        return cls(private_key_of(" ".join(words), DERIVATION_PATH))
 
     def sign_transaction(self, tx: dict[str, Any]) -> SignedTx:
         """Sign an EIP-1559 transaction dictionary with all its fields present.
@@ -55,10 +54,8 @@ class Wallet:
         Raises:
             ChainError: a field is missing or out of range.
         """
-        from eth_account import Account
-
         try:
-            signed = Account.sign_transaction(tx, self._key.to_bytes())
+            signed = eth_account().sign_transaction(tx, self._key.to_bytes())
         except (TypeError, ValueError) as error:
             raise ChainError("bad_transaction", f"The transaction could not be signed: {error}.") from error
         return SignedTx(
