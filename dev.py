@@ -6,7 +6,7 @@
     python3 dev.py test [pytest args]   lint and every test; with arguments only those tests
     python3 dev.py lint                 ruff, mypy and the import rules
     python3 dev.py bench [--markdown]   measure against our aims
-    python3 dev.py contracts            recompile the contracts and compare with what is committed
+    python3 dev.py contracts [--write]  recompile the contracts and compare with, or replace, what is committed
     python3 dev.py setup                only set up
     python3 dev.py lock                 make the requirement locks anew
     python3 dev.py clean                remove everything that this script made
@@ -302,9 +302,10 @@ def cmd_bench(arguments: Sequence[str]) -> int:
 
 
 def cmd_contracts(arguments: Sequence[str]) -> int:
-    """Recompile the contracts and compare."""
+    """Recompile the contracts and compare with, or replace, what is committed."""
     setup(development=True, runtime=False)
-    return run(python("-m", "openstall.ledger.contracts.build", *arguments))
+    mode = [] if list(arguments) == ["--write"] else ["--check", *arguments]
+    return run(python("-m", "openstall.ledger.contracts.build", *mode))
 
 
 def cmd_setup(_: Sequence[str]) -> int:
