@@ -6,7 +6,7 @@
     python3 dev.py test [pytest args]   lint and every test; with arguments only those tests
     python3 dev.py lint                 ruff, mypy and the import rules
     python3 dev.py bench [--markdown]   measure against our aims
-    python3 dev.py contracts [--write]  recompile the contracts and compare with, or replace, what is committed
+    python3 dev.py contracts [--write]  recompile the contracts; compare with (or replace) what is committed
     python3 dev.py setup                only set up
     python3 dev.py lock                 make the requirement locks anew
     python3 dev.py clean                remove everything that this script made
@@ -22,6 +22,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (said in words, where older inter
     sys.exit(f"Openstall needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -362,6 +363,9 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(__doc__)
         return 0 if sys.argv[1:] in (["-h"], ["--help"], ["help"]) else 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our letters is no reason to stop
     try:
         return COMMANDS[sys.argv[1]](sys.argv[2:])
     except system_packages.Missing as missing:
@@ -370,6 +374,9 @@ def main() -> int:
     except Failed as fault:
         print(f"\n{fault}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues where this one was", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
