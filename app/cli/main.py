@@ -17,6 +17,15 @@ from openstall.app.paths import Home
 
 NOUNS = {
     "node": "Run, start, stop, look at the node.",
+    "wallet": "Your identity and your credits.",
+    "chain": "The group that you trade in: create, join, invite.",
+    "catalogue": "Search models, machines and peers.",
+    "peers": "Other nodes.",
+    "model": "Check, publish, buy and run models.",
+    "compute": "Rent this machine out.",
+    "job": "Run a job on a rented machine.",
+    "order": "Where each order stands, and what you may do.",
+    "doctor": "Is this machine fit to run jobs?",
 }
 
 

@@ -14,11 +14,11 @@ from openstall.app.logging import get_logger
 from openstall.app.services.identity import IdentityService
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p.discovery import Discovery, DiscoverySettings
 from openstall.p2p.host import PeerHost, PeerInfo
 from openstall.store.settings import Settings
 
 MAX_BOOTSTRAP = 32
-REDIAL_S = 30.0
 _BOOTSTRAP = "network.bootstrap"
 
 log = get_logger("openstall.network")
@@ -44,6 +44,7 @@ class NetworkService:
         self._protocols: list[Callable[[PeerHost], None]] = []
         self._host: PeerHost | None = None
         self._group = ""
+        self._looking: trio.CancelScope | None = None
         self._up = trio.Event()
         self._down = trio.Event()
 
@@ -90,6 +91,8 @@ class NetworkService:
         self._group = group
         if self._host is not None:
             self._host.network = group
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def reconnect(self) -> None:
         """Greet all connected peers again: they learned the group when they connected, and it has changed."""
@@ -123,7 +126,7 @@ class NetworkService:
                 ready()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell_changes, host)
-                    nursery.start_soon(self._keep_bootstrap, host)
+                    nursery.start_soon(self._look_around, host)
             finally:
                 self._host = None
                 self._up = trio.Event()
@@ -159,17 +162,15 @@ class NetworkService:
             async for event in events:
                 self._bus.publish("peers", {"event": event.kind, "peer": peer_dict(event.peer)})
 
-    async def _keep_bootstrap(self, host: PeerHost) -> None:
+    async def _look_around(self, host: PeerHost) -> None:
+        """Find peers and keep enough connections; begun anew when the group changes, as its name is in the beacon."""
         while True:
-            connected = {peer.peer_id for peer in host.peers()}
-            for addr in dict.fromkeys([*self._config.bootstrap, *await self.bootstrap()]):
-                if addr.rsplit("/", 1)[-1] in connected:
-                    continue
-                try:
-                    await host.connect(addr)
-                except PeerError as error:
-                    log.info("bootstrap not reached", addr=addr, code=error.code)
-            await trio.sleep(REDIAL_S)
+            known = [*self._config.bootstrap, *await self.bootstrap()]
+            settings = DiscoverySettings(bootstrap=tuple(dict.fromkeys(known)), lan=self._config.mdns)
+            with trio.CancelScope() as self._looking:
+                await Discovery(host=host, settings=settings).run()
+            if not self._looking.cancelled_caught:
+                return  # the host has ended
 
 
 def peer_dict(info: PeerInfo) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""`openstall job`: run a job on somebody else's machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openstall.app.cli.context import Cli, command
+from openstall.app.cli.output import plain
+from openstall.market.errors import OpenstallError
+from openstall.market.money import parse_amount
+
+LOG_POLL_S = 0.5
+
+
+@click.group()
+def group() -> None:
+    """Jobs on rented machines."""
+
+
+@group.command()
+@click.argument("offer_cid")
+@click.option("--kind", required=True, type=click.Choice(["infer", "train"]))
+@click.option("--input", "inputs", multiple=True, required=True, help="name=path, as data.csv=./rows.csv; repeat.")
+@click.option("--params", default="{}", help="JSON object, or @file.json.")
+@click.option("--max-s", type=int, default=600, show_default=True, help="Longest run in seconds.")
+@click.option("--cap", required=True, help="The most that you pay, in credits.")
+@command
+def submit(
+    cli: Cli, offer_cid: str, kind: str, inputs: tuple[str, ...], params: str, max_s: int, cap: str
+) -> None:
+    """Rent the machine of OFFER_CID for one job."""
+    done = cli.api.post(
+        "/v1/orders/job",
+        offer_cid=offer_cid,
+        kind=kind,
+        inputs=dict(_input(text) for text in inputs),
+        params=_params(params),
+        max_s=max_s,
+        cap_micro=parse_amount(cap),
+    )
+    order_id = done["order_id"]
+    cli.output.document(done, f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}")
+
+
+@group.command()
+@click.argument("order_id")
+@click.option("--follow", is_flag=True, help="Wait for more until the job ends.")
+@click.option("--from", "start", type=int, default=0, help="First line.")
+@command
+def log(cli: Cli, order_id: str, follow: bool, start: int) -> None:
+    """What the job printed."""
+    while True:
+        found = cli.api.get(f"/v1/orders/{order_id}/log", **{"from": start})
+        for line in found["lines"]:
+            cli.output.line(line, plain(line["text"]))
+        start = found["next"]
+        if not follow or (found["ended"] and not found["lines"]):
+            return
+        if not found["lines"]:
+            time.sleep(LOG_POLL_S)
+
+
+@group.command()
+@click.argument("order_id")
+@command
+def cancel(cli: Cli, order_id: str) -> None:
+    """Stop the job; only the seconds that ran are paid."""
+    cli.output.document(cli.api.post(f"/v1/orders/{order_id}/cancel"), "The job is being stopped.")
+
+
+@group.command()
+@click.argument("order_id")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@command
+def save(cli: Cli, order_id: str, folder: Path) -> None:
+    """Copy the job's results into FOLDER."""
+    done = cli.api.post(f"/v1/orders/{order_id}/save", folder=str(folder.resolve()))
+    cli.output.document(done, "\n".join(str(path) for path in done["items"]))
+
+
+def _input(text: str) -> tuple[str, str]:
+    name, mark, path = text.partition("=")
+    if not mark or not Path(path).is_file():
+        raise OpenstallError("bad_input", f"“{text}” names no file.", "Write it like data.csv=./rows.csv.")
+    return name, str(Path(path).resolve())
+
+
+def _params(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+    except (OSError, ValueError) as error:
+        raise OpenstallError("bad_params", f"The parameters cannot be read: {error}.") from error
+    if not isinstance(value, dict):
+        raise OpenstallError("bad_params", "The parameters must be a JSON object.")
+    return value

@@ -1,0 +1,129 @@
+"""`openstall order`: where each order stands, and what you may do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from openstall.app.cli.context import Cli, command
+from openstall.app.cli.output import cell, fields, plain, table
+from openstall.market.errors import OpenstallError
+
+ACTIONS = ("complete", "cancel", "refund", "claim")
+
+
+@click.group()
+def group() -> None:
+    """Orders of both sides."""
+
+
+@group.command(name="list")
+@click.option("--role", type=click.Choice(["buyer", "seller", "arbiter"]))
+@click.option("--open", "open_only", is_flag=True, help="Only those that are not final.")
+@command
+def list_orders(cli: Cli, role: str | None, open_only: bool) -> None:
+    """All orders, newest first."""
+    cli.output.rows(
+        cli.api.get("/v1/orders", role=role, open_only=open_only),
+        [
+            ("TITLE", "title"),
+            ("KIND", "kind"),
+            ("ROLE", "role"),
+            ("STATE", "state"),
+            ("AMOUNT", "amount_micro"),
+            ("WITH", "other_name"),
+            ("ORDER", "order_id"),
+        ],
+        empty="No orders yet.",
+    )
+
+
+@group.command()
+@click.argument("order_id")
+@command
+def show(cli: Cli, order_id: str) -> None:
+    """One order with its timeline, its clock and the way back of the money."""
+    found = cli.api.get(f"/v1/orders/{order_id}")
+    cli.output.document(found, _page(found) if not cli.output.as_json else None)
+
+
+@group.command()
+@click.argument("order_id")
+@click.option("--until", help="Stop at this state; else at a final one.")
+@command
+def wait(cli: Cli, order_id: str, until: str | None) -> None:
+    """Wait until the order is final (or in a given state); exit status 1 if it ends otherwise."""
+    with cli.api.events() as events:
+        found = cli.api.get(f"/v1/orders/{order_id}")
+        while not found["final"] and found["state"] != until:
+            cli.output.progress(found["state_words"])
+            event = next(events, None)
+            if event is None or event.event == "dropped":
+                raise OpenstallError("node_lost", "The node stopped.", "Start it again: the order resumes.")
+            if event.event == "order" and json.loads(event.data).get("order_id") == order_id:
+                found = cli.api.get(f"/v1/orders/{order_id}")
+    cli.output.end_progress()
+    cli.output.document(found, _page(found) if not cli.output.as_json else None)
+    if until is not None and found["state"] != until:
+        raise OpenstallError("order_ended", f"The order ended as “{found['state']}”.")
+
+
+@group.command()
+@click.argument("order_id")
+@click.argument("reason")
+@command
+def dispute(cli: Cli, order_id: str, reason: str) -> None:
+    """Call the arbiter, with your REASON in words."""
+    found = cli.api.post(f"/v1/orders/{order_id}/dispute", reason=reason)
+    cli.output.document(found, found["state_words"])
+
+
+@group.command()
+@click.argument("order_id")
+@click.argument("buyer_percent", type=click.FloatRange(0, 100))
+@command
+def rule(cli: Cli, order_id: str, buyer_percent: float) -> None:
+    """As arbiter: give BUYER_PERCENT of the money back to the buyer, the rest to the seller."""
+    found = cli.api.post(f"/v1/orders/{order_id}/rule", buyer_bps=round(buyer_percent * 100))
+    cli.output.document(found, found["state_words"])
+
+
+def _action(name: str, words: str) -> click.Command:
+    @click.argument("order_id")
+    @command
+    def act(cli: Cli, order_id: str) -> None:
+        found = cli.api.post(f"/v1/orders/{order_id}/{name}")
+        cli.output.document(found, found["state_words"])
+
+    return click.command(name=name, help=words)(act)
+
+
+for _name, _words in zip(
+    ACTIONS,
+    (
+        "Confirm that the model is what you bought: the seller is paid.",
+        "Withdraw, or as seller give the money back.",
+        "Take your money back after the deadline.",
+        "As seller: take the payment after the review time.",
+    ),
+    strict=True,
+):
+    group.add_command(_action(_name, _words))
+
+
+def _page(found: dict[str, Any]) -> str:
+    head = {
+        "order": found["order_id"],
+        "title": found["title"],
+        "role": found["role"],
+        "with": found["other_name"],
+        "state": f"{found['state']}: {found['state_words']}",
+        "amount": cell(found, "amount_micro"),
+        "clock": f"{cell(found, 'deadline_at')} {plain(found['deadline_words'] or '')}",
+        "way back": found["way_back"],
+        "you may": found["actions"],
+    }
+    steps = table(found["timeline"], [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")])
+    return f"{fields(head)}\n\n{steps}"
