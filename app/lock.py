@@ -28,8 +28,7 @@ class HomeLock:
             holder = holder_of(self._path)
             raise Conflict(
                 "node_running",
-                f"A node already runs on {self._path.parent}"
-                + (f" (process {holder})." if holder else "."),
+                f"A node already runs on {self._path.parent}" + (f" (process {holder})." if holder else "."),
                 "Use that one, or stop it first: openstall node stop.",
             )
         os.ftruncate(self._handle, 0)

@@ -89,9 +89,7 @@ class Operations:
     def start(self, kind: str, title: str, action: Action) -> str:
         """Start an action and return its id; OpenstallError from it becomes the operation's error."""
         if self._nursery is None or len(self._scopes) >= MAX_RUNNING:
-            raise Conflict(
-                "too_busy", "Too much is going on at once.", "Wait until something has finished."
-            )
+            raise Conflict("too_busy", "Too much is going on at once.", "Wait until something has finished.")
         operation = Operation(
             id=secrets.token_hex(8),
             kind=kind,
@@ -164,4 +162,3 @@ class Operations:
                 return
             if operation_id not in self._scopes:
                 del self._kept[operation_id]
-

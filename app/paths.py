@@ -78,4 +78,3 @@ class Home:
                 f"The home folder {self.root} cannot be used: {error.strerror}.",
                 "Choose another one with --home, or make it yours.",
             ) from error
-

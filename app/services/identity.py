@@ -89,7 +89,9 @@ class IdentityService:
         if self._wallet is not None:
             return self._wallet
         if self.state == "none":
-            raise IdentityError("no_wallet", "There is no wallet yet.", "Create one, or restore one from 24 words.")
+            raise IdentityError(
+                "no_wallet", "There is no wallet yet.", "Create one, or restore one from 24 words."
+            )
         raise IdentityError("wallet_locked", "Your wallet is locked.", "Unlock it with its passphrase.")
 
     async def start(self, *, passphrase_file: Path | None) -> None:
@@ -146,7 +148,9 @@ class IdentityService:
         """Compare the re-entered words; a mistake draws other positions."""
         words = self._need_words()
         if set(entered) != set(self._challenge):
-            raise IdentityError("wrong_positions", "These are not the words that were asked for.", "Ask again.")
+            raise IdentityError(
+                "wrong_positions", "These are not the words that were asked for.", "Ask again."
+            )
         wrong = [at for at in self._challenge if entered[at].strip().lower() != words[at - 1]]
         if wrong:
             self._new_challenge()
@@ -175,7 +179,11 @@ class IdentityService:
         if not 1 <= len(clean) <= MAX_NAME_CHARS or not clean.isprintable():
             raise IdentityError("bad_name", f"A name has 1 to {MAX_NAME_CHARS} printable characters.")
         if self.state != "none" or self._busy:
-            raise Conflict("wallet_exists", "This node has a wallet already.", "Use another home folder for a second one.")
+            raise Conflict(
+                "wallet_exists",
+                "This node has a wallet already.",
+                "Use another home folder for a second one.",
+            )
         keys.check_words(words)
         self._secrets.add(" ".join(words), *([passphrase] if passphrase else []))
         self._busy = True
@@ -219,8 +227,12 @@ def _read_passphrase(path: Path) -> str:
     if others:
         log.warning("others on this machine can read the passphrase file", path=str(path))
     if len(raw) > MAX_PASSPHRASE_BYTES:
-        raise IdentityError("passphrase_file", "The passphrase file is too large to be one.", "Check its path.")
+        raise IdentityError(
+            "passphrase_file", "The passphrase file is too large to be one.", "Check its path."
+        )
     try:
         return raw.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise IdentityError("passphrase_file", "The passphrase file is not text.", "Check its path.") from error
+        raise IdentityError(
+            "passphrase_file", "The passphrase file is not text.", "Check its path."
+        ) from error
