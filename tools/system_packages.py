@@ -72,9 +72,9 @@ RUN = [
     Need(
         "python3-venv", "environments of our own", lambda: importlib.util.find_spec("ensurepip") is not None
     ),
-    Need("bubblewrap", "the sandbox for jobs", has_program("bwrap")),
-    Need("libseccomp2", "the sandbox for jobs", has_library("libseccomp.so.2")),
-    Need("util-linux", "the sandbox for jobs", has_program("setpriv")),
+    Need("bubblewrap", "sandboxed jobs", has_program("bwrap")),
+    Need("libseccomp2", "sandboxed jobs", has_library("libseccomp.so.2")),
+    Need("util-linux", "sandboxed jobs", has_program("setpriv")),
     Need("xvfb", "screenshots without a display", has_program("Xvfb")),
     Need("fonts-dejavu-core", QT, has_font),
     Need("libdbus-1-3", QT, has_library("libdbus-1.so.3")),
