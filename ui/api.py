@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QByteArray, QObject, QTimer, QUrl, Signal
 from PySide6.QtNetwork import QNetworkAccessManager, QNetworkProxy, QNetworkReply, QNetworkRequest
@@ -45,12 +45,22 @@ class Endpoint:
     token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taker(Generic[T]):
+    """Who takes an answer, and as what."""
+
+    kind: type[T]
+    then: Callable[[T], None]
+    owner: QObject
+    failed: Callable[[Failure], None] | None
+
+
 class ApiClient(QObject):
     """One connection to one node. Main thread only; every callback runs in the event loop."""
 
     trouble = Signal(object)
     """A `Failure` that no caller took."""
-    event = Signal(str, object)
+    happened = Signal(str, object)
     """An event of the node: its name and its decoded data."""
     online = Signal()
     """The event stream is open (again): refresh what is shown."""
@@ -82,6 +92,7 @@ class ApiClient(QObject):
 
     def attach(self, endpoint: Endpoint, find_again: Callable[[], Endpoint | None] | None = None) -> None:
         """Use this node, and open its event stream; `find_again` is asked before each reconnect."""
+        self.close()
         self._endpoint = endpoint
         self._find_endpoint = find_again
         self._closed = False
@@ -96,13 +107,16 @@ class ApiClient(QObject):
         failed: Callable[[Failure], None],
     ) -> None:
         """Ask a node that may be there for its status, without attaching to it."""
-        reply = self._net.get(self._request("/v1/status", endpoint))
-        self._expect(reply, Status, then, owner, failed)
+        request = self._request("/v1/status", endpoint)
+        request.setTransferTimeout(CALL_TIMEOUT_MS)
+        reply = self._net.get(request)
+        self._expect(reply, _Taker(kind=Status, then=then, owner=owner, failed=failed))
 
     def close(self) -> None:
         """Drop the stream and stop reconnecting."""
         self._closed = True
         self._retry.stop()
+        self._connected = False
         if self._stream is not None:
             stream, self._stream = self._stream, None
             stream.finished.disconnect(self._stream_ended)
@@ -119,7 +133,9 @@ class ApiClient(QObject):
         failed: Callable[[Failure], None] | None = None,
     ) -> None:
         """Fetch `path` and hand the answer to `then` as `kind`."""
-        self._call("GET", path, None, kind, then, owner, failed)
+        request = self._request(path)
+        request.setTransferTimeout(CALL_TIMEOUT_MS)
+        self._expect(self._net.get(request), _Taker(kind=kind, then=then, owner=owner, failed=failed))
 
     def post(
         self,
@@ -132,7 +148,11 @@ class ApiClient(QObject):
         failed: Callable[[Failure], None] | None = None,
     ) -> None:
         """Ask the node to do something."""
-        self._call("POST", path, body, kind, then, owner, failed)
+        request = self._request(path)
+        request.setTransferTimeout(CALL_TIMEOUT_MS)
+        request.setHeader(QNetworkRequest.KnownHeaders.ContentTypeHeader, "application/json")
+        reply = self._net.post(request, QByteArray(json.dumps(body).encode()))
+        self._expect(reply, _Taker(kind=kind, then=then, owner=owner, failed=failed))
 
     def _request(self, path: str, endpoint: Endpoint | None = None) -> QNetworkRequest:
         to = endpoint or self._endpoint
@@ -147,57 +167,20 @@ class ApiClient(QObject):
         )
         return request
 
-    def _call(
-        self,
-        verb: str,
-        path: str,
-        body: dict[str, Any] | None,
-        kind: type[T],
-        then: Callable[[T], None],
-        owner: QObject,
-        failed: Callable[[Failure], None] | None,
-    ) -> None:
-        request = self._request(path)
-        request.setTransferTimeout(CALL_TIMEOUT_MS)
-        if verb == "GET":
-            reply = self._net.get(request)
-        else:
-            request.setHeader(QNetworkRequest.KnownHeaders.ContentTypeHeader, "application/json")
-            reply = self._net.post(request, QByteArray(json.dumps(body).encode()))
-        self._expect(reply, kind, then, owner, failed)
-
-    def _expect(
-        self,
-        reply: QNetworkReply,
-        kind: type[T],
-        then: Callable[[T], None],
-        owner: QObject,
-        failed: Callable[[Failure], None] | None,
-    ) -> None:
+    def _expect(self, reply: QNetworkReply, taker: _Taker[T]) -> None:
         self.pending += 1
         reply.downloadProgress.connect(lambda got, _total: reply.abort() if got > MAX_ANSWER_BYTES else None)
+        reply.finished.connect(lambda: self._settle(reply, taker))
 
-        def finished() -> None:
-            self._settle(reply, kind, then, owner, failed)
-
-        reply.finished.connect(finished)
-
-    def _settle(
-        self,
-        reply: QNetworkReply,
-        kind: type[T],
-        then: Callable[[T], None],
-        owner: QObject,
-        failed: Callable[[Failure], None] | None,
-    ) -> None:
-        answer = _answer_of(reply, kind)
+    def _settle(self, reply: QNetworkReply, taker: _Taker[T]) -> None:
+        answer = _answer_of(reply, taker.kind)
         reply.deleteLater()
         self.pending -= 1
-        if isValid(owner):
+        if isValid(taker.owner):
             if not isinstance(answer, Failure):
-                then(answer)
-            elif failed is not None:
-                failed(answer)
+                taker.then(answer)
+            elif taker.failed is not None:
+                taker.failed(answer)
             else:
                 self.trouble.emit(answer)
         if self.pending == 0:
@@ -234,7 +217,7 @@ class ApiClient(QObject):
                 data = json.loads(item.data)
             except (ValueError, RecursionError):
                 continue
-            self.event.emit(item.name, data)
+            self.happened.emit(item.name, data)
 
     def _stream_ended(self) -> None:
         if self._stream is not None:

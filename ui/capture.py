@@ -63,7 +63,7 @@ class Photographer(QObject):
 
     def _settled(self) -> None:
         shell = self._window.shell
-        there = self._window.view is shell and shell is not None and shell.spec == self._current
+        there = shell is not None and self._window.view is shell and shell.spec == self._current
         if there or (self._current == NOW and self._window.view is not self._window.start_page):
             self._turns = 0
             self._calm.start()
@@ -106,10 +106,16 @@ class Photographer(QObject):
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m openstall.ui.capture", description="Save pictures of the window.")
+    made = argparse.ArgumentParser(
+        prog="python -m openstall.ui.capture", description="Save pictures of the window."
+    )
     made.add_argument("--home", type=Path)
     made.add_argument("--out", type=Path, required=True, help="folder for the pictures; made if needed")
-    made.add_argument("--views", required=True, help="comma-separated, as market,orders:ID; “now” is what the window shows by itself")
+    made.add_argument(
+        "--views",
+        required=True,
+        help="comma-separated, as market,orders:ID; “now” is what the window shows by itself",
+    )
     made.add_argument("--theme", choices=("light", "dark"), default="light")
     made.add_argument("--prefix", default="", help="put before each file name")
     made.add_argument("--size", default=f"{WIDTH}x{HEIGHT}")

@@ -1,4 +1,4 @@
-"""What every page is handed: the node's API, its long actions, the latest status, and a way to go elsewhere."""
+"""What every page is handed: the node's API, its long actions, the latest status, a way to go elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Desk(QObject):
 
     status_changed = Signal()
     wallet_changed = Signal()
-    event = Signal(str, object)
+    happened = Signal(str, object)
     go = Signal(str)
     """A page asks to show another view, such as `orders:ID`."""
     back = Signal()
@@ -36,7 +36,7 @@ class Desk(QObject):
         self._burst.setSingleShot(True)
         self._burst.setInterval(BURST_MS)
         self._burst.timeout.connect(self.refresh)
-        api.event.connect(self._on_event)
+        api.happened.connect(self._on_event)
         api.online.connect(self.refresh)
 
     def take_status(self, status: Status) -> None:
@@ -70,4 +70,4 @@ class Desk(QObject):
     def _on_event(self, name: str, data: object) -> None:
         if name in ("status", "wallet", "peers", "order"):
             self._burst.start()
-        self.event.emit(name, data)
+        self.happened.emit(name, data)

@@ -63,7 +63,7 @@ class _TintedEngine(QIconEngine):
         tone: theme.Tone = "muted" if mode == QIcon.Mode.Disabled else self._tone
         return theme.colour(tone).name()
 
-    def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
+    def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, _state: QIcon.State) -> None:
         ratio = painter.device().devicePixelRatio()
         side = round(min(rect.width(), rect.height()) * ratio)
         if side > 0:
@@ -71,7 +71,7 @@ class _TintedEngine(QIconEngine):
             target.moveCenter(rect.center())
             painter.drawPixmap(target, _pixmap(self._name, self._ink(mode), side, side))
 
-    def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+    def pixmap(self, size: QSize, mode: QIcon.Mode, _state: QIcon.State) -> QPixmap:
         return _pixmap(self._name, self._ink(mode), size.width(), size.height())
 
     def clone(self) -> QIconEngine:

@@ -17,7 +17,10 @@ from openstall.ui.theme import Choice, Theme
 
 def default_home() -> Path:
     """The user's data folder for Openstall; the node's own default is the same."""
-    return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)) / "openstall"
+    return (
+        Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation))
+        / "openstall"
+    )
 
 
 def settings_of(home: Path) -> QSettings:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QMainWindow, QMessageBox, QStackedWidget, QWidget
 from openstall.ui import icons
 from openstall.ui.api import ApiClient, Endpoint
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Nothing, Status
+from openstall.ui.documents import Failure, Nothing, Status
 from openstall.ui.node_process import NodeProcess
 from openstall.ui.operations import Operations
 from openstall.ui.shell import Shell
@@ -67,7 +67,7 @@ class MainWindow(QMainWindow):
     @property
     def view(self) -> QWidget:
         """What fills the window: a start page, the first run, the lock, or the shell."""
-        return self._stack.currentWidget()
+        return self._stack.currentWidget() or self.start_page
 
     def show_view(self, spec: str) -> None:
         """Show a view, now or as soon as the pages are open; see `Shell.show_view`."""
@@ -128,7 +128,7 @@ class MainWindow(QMainWindow):
 
     def _replace(self, page: QWidget) -> None:
         for old in [self._stack.widget(at) for at in range(self._stack.count())]:
-            if old is not self.start_page and old is not page:
+            if old is not None and old is not self.start_page and old is not page:
                 self._stack.removeWidget(old)
                 old.deleteLater()
         self._stack.addWidget(page)
@@ -153,6 +153,9 @@ class MainWindow(QMainWindow):
         self.api.close()
         super().closeEvent(event)
 
+    def _close_now(self, _answer: Nothing | Failure) -> None:
+        self.close()
+
     def _may_close(self) -> bool:
         """Ask once what becomes of the sale; False keeps the window open."""
         box = QMessageBox(self)
@@ -160,7 +163,9 @@ class MainWindow(QMainWindow):
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Openstall")
         box.setText("This computer is for rent.")
-        box.setInformativeText("Keep selling without the window, or stop? Orders and money are safe either way.")
+        box.setInformativeText(
+            "Keep selling without the window, or stop? Orders and money are safe either way."
+        )
         keep = box.addButton("&Keep selling", QMessageBox.ButtonRole.AcceptRole)
         stop = box.addButton("&Stop selling", QMessageBox.ButtonRole.DestructiveRole)
         box.addButton("&Do not close", QMessageBox.ButtonRole.RejectRole)
@@ -170,8 +175,9 @@ class MainWindow(QMainWindow):
         if box.clickedButton() is keep:
             return True
         if box.clickedButton() is stop:
-            self.api.post("/v1/compute/stop", {}, Nothing, lambda _: self.close(), owner=self,
-                          failed=lambda _failure: self.close())
+            self.api.post(
+                "/v1/compute/stop", {}, Nothing, self._close_now, owner=self, failed=self._close_now
+            )
             return False
         self._asked_about_selling = False
         return False

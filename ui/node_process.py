@@ -79,7 +79,7 @@ class NodeProcess(QObject):
         try:
             log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with log.open("wb") as output:
-                self._child = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                self._child = subprocess.Popen(
                     _command(self._home),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -92,7 +92,9 @@ class NodeProcess(QObject):
                 Failure(
                     code="node_not_started",
                     message=f"The node could not be started: {error.strerror or error}.",
-                    what_next=f"Check that {self._home} can be written to, and that there is room on the disk.",
+                    what_next=(
+                        f"Check that {self._home} can be written to, and that there is room on the disk."
+                    ),
                 )
             )
             return

@@ -44,7 +44,7 @@ class Operations(QObject):
         super().__init__(api)
         self._api = api
         self._waits: dict[str, _Wait] = {}
-        api.event.connect(self._on_event)
+        api.happened.connect(self._on_event)
         api.online.connect(self._ask_again)
 
     @property
@@ -78,7 +78,11 @@ class Operations(QObject):
     def cancel(self, operation_id: str) -> None:
         """Ask the node to stop an operation; its end comes as an event."""
         self._api.post(
-            f"/v1/operations/{operation_id}/cancel", {}, Nothing, lambda _: self._ask(operation_id), owner=self
+            f"/v1/operations/{operation_id}/cancel",
+            {},
+            Nothing,
+            lambda _: self._ask(operation_id),
+            owner=self,
         )
 
     def _on_event(self, name: str, data: object) -> None:

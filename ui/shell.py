@@ -28,7 +28,14 @@ RAIL: tuple[tuple[str, str, str], ...] = (
     ("network", "&Network", "network"),
     ("settings", "S&ettings", "settings"),
 )
-_BELONGS = {"model": "market", "buy": "market", "rent": "market", "publish": "market", "order": "orders", "backup": "wallet"}
+_BELONGS = {
+    "model": "market",
+    "buy": "market",
+    "rent": "market",
+    "publish": "market",
+    "order": "orders",
+    "backup": "wallet",
+}
 
 
 class Shell(QWidget):
@@ -75,7 +82,7 @@ class Shell(QWidget):
         """The page in view."""
         page = self._stack.currentWidget()
         if not isinstance(page, Page):
-            raise RuntimeError("no page was shown yet")
+            raise TypeError("no page was shown yet")
         return page
 
     @property
@@ -84,8 +91,11 @@ class Shell(QWidget):
         return self._spec
 
     def show_view(self, spec: str) -> None:
-        """Show a view: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`,
-        `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or `settings`."""
+        """Show a view by its name.
+
+        Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`,
+        `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
+        """
         if not self._known(spec):
             return
         if self._spec and spec != self._spec:
@@ -98,7 +108,9 @@ class Shell(QWidget):
 
     def _known(self, spec: str) -> bool:
         name, _, argument = spec.partition(":")
-        return name in self._buttons or (name in _BELONGS and (bool(argument) or name in ("publish", "backup")))
+        return name in self._buttons or (
+            name in _BELONGS and (bool(argument) or name in ("publish", "backup"))
+        )
 
     def _show(self, spec: str) -> None:
         name, _, argument = spec.partition(":")
@@ -222,7 +234,10 @@ class Shell(QWidget):
     def _show_foot(self) -> None:
         status = self._desk.status
         room = RAIL_WIDTH - 5 * theme.GRID
-        for label, text in ((self._who, status.identity.name), (self._group, f"in {status.group.name}" if status.group.name else "")):
+        for label, text in (
+            (self._who, status.identity.name),
+            (self._group, f"in {status.group.name}" if status.group.name else ""),
+        ):
             line = words.one_line(text, 80)
             label.say(label.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room))
             label.setToolTip(words.tooltip(line))
@@ -233,8 +248,11 @@ class Shell(QWidget):
         self._money.setVisible(self._desk.play_money)
 
     def _went_offline(self) -> None:
-        self.connection.say("care", "The node on this computer does not answer.",
-                            "Nothing is lost. The window connects again by itself.")
+        self.connection.say(
+            "care",
+            "The node on this computer does not answer.",
+            "Nothing is lost. The window connects again by itself.",
+        )
 
     def _trouble(self, failure: Failure) -> None:
         page = self._stack.currentWidget()

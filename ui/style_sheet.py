@@ -64,7 +64,8 @@ QPushButton:hover {{ border-color: {c.accent}; }}
 QPushButton:pressed {{ background: {c.sunken}; }}
 QPushButton:focus {{ border: 2px solid {c.accent}; padding: 5px 13px; }}
 QPushButton:disabled {{ color: {c.muted}; background: {c.window}; }}
-QPushButton[kind="primary"] {{ background: {c.accent}; color: {c.on_accent}; border-color: {c.accent}; font-weight: 600; }}
+QPushButton[kind="primary"] {{ background: {c.accent}; color: {c.on_accent}; border-color: {c.accent};
+  font-weight: 600; }}
 QPushButton[kind="primary"]:hover {{ background: {c.accent_strong}; }}
 QPushButton[kind="primary"]:focus {{ border: 2px solid {c.text}; }}
 QPushButton[kind="primary"]:disabled {{ background: {c.sunken}; color: {c.muted}; border-color: {c.line}; }}
@@ -74,17 +75,20 @@ QPushButton[kind="quiet"]:focus {{ border: 2px solid {c.accent}; padding: 5px 7p
 QPushButton[kind="tab"] {{ background: transparent; border: none; border-bottom: 2px solid transparent;
   border-radius: 0; padding: 6px 4px; color: {c.muted}; }}
 QPushButton[kind="tab"]:checked {{ border-bottom: 2px solid {c.accent}; color: {c.accent}; }}
-QPushButton[kind="tiny"] {{ background: transparent; border: 2px solid transparent; border-radius: 4px; padding: 1px 3px; min-height: 16px; }}
+QPushButton[kind="tiny"] {{ background: transparent; border: 2px solid transparent; border-radius: 4px;
+  padding: 1px 3px; min-height: 16px; }}
 QPushButton[kind="tiny"]:hover {{ background: {c.sunken}; }}
 QPushButton[kind="tiny"]:focus {{ border-color: {c.accent}; }}
 QPushButton[kind="tab"]:focus {{ background: {c.accent_wash}; }}
 QPushButton[kind="rail"] {{ background: transparent; border: 2px solid transparent; border-radius: 6px;
   padding: 7px 10px; text-align: left; color: {c.text}; }}
 QPushButton[kind="rail"]:hover {{ background: {c.window}; }}
-QPushButton[kind="rail"]:checked {{ background: {c.accent_wash}; color: {c.accent_strong}; font-weight: 600; }}
+QPushButton[kind="rail"]:checked {{ background: {c.accent_wash}; color: {c.accent_strong};
+  font-weight: 600; }}
 QPushButton[kind="rail"]:focus {{ border-color: {c.accent}; }}
 QPushButton[kind="choice"] {{ text-align: left; padding: 12px 14px; border-radius: 8px; min-height: 50px; }}
-QPushButton[kind="choice"]:checked {{ border: 2px solid {c.accent}; background: {c.accent_wash}; padding: 11px 13px; }}
+QPushButton[kind="choice"]:checked {{ border: 2px solid {c.accent}; background: {c.accent_wash};
+  padding: 11px 13px; }}
 QLineEdit, QPlainTextEdit, QComboBox {{ background: {c.surface}; color: {c.text};
   border: 1px solid {c.line}; border-radius: 6px; padding: 5px 8px; min-height: 20px;
   selection-background-color: {c.accent}; selection-color: {c.on_accent}; }}
@@ -96,21 +100,25 @@ QComboBox {{ padding-right: 28px; }}
 QComboBox:focus {{ padding-right: 27px; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: none; }}
-QComboBox QAbstractItemView {{ background: {c.surface}; border: 1px solid {c.line}; selection-background-color: {c.selection}; selection-color: {c.text}; }}
+QComboBox QAbstractItemView {{ background: {c.surface}; border: 1px solid {c.line};
+  selection-background-color: {c.selection}; selection-color: {c.text}; }}
 QComboBox QLineEdit, QComboBox QLineEdit:focus {{
   border: none; padding: 0; margin: 0; min-height: 0; background: transparent; }}
 QCheckBox, QRadioButton {{ spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }}
 QCheckBox:focus, QRadioButton:focus {{ border-color: {c.accent}; }}
-QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {c.muted}; border-radius: 3px; background: {c.surface}; }}
+QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {c.muted}; border-radius: 3px;
+  background: {c.surface}; }}
 QCheckBox::indicator:checked {{ background: {c.accent}; border-color: {c.accent}; }}
-QProgressBar {{ background: {c.sunken}; border: none; border-radius: 4px; max-height: 8px; min-height: 8px; text-align: center; }}
+QProgressBar {{ background: {c.sunken}; border: none; border-radius: 4px; max-height: 8px; min-height: 8px;
+  text-align: center; }}
 QProgressBar::chunk {{ background: {c.accent}; border-radius: 4px; }}
 QProgressBar[tone="care"]::chunk {{ background: {c.care}; }}
 QScrollBar:vertical {{ background: transparent; width: 10px; margin: 0; }}
 QScrollBar:horizontal {{ background: transparent; height: 10px; margin: 0; }}
 QScrollBar::handle {{ background: {c.line}; border-radius: 5px; min-height: 32px; min-width: 32px; }}
 QScrollBar::handle:hover {{ background: {c.muted}; }}
-QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; border: none; width: 0; height: 0; }}
+QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::sub-page {{
+  background: transparent; border: none; width: 0; height: 0; }}
 QSplitter::handle {{ background: transparent; }}
 """
 
@@ -123,7 +131,9 @@ QTableView::item {{ border-bottom: 1px solid {c.line}; padding: 4px 8px; }}
 QTableView::item:selected {{ background: {c.selection}; color: {c.text}; }}
 QTableView:focus {{ border: 1px solid {c.accent}; }}
 QHeaderView {{ background: {c.surface}; }}
-QHeaderView::section {{ background: {c.surface}; color: {c.muted}; border: none; border-bottom: 1px solid {c.line};
+QHeaderView::section {{ background: {c.surface}; color: {c.muted}; border: none;
+  border-bottom: 1px solid {c.line};
   padding: 6px 8px; font-weight: 600; }}
-QHeaderView::up-arrow, QHeaderView::down-arrow {{ width: 9px; height: 9px; subcontrol-origin: padding; subcontrol-position: top center; }}
+QHeaderView::up-arrow, QHeaderView::down-arrow {{ width: 9px; height: 9px; subcontrol-origin: padding;
+  subcontrol-position: top center; }}
 """

@@ -10,6 +10,7 @@ from PySide6.QtCore import QDateTime, QLocale
 from openstall.market.money import format_amount
 
 LONGEST_TEXT = 20_000
+MINUS = "\N{MINUS SIGN}"
 _KEPT_CONTROLS = "\n\t"
 
 
@@ -35,7 +36,7 @@ def tooltip(text: str) -> str:
 
 def amount(micro: int, *, sign: bool = False, symbol: str = "") -> str:
     """`1,234.50`, never rounded; with `sign` a plus is written too (and a real minus)."""
-    text = format_amount(micro).replace("-", "−")
+    text = format_amount(micro).replace("-", MINUS)
     if sign and micro > 0:
         text = "+" + text
     return f"{text} {symbol}".rstrip()

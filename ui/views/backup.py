@@ -30,7 +30,9 @@ class BackupTest(QWidget):
 
     def ask(self) -> None:
         """Let the node choose words."""
-        self._desk.api.get("/v1/identity/backup", BackupQuestion, self._asked, owner=self, failed=self.failed.emit)
+        self._desk.api.get(
+            "/v1/identity/backup", BackupQuestion, self._asked, owner=self, failed=self.failed.emit
+        )
 
     def _asked(self, question: BackupQuestion) -> None:
         clear(self._grid)
@@ -53,8 +55,14 @@ class BackupTest(QWidget):
     def check(self) -> None:
         """Have the node compare."""
         entered = {str(position): field.text().strip().lower() for position, field in self._fields.items()}
-        self._desk.api.post("/v1/identity/backup", {"words": entered}, Nothing, lambda _: self.passed.emit(),
-                            owner=self, failed=self._wrong)
+        self._desk.api.post(
+            "/v1/identity/backup",
+            {"words": entered},
+            Nothing,
+            lambda _: self.passed.emit(),
+            owner=self,
+            failed=self._wrong,
+        )
 
     def _wrong(self, failure: Failure) -> None:
         self.failed.emit(failure)
@@ -64,7 +72,9 @@ class BackupPage(Page):
     """The test by itself, for a reader who put it off."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk, "Test your back-up", "Take the paper with your 24 words.", back="Back to the wallet")
+        super().__init__(
+            desk, "Test your back-up", "Take the paper with your 24 words.", back="Back to the wallet"
+        )
         self._test = BackupTest(desk)
         self._test.passed.connect(self._passed)
         self._test.failed.connect(self.fail)
@@ -80,6 +90,10 @@ class BackupPage(Page):
         self.mark_loaded()
 
     def _passed(self) -> None:
-        self.banner.say("good", "The back-up works.", "Keep the paper where only you find it.",
-                        action=("Back to the &wallet", lambda: self.desk.go.emit("wallet")))
+        self.banner.say(
+            "good",
+            "The back-up works.",
+            "Keep the paper where only you find it.",
+            action=("Back to the &wallet", lambda: self.desk.go.emit("wallet")),
+        )
         self.desk.refresh()

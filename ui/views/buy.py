@@ -47,12 +47,21 @@ class BuyPage(Page):
         clear(self._panel.body)
         body = entry.body
         facts = Facts()
-        facts.add("What", f"One copy of “{words.one_line(body.title, 120)}”, licence {words.one_line(body.licence, 100)}")
+        facts.add(
+            "What",
+            f"One copy of “{words.one_line(body.title, 120)}”, licence {words.one_line(body.licence, 100)}",
+        )
         facts.add("To whom", words.one_line(seller_of(entry), 60))
         facts.add("Their wallet", CopyId(body.wallet, what="wallet address", whole=True))
-        facts.add("Where it waits", "In escrow on the chain. Neither you nor the seller can take it alone before its time.")
-        facts.add("Until when", f"The seller has {words.duration(body.deliver_s)} to deliver. "
-                                f"After delivery the money waits {words.duration(body.review_s)} while you check the model.")
+        facts.add(
+            "Where it waits",
+            "In escrow on the chain. Neither you nor the seller can take it alone before its time.",
+        )
+        facts.add(
+            "Until when",
+            f"The seller has {words.duration(body.deliver_s)} to deliver. "
+            f"After delivery the money waits {words.duration(body.review_s)} while you check the model.",
+        )
         facts.add("How it comes back", self._way_back(entry))
         self._panel.body.addLayout(facts)
         self._panel.body.addSpacing(theme.GRID)
@@ -64,11 +73,16 @@ class BuyPage(Page):
         left = self.desk.wallet.balance_micro - body.price_micro
         enough = left >= 0
         if enough:
-            self._panel.body.addWidget(Text(f"Then {words.amount(left, symbol=self.desk.symbol)} are left in your wallet.", "small"))
+            self._panel.body.addWidget(
+                Text(f"Then {words.amount(left, symbol=self.desk.symbol)} are left in your wallet.", "small")
+            )
         else:
-            self.banner.say("care", "Your wallet does not hold enough for this purchase.",
-                            f"It is short of {words.amount(-left, symbol=self.desk.symbol)}.",
-                            action=("Open the wallet", lambda: self.desk.go.emit("wallet")))
+            self.banner.say(
+                "care",
+                "Your wallet does not hold enough for this purchase.",
+                f"It is short of {words.amount(-left, symbol=self.desk.symbol)}.",
+                action=("Open the wallet", lambda: self.desk.go.emit("wallet")),
+            )
         self._pay.setText(f"&Pay {words.amount(body.price_micro, symbol=self.desk.symbol)} into escrow")
         self._pay.setAccessibleName(self._pay.text().replace("&", ""))
         self._pay.setEnabled(enough and not entry.mine)
@@ -79,10 +93,19 @@ class BuyPage(Page):
 
     def _way_back(self, entry: Entry) -> str:
         body = entry.body
-        first = "If the seller vanishes before delivery, the whole amount returns to you after that time, without anybody's consent."
+        first = (
+            "If the seller vanishes before delivery, the whole amount returns to you after that "
+            "time, without anybody's consent."
+        )
         if body.arbiter:
-            return f"{first} If the model is not what was promised, open a dispute while you check it: the arbiter decides."
-        return f"{first} This sale names no arbiter: once delivered, the money goes to the seller when the time ends."
+            return (
+                f"{first} If the model is not what was promised, open a dispute while you check it: "
+                "the arbiter decides."
+            )
+        return (
+            f"{first} This sale names no arbiter: once delivered, the money goes to the seller when "
+            "the time ends."
+        )
 
     def _buy(self) -> None:
         self._pay.setEnabled(False)

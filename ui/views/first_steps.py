@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QButtonGroup, QFrame, QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
@@ -58,9 +68,19 @@ class RoleStep(Step):
     def __init__(self) -> None:
         super().__init__()
         self.cards = {
-            "buy": ChoiceCard("market", "Buy models or rent machines", "Find a model, or have one trained on somebody's computer."),
-            "sell": ChoiceCard("model", "Sell models", "List models that you made. They stay encrypted until they are paid."),
-            "rent": ChoiceCard("compute", "Rent out my computer", "Earn by the second. Jobs run in a sandbox without network and files."),
+            "buy": ChoiceCard(
+                "market",
+                "Buy models or rent machines",
+                "Find a model, or have one trained on somebody's computer.",
+            ),
+            "sell": ChoiceCard(
+                "model", "Sell models", "List models that you made. They stay encrypted until they are paid."
+            ),
+            "rent": ChoiceCard(
+                "compute",
+                "Rent out my computer",
+                "Earn by the second. Jobs run in a sandbox without network and files.",
+            ),
         }
         for card in self.cards.values():
             card.toggled.connect(lambda _on: self.changed.emit())
@@ -92,7 +112,9 @@ class WalletStep(Step):
         self.new = ChoiceCard("key", "Make a new wallet", "You get 24 words to write down.")
         self.old = ChoiceCard("refresh", "Restore a wallet", "You have 24 words from before.")
         self.pass_card = ChoiceCard("lock", "Protect it by a passphrase", "You type it when the node starts.")
-        self.chain_card = ChoiceCard("person", "Protect it by this computer's keychain", "It opens with your login.")
+        self.chain_card = ChoiceCard(
+            "person", "Protect it by this computer's keychain", "It opens with your login."
+        )
         for pair in ((self.new, self.old), (self.pass_card, self.chain_card)):
             _exclusive(self, pair)
             self.column.addLayout(row(*pair, spacing=2 * theme.GRID))
@@ -149,7 +171,10 @@ class WalletStep(Step):
             return f"{len(self._entered())} of 24 words."
         if self.pass_card.isChecked():
             if len(self.first.text()) < SHORTEST_PASSPHRASE:
-                return f"A passphrase has at least {SHORTEST_PASSPHRASE} characters. Nobody can recover it for you."
+                return (
+                    f"A passphrase has at least {SHORTEST_PASSPHRASE} characters. Nobody can recover "
+                    "it for you."
+                )
             if self.first.text() != self.again.text():
                 return "The two passphrases differ."
         return ""
@@ -231,11 +256,17 @@ class WordsStep(Step):
 
     def _say(self) -> None:
         if self.testing:
-            self.title, self.text, self.next_words = "Do you have them?", "From the paper, not from memory.", "&Check them"
+            self.title, self.text, self.next_words = (
+                "Do you have them?",
+                "From the paper, not from memory.",
+                "&Check them",
+            )
         else:
             self.title = "Write these 24 words on paper"
-            self.text = ("Whoever has them has your money. Without them a lost computer is lost money. "
-                         "They are shown only now. No photograph, no cloud.")
+            self.text = (
+                "Whoever has them has your money. Without them a lost computer is lost money. "
+                "They are shown only now. No photograph, no cloud."
+            )
             self.next_words = "I &wrote them down"
         self.changed.emit()
 
@@ -245,17 +276,22 @@ class GroupStep(Step):
 
     passed = Signal()
     title = "Your group"
-    text = "People who trade with one another share a group with its own small chain. Its credits are play money."
+    text = (
+        "People who trade with one another share a group with its own small chain. Its credits are "
+        "play money."
+    )
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
         self._operation = ""
         self._busy = False
-        self.create = ChoiceCard("group", "Start a group", "This computer keeps its chain. You get an invitation for others.")
-        self.join = ChoiceCard("network", "Join a group", "Somebody sent you an invitation.")
-        _exclusive(self, (self.create, self.join))
-        self.column.addLayout(row(self.create, self.join, spacing=2 * theme.GRID))
+        self.found = ChoiceCard(
+            "group", "Start a group", "This computer keeps its chain. You get an invitation for others."
+        )
+        self.member = ChoiceCard("network", "Join a group", "Somebody sent you an invitation.")
+        _exclusive(self, (self.found, self.member))
+        self.column.addLayout(row(self.found, self.member, spacing=2 * theme.GRID))
         self.name = QLineEdit()
         self.name.setMaxLength(60)
         self.name.setPlaceholderText("for example Clinics of the north")
@@ -275,29 +311,35 @@ class GroupStep(Step):
         self.column.addStretch(1)
         self.name.textChanged.connect(self._field_changed)
         self.invitation.textChanged.connect(self._field_changed)
-        self.create.toggled.connect(lambda _on: self._arrange())
-        self.create.setChecked(True)
+        self.found.toggled.connect(lambda _on: self._arrange())
+        self.found.setChecked(True)
 
     def _arrange(self) -> None:
-        self._facts.setRowVisible(0, self.create.isChecked())
-        self._facts.setRowVisible(1, not self.create.isChecked())
-        self.next_words = "&Start the group" if self.create.isChecked() else "&Join the group"
+        self._facts.setRowVisible(0, self.found.isChecked())
+        self._facts.setRowVisible(1, not self.found.isChecked())
+        self.next_words = "&Start the group" if self.found.isChecked() else "&Join the group"
         self.changed.emit()
 
     @property
     def complete(self) -> bool:
-        text = self.name.text() if self.create.isChecked() else self.invitation.toPlainText()
+        text = self.name.text() if self.found.isChecked() else self.invitation.toPlainText()
         return bool(text.strip()) and not self._busy
 
     def proceed(self) -> None:
         self._busy = True
-        self._progress.begin("Starting the chain of the group" if self.create.isChecked() else "Looking for the host of the group")
+        self._progress.begin(
+            "Starting the chain of the group"
+            if self.found.isChecked()
+            else "Looking for the host of the group"
+        )
         self.changed.emit()
-        if self.create.isChecked():
+        if self.found.isChecked():
             path, body = "/v1/group/create", {"name": self.name.text().strip()}
         else:
             path, body = "/v1/group/join", {"invitation": "".join(self.invitation.toPlainText().split())}
-        self._desk.operations.start(path, body, owner=self, done=self._done, failed=self._refused, progress=self._moved)
+        self._desk.operations.start(
+            path, body, owner=self, done=self._done, failed=self._refused, progress=self._moved
+        )
 
     def _moved(self, operation: documents.Operation) -> None:
         self._operation = operation.id
@@ -393,5 +435,11 @@ class UnlockStep(Step):
     def proceed(self) -> None:
         passphrase = self.field.text()
         self.field.clear()
-        self._desk.api.post("/v1/identity/unlock", {"passphrase": passphrase}, Nothing, lambda _: self.passed.emit(),
-                            owner=self, failed=self.failed.emit)
+        self._desk.api.post(
+            "/v1/identity/unlock",
+            {"passphrase": passphrase},
+            Nothing,
+            lambda _: self.passed.emit(),
+            owner=self,
+            failed=self.failed.emit,
+        )

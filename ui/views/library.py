@@ -6,7 +6,14 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QAbstractItemView, QGridLayout, QLineEdit, QTableWidget, QTableWidgetItem, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QLineEdit,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
@@ -29,7 +36,13 @@ def _files(item: LibraryItem) -> str:
 
 COLUMNS: list[Column[LibraryItem]] = [
     Column(title="Model", text=lambda i: i.title, second=_files, stretch=True),
-    Column(title="Since", text=lambda i: words.day(i.bought_at), sort=lambda i: i.bought_at, width=150, tip=lambda i: words.moment(i.bought_at)),
+    Column(
+        title="Since",
+        text=lambda i: words.day(i.bought_at),
+        sort=lambda i: i.bought_at,
+        width=150,
+        tip=lambda i: words.moment(i.bought_at),
+    ),
 ]
 
 
@@ -42,8 +55,12 @@ class LibraryPage(Page):
         super().__init__(desk, "Library", "The models you bought. They run on this computer, in the sandbox.")
         self._wanted = chosen
         self._operation = ""
-        empty = EmptyState("library", "No models yet", "A model that you buy appears here, decrypted and verified.",
-                           ("Open the market", lambda: desk.go.emit("market")))
+        empty = EmptyState(
+            "library",
+            "No models yet",
+            "A model that you buy appears here, decrypted and verified.",
+            ("Open the market", lambda: desk.go.emit("market")),
+        )
         self.table = RowTable("Models", COLUMNS, lambda i: i.order_id or i.listing_cid, empty, row_height=60)
         self.table.setMinimumHeight(200)
         self.table.chosen.connect(lambda _item: self._look())
@@ -55,7 +72,9 @@ class LibraryPage(Page):
         side = QWidget()
         side.setFixedWidth(384)
         side.setLayout(column(self._run_panel, 1))
-        self.body.addLayout(row(column(listed, self._result, 1, spacing=2 * theme.GRID), side, spacing=2 * theme.GRID))
+        self.body.addLayout(
+            row(column(listed, self._result, 1, spacing=2 * theme.GRID), side, spacing=2 * theme.GRID)
+        )
         self.body.setStretch(0, 1)
 
     def _make_run_panel(self) -> Panel:
@@ -74,7 +93,9 @@ class LibraryPage(Page):
         panel.body.addWidget(self._which)
         panel.body.addWidget(self.rows)
         panel.body.addLayout(facts)
-        panel.body.addWidget(Text("With the answers the run also measures how often the model is right.", "small"))
+        panel.body.addWidget(
+            Text("With the answers the run also measures how often the model is right.", "small")
+        )
         panel.body.addWidget(self._progress)
         panel.body.addLayout(row(1, self._run))
         return panel
@@ -108,9 +129,19 @@ class LibraryPage(Page):
         self.banner.hide()
         self._progress.begin("Starting the sandbox")
         self._look()
-        body = {"order_id": item.order_id, "rows_path": self.rows.path, "label": self.label.text().strip() or None}
-        self.desk.operations.start("/v1/models/run", body, owner=self, done=self._finished,
-                                   failed=self._stopped, progress=self._moved)
+        body = {
+            "order_id": item.order_id,
+            "rows_path": self.rows.path,
+            "label": self.label.text().strip() or None,
+        }
+        self.desk.operations.start(
+            "/v1/models/run",
+            body,
+            owner=self,
+            done=self._finished,
+            failed=self._stopped,
+            progress=self._moved,
+        )
 
     def _moved(self, operation: documents.Operation) -> None:
         self._operation = operation.id
@@ -133,8 +164,14 @@ class LibraryPage(Page):
         self._result.body.addWidget(Text("Result", "heading"))
         self._result.body.addLayout(_figures(result))
         self._result.body.addWidget(_preview(result.preview))
-        copied = button("&Copy the path", lambda: QGuiApplication.clipboard().setText(result.predictions_path), icon="copy")
-        self._result.body.addLayout(row(Text("All predictions:", wrap=False), CopyId(result.predictions_path, what="path"), 1, copied))
+        copied = button(
+            "&Copy the path",
+            lambda: QGuiApplication.clipboard().setText(result.predictions_path),
+            icon="copy",
+        )
+        self._result.body.addLayout(
+            row(Text("All predictions:", wrap=False), CopyId(result.predictions_path, what="path"), 1, copied)
+        )
         self._result.show()
 
 
@@ -145,7 +182,11 @@ def _figures(result: RunResult) -> QGridLayout:
     figures: list[tuple[str, str]] = [("rows", f"{result.rows:,}")]
     metrics = result.report.get("metrics")
     if isinstance(metrics, dict):
-        figures += [(str(name), str(value)) for name, value in list(metrics.items())[:8] if isinstance(value, str | int | float)]
+        figures += [
+            (str(name), str(value))
+            for name, value in list(metrics.items())[:8]
+            if isinstance(value, str | int | float)
+        ]
     for at, (name, value) in enumerate(figures):
         label = Text(words.one_line(value, 40), "strong", wrap=False)
         label.setAlignment(Qt.AlignmentFlag.AlignRight)

@@ -40,15 +40,40 @@ def _metrics(entry: Entry) -> str:
 
 
 MODEL_COLUMNS: list[Column[Entry]] = [
-    Column(title="Model", text=lambda e: e.body.title, second=lambda e: e.body.summary or "No summary", stretch=True),
-    Column(title="Claimed", text=_metrics, icon=lambda _e: ("claimed", "care"), width=150,
-           tip=lambda _e: "The seller says so. Nobody has checked it."),
+    Column(
+        title="Model",
+        text=lambda e: e.body.title,
+        second=lambda e: e.body.summary or "No summary",
+        stretch=True,
+    ),
+    Column(
+        title="Claimed",
+        text=_metrics,
+        icon=lambda _e: ("claimed", "care"),
+        width=150,
+        tip=lambda _e: "The seller says so. Nobody has checked it.",
+    ),
     Column(title="Licence", text=lambda e: e.body.licence, width=110),
     Column(title="Seller", text=seller_of, width=130, tip=lambda e: e.author),
-    Column(title="State", text=_reach_word, icon=_reach, width=96,
-           tip=lambda e: "The seller's peer is connected now." if e.reachable else "The seller's peer is not connected now."),
-    Column(title="Price", text=lambda e: words.amount(e.body.price_micro), sort=lambda e: e.body.price_micro,
-           right=True, width=110, tip=lambda e: words.raw_amount(e.body.price_micro)),
+    Column(
+        title="State",
+        text=_reach_word,
+        icon=_reach,
+        width=96,
+        tip=lambda e: (
+            "The seller's peer is connected now."
+            if e.reachable
+            else "The seller's peer is not connected now."
+        ),
+    ),
+    Column(
+        title="Price",
+        text=lambda e: words.amount(e.body.price_micro),
+        sort=lambda e: e.body.price_micro,
+        right=True,
+        width=110,
+        tip=lambda e: words.raw_amount(e.body.price_micro),
+    ),
 ]
 
 
@@ -61,15 +86,37 @@ def _machine(entry: Entry) -> str:
 OFFER_COLUMNS: list[Column[Entry]] = [
     Column(title="Machine", text=lambda e: e.body.title, second=_machine, stretch=True),
     Column(title="Jobs", text=lambda e: ", ".join(e.body.kinds), width=100),
-    Column(title="Threads", text=lambda e: str(e.body.threads), sort=lambda e: e.body.threads, right=True, width=80),
-    Column(title="Memory", text=lambda e: words.memory(e.body.memory_bytes), sort=lambda e: e.body.memory_bytes,
-           right=True, width=92),
-    Column(title="Longest job", text=lambda e: words.span(e.body.max_s), sort=lambda e: e.body.max_s, right=True, width=104),
+    Column(
+        title="Threads",
+        text=lambda e: str(e.body.threads),
+        sort=lambda e: e.body.threads,
+        right=True,
+        width=80,
+    ),
+    Column(
+        title="Memory",
+        text=lambda e: words.memory(e.body.memory_bytes),
+        sort=lambda e: e.body.memory_bytes,
+        right=True,
+        width=92,
+    ),
+    Column(
+        title="Longest job",
+        text=lambda e: words.span(e.body.max_s),
+        sort=lambda e: e.body.max_s,
+        right=True,
+        width=104,
+    ),
     Column(title="Provider", text=seller_of, width=120, tip=lambda e: e.author),
     Column(title="State", text=_reach_word, icon=_reach, width=96),
-    Column(title="Price per hour", text=lambda e: words.amount(e.body.price_per_s_micro * 3600),
-           sort=lambda e: e.body.price_per_s_micro, right=True, width=132,
-           tip=lambda e: f"{words.amount(e.body.price_per_s_micro)} credits per second of useful work"),
+    Column(
+        title="Price per hour",
+        text=lambda e: words.amount(e.body.price_per_s_micro * 3600),
+        sort=lambda e: e.body.price_per_s_micro,
+        right=True,
+        width=132,
+        tip=lambda e: f"{words.amount(e.body.price_per_s_micro)} credits per second of useful work",
+    ),
 ]
 
 
@@ -79,17 +126,25 @@ class MarketPage(Page):
     listens = frozenset({"catalogue", "peers"})
 
     def __init__(self, desk: Desk, facet: str = "") -> None:
-        super().__init__(desk, "Market", "What the people of this group offer, as they signed it.", scroll=False)
-        self.actions.addWidget(button("&Sell a model", lambda: desk.go.emit("publish"), icon="upload"))
-        self.search = SearchBar("Search titles, summaries, licences", (("listing", "Models"), ("offer", "Compute")))
+        super().__init__(
+            desk, "Market", "What the people of this group offer, as they signed it.", scroll=False
+        )
+        self.tools.addWidget(button("&Sell a model", lambda: desk.go.emit("publish"), icon="upload"))
+        self.search = SearchBar(
+            "Search titles, summaries, licences", (("listing", "Models"), ("offer", "Compute"))
+        )
         self.search.choose("offer" if facet == "compute" else "listing")
         self.search.searched.connect(self.load)
         self._no_model = EmptyState(
-            "model", "No models are for sale yet", "Be the first: list an ONNX or safetensors model of yours.",
+            "model",
+            "No models are for sale yet",
+            "Be the first: list an ONNX or safetensors model of yours.",
             ("Sell a model", lambda: desk.go.emit("publish")),
         )
         self._no_offer = EmptyState(
-            "compute", "Nobody rents out a machine yet", "You can rent out this computer and earn by the second.",
+            "compute",
+            "Nobody rents out a machine yet",
+            "You can rent out this computer and earn by the second.",
             ("Rent out this computer", lambda: desk.go.emit("sell")),
         )
         self.models = RowTable("Models", MODEL_COLUMNS, lambda e: e.cid, self._no_model, row_height=60)
@@ -131,7 +186,9 @@ class MarketPage(Page):
         what = "model" if kind == "listing" else "machine"
         shown = len(found.items)
         more = f" of {found.total:,}; search to narrow them down" if found.total > shown else ""
-        self._count.say(f"{words.plural(shown, what)}{more}. Press Enter or double-click to open." if shown else "")
+        self._count.say(
+            f"{words.plural(shown, what)}{more}. Press Enter or double-click to open." if shown else ""
+        )
         self.mark_loaded()
 
     def _say_why_empty(self, kind: str, text: str) -> None:

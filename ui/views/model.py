@@ -61,14 +61,27 @@ class ModelPage(Page):
         panel.body.addWidget(bill)
         panel.body.addWidget(Text(money_words(entry), "small"))
         if entry.mine:
-            panel.body.addWidget(button("&Withdraw this listing", self._withdraw, icon="cancel",
-                                        description="Nobody can buy it any more; orders that were made stand."))
+            panel.body.addWidget(
+                button(
+                    "&Withdraw this listing",
+                    self._withdraw,
+                    icon="cancel",
+                    description="Nobody can buy it any more; orders that were made stand.",
+                )
+            )
         else:
-            buy = button("&Buy…", lambda: self.desk.go.emit(f"buy:{entry.cid}"), icon="orders", kind="primary",
-                         description="Shows everything about the purchase first; no money moves yet.")
+            buy = button(
+                "&Buy…",
+                lambda: self.desk.go.emit(f"buy:{entry.cid}"),
+                icon="orders",
+                kind="primary",
+                description="Shows everything about the purchase first; no money moves yet.",
+            )
             panel.body.addWidget(buy)
             if not entry.reachable:
-                panel.body.addWidget(Badge("seller offline", "pending", "care"), 0, Qt.AlignmentFlag.AlignLeft)
+                panel.body.addWidget(
+                    Badge("seller offline", "pending", "care"), 0, Qt.AlignmentFlag.AlignLeft
+                )
                 panel.body.addWidget(Text("A purchase starts when the seller's peer is back.", "small"))
         return panel
 
@@ -76,7 +89,9 @@ class ModelPage(Page):
         def done(_: Nothing) -> None:
             self.desk.go.emit("market")
 
-        self.desk.api.post(f"/v1/models/{self._cid}/withdraw", {}, Nothing, done, owner=self, failed=self.fail)
+        self.desk.api.post(
+            f"/v1/models/{self._cid}/withdraw", {}, Nothing, done, owner=self, failed=self.fail
+        )
 
 
 def money_words(entry: Entry) -> str:
@@ -86,8 +101,10 @@ def money_words(entry: Entry) -> str:
     if body.arbiter:
         check = f"Then you have {words.duration(body.review_s)} to check the model, and may call the arbiter."
     else:
-        check = (f"Then the seller is paid after {words.duration(body.review_s)}, or at once when you confirm. "
-                 "This sale names no arbiter, so it knows no dispute.")
+        check = (
+            f"Then the seller is paid after {words.duration(body.review_s)}, or at once when you confirm. "
+            "This sale names no arbiter, so it knows no dispute."
+        )
     return f"Your money waits in escrow, not with the seller. {back} {check}"
 
 
@@ -109,7 +126,9 @@ def _metrics(entry: Entry) -> Panel:
     panel = Panel("Figures")
     metrics = entry.body.card.metrics
     if not metrics:
-        panel.body.addWidget(Text("The seller claims no figures. You can measure the model yourself after buying it.", "muted"))
+        panel.body.addWidget(
+            Text("The seller claims no figures. You can measure the model yourself after buying it.", "muted")
+        )
         return panel
     grid = QGridLayout()
     grid.setHorizontalSpacing(3 * theme.GRID)
@@ -152,6 +171,8 @@ def _seller(entry: Entry) -> Panel:
     facts.add("Wallet", CopyId(entry.body.wallet, what="wallet address"))
     panel.body.addLayout(facts)
     if entry.binding_verified:
-        mark = Provenance("verified", "This listing is signed by the peer above, and names the wallet that is paid.")
+        mark = Provenance(
+            "verified", "This listing is signed by the peer above, and names the wallet that is paid."
+        )
         panel.body.addLayout(row(mark, Text("signature of this listing", "small", wrap=False), 1))
     return panel

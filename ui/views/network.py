@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
@@ -16,16 +16,31 @@ from openstall.ui.widgets.notices import EmptyState
 from openstall.ui.widgets.table import Column, RowTable
 from openstall.ui.widgets.text import Text
 
-STATES = {"hosting": "you host its chain", "member": "you are a member", "public": "on a public chain", "none": "in no group"}
+STATES = {
+    "hosting": "you host its chain",
+    "member": "you are a member",
+    "public": "on a public chain",
+    "none": "in no group",
+}
 
 COLUMNS: list[Column[PeerLine]] = [
     Column(title="Name", text=lambda p: p.name or "no name given", stretch=True),
     Column(title="Peer", text=lambda p: words.short_id(p.peer_id), width=124, tip=lambda p: p.peer_id),
     Column(title="Address", text=lambda p: p.addr or "—", width=176, tip=lambda p: p.addr),
-    Column(title="Opened by", text=lambda p: {"inbound": "them", "outbound": "you", "in": "them", "out": "you"}.get(p.direction, p.direction or "—"),
-           width=88),
-    Column(title="Delay", text=lambda p: f"{p.latency_ms:.0f} ms" if p.latency_ms is not None else "—",
-           sort=lambda p: p.latency_ms if p.latency_ms is not None else 1e9, right=True, width=68),
+    Column(
+        title="Opened by",
+        text=lambda p: {"inbound": "them", "outbound": "you", "in": "them", "out": "you"}.get(
+            p.direction, p.direction or "—"
+        ),
+        width=88,
+    ),
+    Column(
+        title="Delay",
+        text=lambda p: f"{p.latency_ms:.0f} ms" if p.latency_ms is not None else "—",
+        sort=lambda p: p.latency_ms if p.latency_ms is not None else 1e9,
+        right=True,
+        width=68,
+    ),
 ]
 
 
@@ -35,7 +50,9 @@ class NetworkPage(Page):
     listens = frozenset({"peers", "status", "catalogue"})
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk, "Network", "Your node speaks to other nodes directly; no server stands between.")
+        super().__init__(
+            desk, "Network", "Your node speaks to other nodes directly; no server stands between."
+        )
         self.group = GroupState()
         self._id = CopyId("", what="peer id")
         self._addrs = column(spacing=0)
@@ -47,7 +64,11 @@ class NetworkPage(Page):
         self._invitation.setAccessibleName("Invitation to this group")
         self._invitation.setTabChangesFocus(True)
         self._copy = button("&Copy the invitation", self._copy_invitation, icon="copy")
-        empty = EmptyState("network", "No peer is connected", "Peers on the same network are found by themselves. Others by an address below.")
+        empty = EmptyState(
+            "network",
+            "No peer is connected",
+            "Peers on the same network are found by themselves. Others by an address below.",
+        )
         self.table = RowTable("Peers", COLUMNS, lambda p: f"{p.peer_id}{p.addr}", empty)
         self.table.setMinimumHeight(220)
         peers = Panel("Peers")
@@ -74,7 +95,9 @@ class NetworkPage(Page):
         panel = Panel("The group")
         self._badge = Badge()
         self._group_words = Text("", "muted")
-        self._invite_words = Text("Whoever has this invitation can join. Send it over a channel you trust.", "small")
+        self._invite_words = Text(
+            "Whoever has this invitation can join. Send it over a channel you trust.", "small"
+        )
         panel.body.addLayout(row(self._badge, 1))
         panel.body.addLayout(self._group_facts)
         panel.body.addWidget(self._group_words)
@@ -83,7 +106,7 @@ class NetworkPage(Page):
         panel.body.addLayout(row(1, self._copy))
         return panel
 
-    def _connect_row(self) -> object:
+    def _connect_row(self) -> QHBoxLayout:
         self._addr = QLineEdit()
         self._addr.setPlaceholderText("/ip4/203.0.113.7/tcp/4001/p2p/12D3…")
         self._addr.setAccessibleName("Address of a peer")
@@ -106,9 +129,17 @@ class NetworkPage(Page):
             self._addrs.addWidget(Text("Not listening yet.", "muted"))
         self.table.set_rows(peers.items)
         counts = peers.catalogue
-        self._counts.say("In the catalogue here: " + ", ".join((
-            words.plural(counts.get("listing", 0), "model"), words.plural(counts.get("offer", 0), "machine"),
-            words.plural(counts.get("peer", 0), "known peer"))) + ".")
+        self._counts.say(
+            "In the catalogue here: "
+            + ", ".join(
+                (
+                    words.plural(counts.get("listing", 0), "model"),
+                    words.plural(counts.get("offer", 0), "machine"),
+                    words.plural(counts.get("peer", 0), "known peer"),
+                )
+            )
+            + "."
+        )
         self.mark_loaded()
 
     def _show_group(self, group: GroupState) -> None:
@@ -119,8 +150,11 @@ class NetworkPage(Page):
         self._badge.mark(STATES.get(group.state, group.state), "group", tone)
         while self._group_facts.rowCount():
             self._group_facts.removeRow(0)
-        for name, value in (("Name", words.one_line(group.name, 80)), ("Chain", str(group.chain_id or "—")),
-                            ("Height", f"{group.height:,} blocks")):
+        for name, value in (
+            ("Name", words.one_line(group.name, 80)),
+            ("Chain", str(group.chain_id or "—")),
+            ("Height", f"{group.height:,} blocks"),
+        ):
             self._group_facts.add(name, value)
         if group.host_peer:
             self._group_facts.add("Host", CopyId(group.host_peer, what="peer id"))
@@ -138,7 +172,14 @@ class NetworkPage(Page):
         addr = self._addr.text().strip()
         if addr:
             self.banner.say("accent", "Connecting…", words.one_line(addr, 200))
-            self.desk.api.post("/v1/peers/connect", {"addr": addr}, Nothing, self._connected, owner=self, failed=self.banner.fail)
+            self.desk.api.post(
+                "/v1/peers/connect",
+                {"addr": addr},
+                Nothing,
+                self._connected,
+                owner=self,
+                failed=self.banner.fail,
+            )
 
     def _connected(self, _: Nothing) -> None:
         self._addr.clear()

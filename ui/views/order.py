@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -25,8 +25,16 @@ from openstall.ui.widgets.timeline import Timeline
 
 LOG_LINES_KEPT = 5000
 _ACTIONS = {
-    "complete": ("&Confirm: pay the seller", "done", "The money leaves escrow for the seller at once. This cannot be undone."),
-    "dispute": ("Open a &dispute…", "scales", "The arbiter decides about the money. It stays in escrow until then."),
+    "complete": (
+        "&Confirm: pay the seller",
+        "done",
+        "The money leaves escrow for the seller at once. This cannot be undone.",
+    ),
+    "dispute": (
+        "Open a &dispute…",
+        "scales",
+        "The arbiter decides about the money. It stays in escrow until then.",
+    ),
     "cancel": ("Ca&ncel", "cancel", "Stops the order. What was not earned goes back to the buyer."),
     "refund": ("Take my money &back", "back", "The time to deliver has passed: the whole amount returns."),
     "claim": ("C&laim the payment", "coin", "The review time has passed: the seller is paid."),
@@ -45,7 +53,7 @@ class OrderPage(Page):
         self._log_from = 0
         self._log_busy = False
         self._badge = Badge()
-        self.actions.addWidget(self._badge, 0, Qt.AlignmentFlag.AlignTop)
+        self.tools.addWidget(self._badge, 0, Qt.AlignmentFlag.AlignTop)
         self._progress = ProgressRow(cancel=False)
         self._now = Panel()
         self._state = Text("", "heading")
@@ -67,7 +75,11 @@ class OrderPage(Page):
         self._now.body.addLayout(self._ask)
         self._buttons = row()
         self._now.body.addLayout(self._buttons)
-        self._money, self._way, self._files = Panel("The money"), Panel("If the other side vanishes"), Panel("Results")
+        self._money, self._way, self._files = (
+            Panel("The money"),
+            Panel("If the other side vanishes"),
+            Panel("Results"),
+        )
         self._way_words = Text("")
         self._way.body.addWidget(self._way_words)
         course = Panel("What happened")
@@ -120,7 +132,9 @@ class OrderPage(Page):
         self._show_money(order)
         self._way.setVisible(not order.final and bool(order.way_back))
         self._way_words.say(order.way_back)
-        self._timeline.show_moments(order.timeline, order.other_name, order.deadline_at if running_clock else 0, order.deadline_words)
+        self._timeline.show_moments(
+            order.timeline, order.other_name, order.deadline_at if running_clock else 0, order.deadline_words
+        )
         self._show_files(order)
         if order.job is not None:
             self._log_panel.show()
@@ -134,7 +148,9 @@ class OrderPage(Page):
         if order.trouble is not None and not order.final:
             self._trouble.say("care", trouble.message, trouble.what_next, code=trouble.code)
         elif order.verified is False:
-            self._trouble.say("bad", "What was delivered is not what was signed.", order.fault or "A hash differs.")
+            self._trouble.say(
+                "bad", "What was delivered is not what was signed.", order.fault or "A hash differs."
+            )
 
     def _show_progress(self, order: Order) -> None:
         step = order.progress
@@ -151,7 +167,9 @@ class OrderPage(Page):
         if order.kind == "compute" and job is not None:
             bill.line("Hard cap", job.cap_micro or order.amount_micro)
             bill.line(f"Earned for {words.plural(job.seconds, 'second')}", job.owed_micro)
-            bill.line("Paid so far" if order.role == "buyer" else "Received so far", order.paid_micro, total=True)
+            bill.line(
+                "Paid so far" if order.role == "buyer" else "Received so far", order.paid_micro, total=True
+            )
         else:
             bill.line("Price", order.amount_micro)
         self._money.body.addWidget(bill)
@@ -168,26 +186,39 @@ class OrderPage(Page):
     def _show_files(self, order: Order) -> None:
         files = order.job.artefacts if order.job is not None else []
         clear(self._files.body)
-        self._files.setVisible(bool(files) or bool(order.library_path) or (order.job is not None and order.job.result is not None))
+        self._files.setVisible(
+            bool(files)
+            or bool(order.library_path)
+            or (order.job is not None and order.job.result is not None)
+        )
         self._files.body.addWidget(Text("Results" if order.kind == "compute" else "Your model", "heading"))
         result = order.job.result if order.job is not None else None
         if result is not None and result.words:
             self._files.body.addWidget(Text(result.words, "muted"))
         for file in files:
-            self._files.body.addWidget(Text(f"{words.one_line(file.name, 120)} · {words.size(file.size)}", wrap=True))
+            self._files.body.addWidget(
+                Text(f"{words.one_line(file.name, 120)} · {words.size(file.size)}", wrap=True)
+            )
         if files:
             mark = Provenance("verified", "Each file has the hash that the provider signed.")
             save = button("&Save them…", self._save, icon="download")
             self._files.body.addLayout(row(mark, 1, save))
             models = [file.path for file in files if file.name.endswith(".onnx") and file.path]
             if models and order.role == "buyer":
-                self._files.body.addWidget(button("Sell this &model", lambda: self.desk.go.emit(f"publish:{models[0]}"), icon="upload"))
+                sell = button(
+                    "Sell this &model", partial(self.desk.go.emit, f"publish:{models[0]}"), icon="upload"
+                )
+                self._files.body.addWidget(sell)
         elif order.library_path and order.role == "buyer":
             self._files.body.addWidget(Text("It is in your library.", "muted"))
             if order.verified:
                 mark = Provenance("verified", "Every file has the hash that the seller signed.")
-                self._files.body.addLayout(row(mark, Text("against the signed hashes", "small", wrap=False), 1))
-            run = button("&Run it on my rows", lambda: self.desk.go.emit(f"library:{order.order_id}"), icon="play")
+                self._files.body.addLayout(
+                    row(mark, Text("against the signed hashes", "small", wrap=False), 1)
+                )
+            run = button(
+                "&Run it on my rows", lambda: self.desk.go.emit(f"library:{order.order_id}"), icon="play"
+            )
             self._files.body.addLayout(row(run, 1))
 
     def _show_actions(self, order: Order) -> None:
@@ -199,7 +230,9 @@ class OrderPage(Page):
                 self._show_ruling()
             elif name in _ACTIONS:
                 text, icon, meaning = _ACTIONS[name]
-                self._buttons.addWidget(button(text, lambda n=name: self._consent(n), icon=icon, description=meaning))
+                self._buttons.addWidget(
+                    button(text, partial(self._consent, name), icon=icon, description=meaning)
+                )
 
     def _consent(self, name: str) -> None:
         """Ask once more, with what it means, before an order moves."""
@@ -213,7 +246,10 @@ class OrderPage(Page):
         if name == "dispute":
             self._ask.addWidget(reason)
         verb = text.replace("&", "").replace("…", "")
-        go = button(f"Yes: {verb[0].lower()}{verb[1:]}", lambda: self._act(name, {"reason": reason.text().strip()} if name == "dispute" else {}))
+        go = button(
+            f"Yes: {verb[0].lower()}{verb[1:]}",
+            lambda: self._act(name, {"reason": reason.text().strip()} if name == "dispute" else {}),
+        )
         leave = button("&Not now", lambda: clear(self._ask), kind="primary")
         self._ask.addLayout(row(1, go, leave))
         (reason if name == "dispute" else leave).setFocus()
@@ -222,7 +258,9 @@ class OrderPage(Page):
         share = NumberField(50, 0, 100, suffix="% to the buyer")
         share.setAccessibleName("Share of the buyer in percent")
         self._ask.addWidget(Text("Your ruling is final. It splits the escrow at once.", "strong"))
-        rule = button("&Rule so", lambda: self._act("rule", {"buyer_bps": share.value() * 100}), icon="scales")
+        rule = button(
+            "&Rule so", lambda: self._act("rule", {"buyer_bps": share.value() * 100}), icon="scales"
+        )
         self._ask.addLayout(row(share, 1, rule))
 
     def _act(self, name: str, body: dict[str, Any]) -> None:
@@ -235,7 +273,9 @@ class OrderPage(Page):
                 widget.setEnabled(False)
         self._progress.begin("Asking the chain")
         path = f"/v1/orders/{self._id}/{name}"
-        self.desk.operations.start(path, body, owner=self, done=lambda _result: self._acted(), failed=self._refused)
+        self.desk.operations.start(
+            path, body, owner=self, done=lambda _result: self._acted(), failed=self._refused
+        )
 
     def _acted(self) -> None:
         self.is_loaded = False
@@ -278,5 +318,15 @@ class OrderPage(Page):
 
     def save_to(self, folder: str) -> None:
         """Copy the verified results into a folder."""
-        saved: Callable[[Nothing], None] = lambda _: self.banner.say("good", "The results are saved.", folder)  # noqa: E731
-        self.desk.api.post(f"/v1/orders/{self._id}/save", {"folder": folder}, Nothing, saved, owner=self, failed=self.banner.fail)
+
+        def saved(_: Nothing) -> None:
+            self.banner.say("good", "The results are saved.", folder)
+
+        self.desk.api.post(
+            f"/v1/orders/{self._id}/save",
+            {"folder": folder},
+            Nothing,
+            saved,
+            owner=self,
+            failed=self.banner.fail,
+        )

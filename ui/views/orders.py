@@ -37,14 +37,30 @@ def deadline_text(order: Order) -> str:
 
 
 COLUMNS: list[Column[Order]] = [
-    Column(title="Order", text=lambda o: o.title or words.short_id(o.order_id), second=lambda o: o.state_words, stretch=True),
+    Column(
+        title="Order",
+        text=lambda o: o.title or words.short_id(o.order_id),
+        second=lambda o: o.state_words,
+        stretch=True,
+    ),
     Column(title="Kind", text=lambda o: {"sale": "model", "compute": "job"}.get(o.kind, o.kind), width=76),
     Column(title="With", text=side_words, width=150, tip=lambda o: o.other),
     Column(title="State", text=lambda o: state_word(o.state), icon=lambda o: state_mark(o.state), width=132),
-    Column(title="Clock", text=deadline_text, sort=lambda o: o.deadline_at if not o.final else 2**60, width=132,
-           tip=lambda o: f"{words.moment(o.deadline_at)}: {o.deadline_words}" if o.deadline_at else ""),
-    Column(title="Price", text=price_text, sort=lambda o: o.amount_micro, right=True, width=128,
-           tip=lambda o: words.raw_amount(o.amount_micro)),
+    Column(
+        title="Clock",
+        text=deadline_text,
+        sort=lambda o: o.deadline_at if not o.final else 2**60,
+        width=132,
+        tip=lambda o: f"{words.moment(o.deadline_at)}: {o.deadline_words}" if o.deadline_at else "",
+    ),
+    Column(
+        title="Price",
+        text=price_text,
+        sort=lambda o: o.amount_micro,
+        right=True,
+        width=128,
+        tip=lambda o: words.raw_amount(o.amount_micro),
+    ),
 ]
 
 
@@ -54,12 +70,21 @@ class OrdersPage(Page):
     listens = frozenset({"order"})
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk, "Orders", "Each order holds its money in escrow, and each has a clock and a way back.", scroll=False)
+        super().__init__(
+            desk,
+            "Orders",
+            "Each order holds its money in escrow, and each has a clock and a way back.",
+            scroll=False,
+        )
         self.search = SearchBar("Search orders", FACETS)
         self.search.searched.connect(self._filter)
         self._orders: list[Order] = []
-        self._empty = EmptyState("orders", "No orders yet", "Buy a model or rent a machine in the market; both appear here.",
-                                 ("Open the market", lambda: desk.go.emit("market")))
+        self._empty = EmptyState(
+            "orders",
+            "No orders yet",
+            "Buy a model or rent a machine in the market; both appear here.",
+            ("Open the market", lambda: desk.go.emit("market")),
+        )
         self.table = RowTable("Orders", COLUMNS, lambda o: o.order_id, self._empty, row_height=60)
         self.table.opened.connect(lambda order: desk.go.emit(f"orders:{order.order_id}"))
         panel = Panel(margin=theme.GRID // 2)
@@ -82,9 +107,13 @@ class OrdersPage(Page):
     def _filter(self) -> None:
         text, role = self.search.text.lower(), self.search.facet
         rows = [
-            order for order in self._orders
+            order
+            for order in self._orders
             if (not role or order.role == role)
-            and (not text or text in f"{order.title} {order.other_name} {order.state} {order.state_words}".lower())
+            and (
+                not text
+                or text in f"{order.title} {order.other_name} {order.state} {order.state_words}".lower()
+            )
         ]
         narrowed = bool(self._orders) and not rows
         self._empty.title.say("No order matches" if narrowed else "No orders yet")

@@ -40,7 +40,9 @@ class Page(QWidget):
     loaded = Signal()
     listens: frozenset[str] = frozenset()
 
-    def __init__(self, desk: Desk, title: str, subtitle: str = "", *, scroll: bool = True, back: str = "") -> None:
+    def __init__(
+        self, desk: Desk, title: str, subtitle: str = "", *, scroll: bool = True, back: str = ""
+    ) -> None:
         super().__init__()
         self.setObjectName("page")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
@@ -51,8 +53,8 @@ class Page(QWidget):
         self.title = Text(title, "title")
         self.subtitle = Text(subtitle, "muted")
         self.subtitle.setVisible(bool(subtitle))
-        self.actions = QHBoxLayout()
-        self.actions.setSpacing(theme.GRID)
+        self.tools = QHBoxLayout()
+        self.tools.setSpacing(theme.GRID)
         self.body = QVBoxLayout()
         self.body.setSpacing(2 * theme.GRID)
         self._burst = QTimer(self)
@@ -60,7 +62,7 @@ class Page(QWidget):
         self._burst.setInterval(BURST_MS)
         self._burst.timeout.connect(self.load)
         self._arrange(scroll=scroll, back=back)
-        desk.event.connect(self._on_event)
+        desk.happened.connect(self._on_event)
         desk.api.online.connect(self.load_soon)
 
     def load(self) -> None:
@@ -89,7 +91,7 @@ class Page(QWidget):
         if not self.is_loaded:
             self.load()
 
-    def on_event(self, name: str, data: object) -> None:
+    def on_event(self, name: str, data: object) -> None:  # noqa: ARG002 - pages look at them
         """An event that the page listens to; by default the page loads again."""
         self.load_soon()
 
@@ -110,7 +112,7 @@ class Page(QWidget):
             leave.setShortcut("Alt+Left")
             top.addWidget(leave, 0, Qt.AlignmentFlag.AlignTop)
         top.addLayout(heads, 1)
-        top.addLayout(self.actions)
+        top.addLayout(self.tools)
         inner = Body()
         column = QVBoxLayout(inner)
         column.setContentsMargins(3 * theme.GRID, 3 * theme.GRID, 3 * theme.GRID, 3 * theme.GRID)

@@ -16,18 +16,34 @@ from openstall.ui.widgets.marks import Picture
 from openstall.ui.widgets.notices import ProgressRow
 from openstall.ui.widgets.text import Text
 
-LICENCES = ("Apache-2.0", "MIT", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-NC-4.0", "OpenRAIL-M", "LicenseRef-Commercial")
+LICENCES = (
+    "Apache-2.0",
+    "MIT",
+    "BSD-3-Clause",
+    "CC-BY-4.0",
+    "CC-BY-NC-4.0",
+    "OpenRAIL-M",
+    "LicenseRef-Commercial",
+)
 DELIVER = (("1 hour", 3600), ("6 hours", 21_600), ("1 day", 86_400), ("3 days", 259_200))
 REVIEW = (("1 hour", 3600), ("1 day", 86_400), ("3 days", 259_200), ("7 days", 604_800))
-_MARKS: dict[str, tuple[str, theme.Tone]] = {"error": ("error", "bad"), "warning": ("warning", "care"), "info": ("done", "good")}
+_MARKS: dict[str, tuple[str, theme.Tone]] = {
+    "error": ("error", "bad"),
+    "warning": ("warning", "care"),
+    "info": ("done", "good"),
+}
 
 
 class PublishPage(Page):
     """One form in the order in which a seller thinks; only a file that passed the check can be listed."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk, "Sell a model", "Pick the file first. It is checked before anybody sees it.",
-                         back="Back to the market")
+        super().__init__(
+            desk,
+            "Sell a model",
+            "Pick the file first. It is checked before anybody sees it.",
+            back="Back to the market",
+        )
         self._checked = ModelCheck()
         self._operation = ""
         self.file = FileDrop("an ONNX or safetensors file", "Models (*.onnx *.safetensors);;All files (*)")
@@ -41,7 +57,9 @@ class PublishPage(Page):
         side = QWidget()
         side.setFixedWidth(368)
         side.setLayout(column(self._terms(), 1))
-        self.body.addLayout(row(column(picked, self._words(), 1, spacing=2 * theme.GRID), side, spacing=2 * theme.GRID))
+        self.body.addLayout(
+            row(column(picked, self._words(), 1, spacing=2 * theme.GRID), side, spacing=2 * theme.GRID)
+        )
         self.body.setStretch(0, 1)
         self._look()
 
@@ -66,8 +84,11 @@ class PublishPage(Page):
         facts.add("Limits", self.limits)
         figure = QWidget()
         figure.setLayout(row(self.metric_name, self.metric_value, self.metric_data))
-        for field, label in ((self.metric_name, "Name of the figure"), (self.metric_value, "Value of the figure"),
-                             (self.metric_data, "Data of the figure")):
+        for field, label in (
+            (self.metric_name, "Name of the figure"),
+            (self.metric_value, "Value of the figure"),
+            (self.metric_data, "Data of the figure"),
+        ):
             field.setAccessibleName(label)
         facts.add("A figure you claim", figure)
         panel.body.addLayout(facts)
@@ -91,9 +112,14 @@ class PublishPage(Page):
         facts.add("Buyers check for", self.review)
         facts.add("Arbiter's wallet", self.arbiter)
         panel.body.addLayout(facts)
-        panel.body.addWidget(Text(
-            "The file is encrypted on this computer. Buyers pay into escrow first; then your node hands out the key by "
-            "itself while it runs. Without an arbiter a buyer cannot open a dispute.", "small"))
+        panel.body.addWidget(
+            Text(
+                "The file is encrypted on this computer. Buyers pay into escrow first; then your node "
+                "hands out the key by "
+                "itself while it runs. Without an arbiter a buyer cannot open a dispute.",
+                "small",
+            )
+        )
         panel.body.addWidget(self._progress)
         self._why = Text("", "small")
         panel.body.addWidget(self._why)
@@ -106,8 +132,14 @@ class PublishPage(Page):
         self._checked = ModelCheck()
         clear(self._findings)
         self._begin("Checking the file")
-        self.desk.operations.start("/v1/models/check", {"path": path}, owner=self, done=self._found,
-                                   failed=self._stopped, progress=self._moved)
+        self.desk.operations.start(
+            "/v1/models/check",
+            {"path": path},
+            owner=self,
+            done=self._found,
+            failed=self._stopped,
+            progress=self._moved,
+        )
 
     def _begin(self, title: str) -> None:
         self.banner.hide()
@@ -131,7 +163,11 @@ class PublishPage(Page):
             self._checked = ModelCheck()
         clear(self._findings)
         found = self._checked
-        verdict = "Passed the check: no code in it, only numbers and their structure." if found.ok else "This file cannot be listed."
+        verdict = (
+            "Passed the check: no code in it, only numbers and their structure."
+            if found.ok
+            else "This file cannot be listed."
+        )
         self._findings.addLayout(_finding("info" if found.ok else "error", verdict))
         if found.ok:
             self._findings.addWidget(Text(f"{found.format.upper()} · {words.size(found.size)}", "small"))
@@ -156,8 +192,11 @@ class PublishPage(Page):
         self._list.setEnabled(not why)
 
     def _publish(self) -> None:
-        metric = {"name": self.metric_name.text().strip(), "value": self.metric_value.text().strip(),
-                  "data": self.metric_data.text().strip()}
+        metric = {
+            "name": self.metric_name.text().strip(),
+            "value": self.metric_value.text().strip(),
+            "data": self.metric_data.text().strip(),
+        }
         body = {
             "path": self.file.path,
             "title": self.name.text().strip(),
@@ -176,8 +215,14 @@ class PublishPage(Page):
         }
         self._list.setEnabled(False)
         self._begin("Encrypting and listing")
-        self.desk.operations.start("/v1/models/publish", body, owner=self, done=self._published,
-                                   failed=self._stopped, progress=self._moved)
+        self.desk.operations.start(
+            "/v1/models/publish",
+            body,
+            owner=self,
+            done=self._published,
+            failed=self._stopped,
+            progress=self._moved,
+        )
 
     def _published(self, result: Any) -> None:
         self._progress.hide()

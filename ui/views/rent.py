@@ -26,8 +26,12 @@ class RecipeForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.data = FileDrop("a table (CSV)", "Tables (*.csv)", suffixes=(".csv",))
-        self.task = Choice((("Classification: a class for each row", "classification"),
-                            ("Regression: a number for each row", "regression")))
+        self.task = Choice(
+            (
+                ("Classification: a class for each row", "classification"),
+                ("Regression: a number for each row", "regression"),
+            )
+        )
         self.label = QLineEdit()
         self.label.setPlaceholderText("name of the column to predict")
         self.hidden = QLineEdit("32, 16")
@@ -57,7 +61,9 @@ class RecipeForm(QWidget):
             return "Choose the table to train on."
         if not self.label.text().strip():
             return "Name the column to predict."
-        layers_ok = all(part.strip().isdigit() and int(part) > 0 for part in self.hidden.text().split(",") if part.strip())
+        layers_ok = all(
+            part.strip().isdigit() and int(part) > 0 for part in self.hidden.text().split(",") if part.strip()
+        )
         mark_wrong(self.hidden, wrong=not layers_ok)
         return "" if layers_ok else "Write hidden layers as whole numbers, like 32, 16."
 
@@ -145,16 +151,22 @@ class RentPage(Page):
         panel = Panel("What it can cost")
         self._max_s = NumberField(DEFAULT_MAX_S, 1, 86_400, suffix=" s")
         self._max_s.setAccessibleName("Longest time in seconds")
-        self._max_s.valueChanged.connect(self._price)
+        self._max_s.changed.connect(self._price)
         bill = Bill(self.desk)
         self._rate = bill.line("Per second of useful work", 0)
         self._cap = bill.line("Hard cap, set aside now", 0, total=True)
         bill.note(chain_fee_words(self.desk))
         panel.body.addLayout(row(Text("Stop the job after", wrap=False), 1, self._max_s))
         panel.body.addWidget(bill)
-        panel.body.addWidget(Text(
-            "You pay only for begun seconds after the first useful output. What is not used comes back when the "
-            "provider settles. If the provider vanishes, you take it back after the deadline and a short delay.", "small"))
+        panel.body.addWidget(
+            Text(
+                "You pay only for begun seconds after the first useful output. What is not used comes "
+                "back when the "
+                "provider settles. If the provider vanishes, you take it back after the deadline and a "
+                "short delay.",
+                "small",
+            )
+        )
         self._play = Text("", "small")
         self._play.tone("care")
         panel.body.addWidget(self._play)
@@ -183,7 +195,10 @@ class RentPage(Page):
             self._facts.removeRow(0)
         self._facts.add("Provider", words.one_line(seller_of(entry), 60))
         self._facts.add("Processor", words.one_line(body.cpu, 80) or "not stated")
-        self._facts.add("For your job", f"{words.plural(body.threads, 'thread')}, {words.memory(body.memory_bytes)} memory")
+        self._facts.add(
+            "For your job",
+            f"{words.plural(body.threads, 'thread')}, {words.memory(body.memory_bytes)} memory",
+        )
         self._facts.add("Graphics", ", ".join(words.one_line(gpu.name, 60) for gpu in body.gpus) or "none")
         self._facts.add("Longest job", words.span(body.max_s))
         self._max_s.setRange(1, max(1, body.max_s))
@@ -218,7 +233,10 @@ class RentPage(Page):
     def _check(self) -> None:
         why = self._form.problem()
         if not why and self.cap_micro > self.desk.wallet.balance_micro:
-            why = f"Your wallet holds {words.amount(self.desk.wallet.balance_micro, symbol=self.desk.symbol)}: less than the cap."
+            why = (
+                "Your wallet holds "
+                f"{words.amount(self.desk.wallet.balance_micro, symbol=self.desk.symbol)}: less than the cap."
+            )
         if self._entry.mine:
             why = "This is your own machine."
         self._why.say(why)

@@ -24,15 +24,33 @@ GIB = 2**30
 POLL_MS = 5_000
 LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 604_800))
 LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
-_CHECKS: dict[str, tuple[str, theme.Tone]] = {"error": ("error", "bad"), "warning": ("warning", "care"), "info": ("info", "muted")}
+_CHECKS: dict[str, tuple[str, theme.Tone]] = {
+    "error": ("error", "bad"),
+    "warning": ("warning", "care"),
+    "info": ("info", "muted"),
+}
+
+_FIT: tuple[str, theme.Tone] = ("done", "good")
+_UNKNOWN: tuple[str, theme.Tone] = ("warning", "care")
 
 JOB_COLUMNS: list[Column[Order]] = [
     Column(title="Job", text=lambda j: j.title or "job", stretch=True),
     Column(title="For", text=lambda j: j.other_name or words.short_id(j.other), width=112),
-    Column(title="State", text=lambda j: state_word(j.state), icon=lambda j: state_mark(j.state), width=112,
-           tip=lambda j: j.state_words),
+    Column(
+        title="State",
+        text=lambda j: state_word(j.state),
+        icon=lambda j: state_mark(j.state),
+        width=112,
+        tip=lambda j: j.state_words,
+    ),
     Column(title="Since", text=lambda j: words.day(j.created_at), sort=lambda j: j.created_at, width=144),
-    Column(title="At most", text=lambda j: words.amount(j.amount_micro), sort=lambda j: j.amount_micro, right=True, width=84),
+    Column(
+        title="At most",
+        text=lambda j: words.amount(j.amount_micro),
+        sort=lambda j: j.amount_micro,
+        right=True,
+        width=84,
+    ),
 ]
 
 
@@ -42,7 +60,9 @@ class SellPage(Page):
     listens = frozenset({"status", "order", "wallet"})
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk, "Sell compute", "Rent out this computer. Jobs run in a sandbox without network and files.")
+        super().__init__(
+            desk, "Sell compute", "Rent out this computer. Jobs run in a sandbox without network and files."
+        )
         self._compute = Compute()
         self._operation = ""
         self._form_touched = False
@@ -69,7 +89,12 @@ class SellPage(Page):
         self._progress = ProgressRow()
         self._progress.cancelled.connect(lambda: self.desk.operations.cancel(self._operation))
         earned = column(Text("Earned so far", "small", wrap=False), self._earned, spacing=0)
-        line = row(column(row(self._badge, 1), self._state, self._why, spacing=4), earned, self._switch, spacing=3 * theme.GRID)
+        line = row(
+            column(row(self._badge, 1), self._state, self._why, spacing=4),
+            earned,
+            self._switch,
+            spacing=3 * theme.GRID,
+        )
         line.setStretch(0, 1)
         panel.body.addLayout(line)
         panel.body.addWidget(self._progress)
@@ -103,7 +128,12 @@ class SellPage(Page):
 
     def _machine_panel(self) -> Panel:
         panel = Panel("This machine")
-        self._cpu, self._ram, self._disk, self._gpu = Gauge("Processor"), Gauge("Memory"), Gauge("Disk"), Text("", "muted")
+        self._cpu, self._ram, self._disk, self._gpu = (
+            Gauge("Processor"),
+            Gauge("Memory"),
+            Gauge("Disk"),
+            Text("", "muted"),
+        )
         panel.body.addLayout(row(Provenance("measured"), 1))
         for gauge in (self._cpu, self._ram):
             panel.body.addWidget(gauge)
@@ -114,14 +144,24 @@ class SellPage(Page):
 
     def _jobs_panel(self) -> Panel:
         panel = Panel("Jobs on this machine", margin=2 * theme.GRID)
-        empty = EmptyState("compute", "No job has come yet", "While you sell, jobs of others appear here. You can stop each at any time.")
+        empty = EmptyState(
+            "compute",
+            "No job has come yet",
+            "While you sell, jobs of others appear here. You can stop each at any time.",
+        )
         self.jobs = RowTable("Jobs", JOB_COLUMNS, lambda j: j.order_id, empty)
         self.jobs.setMinimumHeight(180)
         self.jobs.opened.connect(lambda job: self.desk.go.emit(f"orders:{job.order_id}"))
         self.jobs.chosen.connect(lambda _job: self._look_at_jobs())
-        self._stop_job = button("Stop this &job", self._cancel_job, icon="stop",
-                                description="The buyer pays only for what was useful until now.")
-        self._open_job = button("&Open its order", lambda: self._with_job(lambda j: self.desk.go.emit(f"orders:{j.order_id}")))
+        self._stop_job = button(
+            "Stop this &job",
+            self._cancel_job,
+            icon="stop",
+            description="The buyer pays only for what was useful until now.",
+        )
+        self._open_job = button(
+            "&Open its order", lambda: self._with_job(lambda j: self.desk.go.emit(f"orders:{j.order_id}"))
+        )
         panel.body.addWidget(self.jobs)
         self._job_buttons = QWidget()
         self._job_buttons.setLayout(row(1, self._open_job, self._stop_job))
@@ -157,8 +197,10 @@ class SellPage(Page):
             self._show_checks(compute.doctor)
         runtime = compute.runtime
         ready = runtime.state == "ready"
-        self._runtime.say(f"Runtime for jobs: {runtime.words or runtime.state or 'not known yet'}"
-                          + (f" · {words.size(runtime.size_bytes)}" if runtime.size_bytes else ""))
+        self._runtime.say(
+            f"Runtime for jobs: {runtime.words or runtime.state or 'not known yet'}"
+            + (f" · {words.size(runtime.size_bytes)}" if runtime.size_bytes else "")
+        )
         self._install.setVisible(bool(runtime.state) and not ready)
         self.jobs.set_rows(compute.jobs)
         self._look_at_jobs()
@@ -172,9 +214,14 @@ class SellPage(Page):
         running = sum(1 for job in self._compute.jobs if job.state == "running")
         if self._compute.selling:
             self._badge.mark("selling", "play", "good")
-            self._state.say(f"{words.plural(running, 'job')} running on this machine." if running
-                            else "On sale. Waiting for a job.")
-            self._why.say("Your offer is in the market of this group. Stopping lets a running job finish its course.")
+            self._state.say(
+                f"{words.plural(running, 'job')} running on this machine."
+                if running
+                else "On sale. Waiting for a job."
+            )
+            self._why.say(
+                "Your offer is in the market of this group. Stopping lets a running job finish its course."
+            )
         elif agent.state == "refused":
             self._badge.mark("not possible", "error", "bad")
             self._state.say("This machine cannot run the jobs of strangers safely yet.")
@@ -182,8 +229,11 @@ class SellPage(Page):
         else:
             self._badge.mark("off", "stop", "muted")
             self._state.say("Not for rent.")
-            self._why.say("Set your price and press Start. Nothing runs here before that." if agent.state != "starting"
-                          else "The compute agent is starting.")
+            self._why.say(
+                "Set your price and press Start. Nothing runs here before that."
+                if agent.state != "starting"
+                else "The compute agent is starting."
+            )
         self._switch.setText("&Stop selling" if self._compute.selling else "&Start selling")
         self._switch.setAccessibleName(self._switch.text().replace("&", ""))
         self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
@@ -193,10 +243,17 @@ class SellPage(Page):
         self._cpu.show_value(inventory.load_percent, f"{inventory.load_percent} % of {cores} busy")
         self._cpu.setToolTip(words.tooltip(inventory.cpu_name))
         used = max(0, inventory.memory_bytes - inventory.memory_free_bytes)
-        self._ram.show_value(words.percent(used, inventory.memory_bytes),
-                             f"{words.memory(used)} of {words.memory(inventory.memory_bytes)} used")
-        self._disk_free.say(f"{words.one_line(inventory.cpu_name, 80)}\n{words.size(inventory.disk_free_bytes)} free on the disk")
-        gpus = ", ".join(f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus)
+        self._ram.show_value(
+            words.percent(used, inventory.memory_bytes),
+            f"{words.memory(used)} of {words.memory(inventory.memory_bytes)} used",
+        )
+        self._disk_free.say(
+            f"{words.one_line(inventory.cpu_name, 80)}\n{words.size(inventory.disk_free_bytes)} free on "
+            "the disk"
+        )
+        gpus = ", ".join(
+            f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus
+        )
         self._gpu.say(f"Graphics: {gpus or inventory.gpu_note or 'none; jobs run on the processor'}")
 
     def _show_checks(self, checks: list[Check]) -> None:
@@ -204,8 +261,10 @@ class SellPage(Page):
         if not checks:
             self._checks.addWidget(Text("Not checked yet.", "muted"))
         for check in sorted(checks, key=lambda c: c.ok):
-            icon, tone = ("done", "good") if check.ok else _CHECKS.get(check.severity, ("warning", "care"))
-            texts = column(Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0)
+            icon, tone = _FIT if check.ok else _CHECKS.get(check.severity, _UNKNOWN)
+            texts = column(
+                Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0
+            )
             if check.fix and not check.ok:
                 texts.addWidget(Text(check.fix, select=True))
             line = row()
@@ -238,18 +297,27 @@ class SellPage(Page):
 
     def _price_changed(self) -> None:
         micro = self._price.micro
-        self._per_hour.say(f"{words.amount(micro * 3600, symbol=self.desk.symbol)} per hour" if micro is not None
-                           else self._price.why or "Write a price.")
+        self._per_hour.say(
+            f"{words.amount(micro * 3600, symbol=self.desk.symbol)} per hour"
+            if micro is not None
+            else self._price.why or "Write a price."
+        )
 
     def _toggle(self) -> None:
         if self._compute.selling:
             self._begin("Taking the offer back")
-            self.desk.operations.start("/v1/compute/stop", {}, owner=self, done=self._changed, failed=self._stopped)
+            self.desk.operations.start(
+                "/v1/compute/stop", {}, owner=self, done=self._changed, failed=self._stopped
+            )
             return
         kinds = [box.text() for box in (self._train, self._infer) if box.isChecked()]
         price = self._price.micro
         if price is None or not kinds:
-            self.banner.say("care", "The offer is not complete.", self._price.why or "Choose at least one kind of job, and a price.")
+            self.banner.say(
+                "care",
+                "The offer is not complete.",
+                self._price.why or "Choose at least one kind of job, and a price.",
+            )
             return
         self._begin("Publishing your offer")
         self.desk.operations.start(
@@ -262,7 +330,10 @@ class SellPage(Page):
                 "kinds": kinds,
                 "ttl_s": self._life.currentData(),
             },
-            owner=self, done=self._changed, failed=self._stopped, progress=self._moved,
+            owner=self,
+            done=self._changed,
+            failed=self._stopped,
+            progress=self._moved,
         )
 
     def _begin(self, title: str) -> None:
@@ -286,13 +357,25 @@ class SellPage(Page):
 
     def _check_again(self) -> None:
         self._begin("Checking this machine")
-        self.desk.operations.start("/v1/compute/doctor", {}, owner=self, done=self._changed,
-                                   failed=self._stopped, progress=self._moved)
+        self.desk.operations.start(
+            "/v1/compute/doctor",
+            {},
+            owner=self,
+            done=self._changed,
+            failed=self._stopped,
+            progress=self._moved,
+        )
 
     def _install_runtime(self) -> None:
         self._begin("Installing the runtime for jobs")
-        self.desk.operations.start("/v1/runtime/install", {}, owner=self, done=self._changed,
-                                   failed=self._stopped, progress=self._moved)
+        self.desk.operations.start(
+            "/v1/runtime/install",
+            {},
+            owner=self,
+            done=self._changed,
+            failed=self._stopped,
+            progress=self._moved,
+        )
 
     def _with_job(self, act: Any) -> None:
         job = self.jobs.current()
@@ -306,5 +389,13 @@ class SellPage(Page):
         self._stop_job.setEnabled(job is not None and job.state in ("funded", "running"))
 
     def _cancel_job(self) -> None:
-        self._with_job(lambda job: self.desk.api.post(
-            f"/v1/orders/{job.order_id}/cancel", {}, Nothing, lambda _: self.load(), owner=self, failed=self.banner.fail))
+        self._with_job(
+            lambda job: self.desk.api.post(
+                f"/v1/orders/{job.order_id}/cancel",
+                {},
+                Nothing,
+                lambda _: self.load(),
+                owner=self,
+                failed=self.banner.fail,
+            )
+        )

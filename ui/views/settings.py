@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSettings, QUrl
 from PySide6.QtGui import QDesktopServices
+
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Nothing
@@ -13,7 +14,11 @@ from openstall.ui.widgets.inputs import Choice
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.text import Text
 
-CHOICES: tuple[tuple[theme.Choice, str], ...] = (("system", "As the system says"), ("light", "Light"), ("dark", "Dark"))
+CHOICES: tuple[tuple[theme.Choice, str], ...] = (
+    ("system", "As the system says"),
+    ("light", "Light"),
+    ("dark", "Dark"),
+)
 
 
 class SettingsPage(Page):
@@ -70,7 +75,13 @@ class SettingsPage(Page):
 
     def _consent(self) -> None:
         clear(self._ask)
-        self._ask.addWidget(Text("Orders wait and jobs on this machine end while the node is stopped. Clocks on the chain go on.", "strong"))
+        self._ask.addWidget(
+            Text(
+                "Orders wait and jobs on this machine end while the node is stopped. Clocks on the chain "
+                "go on.",
+                "strong",
+            )
+        )
         stop = button("Yes: stop the node", self._stop_node, icon="stop")
         leave = button("&Keep it running", lambda: clear(self._ask), kind="primary")
         self._ask.addLayout(row(stop, leave, 1))
@@ -78,4 +89,11 @@ class SettingsPage(Page):
 
     def _stop_node(self) -> None:
         clear(self._ask)
-        self.desk.api.post("/v1/node/stop", {}, Nothing, lambda _: self.desk.go.emit("stopped"), owner=self, failed=self.banner.fail)
+        self.desk.api.post(
+            "/v1/node/stop",
+            {},
+            Nothing,
+            lambda _: self.desk.go.emit("stopped"),
+            owner=self,
+            failed=self.banner.fail,
+        )

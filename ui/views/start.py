@@ -28,7 +28,9 @@ class _Centred(QWidget):
         self.panel = Panel()
         self.panel.setFixedWidth(WIDTH)
         self.panel.body.setSpacing(2 * theme.GRID)
-        self.panel.body.addLayout(row(Picture("openstall", "accent", 32), Text("Openstall", "title", wrap=False), 1))
+        self.panel.body.addLayout(
+            row(Picture("openstall", "accent", 32), Text("Openstall", "title", wrap=False), 1)
+        )
         self.banner = Banner(closable=False)
         self.panel.body.addWidget(self.banner)
         outer = QVBoxLayout(self)
@@ -84,6 +86,8 @@ class UnlockPage(_Centred):
         self._open = button(self.step.next_words, self.step.proceed, kind="primary")
         self._open.setEnabled(False)
         self.step.changed.connect(lambda: self._open.setEnabled(self.step.complete))
-        self.panel.body.addWidget(Text("Your wallet is locked. Without it your node cannot buy, sell or answer.", "muted"))
+        self.panel.body.addWidget(
+            Text("Your wallet is locked. Without it your node cannot buy, sell or answer.", "muted")
+        )
         self.panel.body.addWidget(self.step)
         self.panel.body.addLayout(row(1, self._open))

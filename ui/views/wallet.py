@@ -24,11 +24,28 @@ from openstall.ui.widgets.text import Text
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 COLUMNS: list[Column[Movement]] = [
-    Column(title="When", text=lambda m: words.day(m.at), sort=lambda m: m.at, width=152, tip=lambda m: words.moment(m.at)),
+    Column(
+        title="When",
+        text=lambda m: words.day(m.at),
+        sort=lambda m: m.at,
+        width=152,
+        tip=lambda m: words.moment(m.at),
+    ),
     Column(title="What", text=lambda m: m.words or m.kind, stretch=True),
-    Column(title="Other side", text=lambda m: words.short_id(m.other) if m.other else "—", width=124, tip=lambda m: m.other),
-    Column(title="Amount", text=lambda m: words.amount(m.amount_micro, sign=True), sort=lambda m: m.amount_micro,
-           right=True, width=104, tip=lambda m: words.raw_amount(m.amount_micro)),
+    Column(
+        title="Other side",
+        text=lambda m: words.short_id(m.other) if m.other else "—",
+        width=124,
+        tip=lambda m: m.other,
+    ),
+    Column(
+        title="Amount",
+        text=lambda m: words.amount(m.amount_micro, sign=True),
+        sort=lambda m: m.amount_micro,
+        right=True,
+        width=104,
+        tip=lambda m: words.raw_amount(m.amount_micro),
+    ),
 ]
 
 
@@ -60,7 +77,12 @@ class WalletPage(Page):
         self._balance.setAlignment(Qt.AlignmentFlag.AlignLeft)
         self._held = Amount(0, "heading", symbol=self.desk.symbol)
         self._held.setAlignment(Qt.AlignmentFlag.AlignLeft)
-        self._faucet = button("&Get 1,000 credits", self._claim, icon="coin", description="Once per wallet, from the group's faucet.")
+        self._faucet = button(
+            "&Get 1,000 credits",
+            self._claim,
+            icon="coin",
+            description="Once per wallet, from the group's faucet.",
+        )
         self._faucet.hide()
         have = column(Text("Balance", "muted", wrap=False), self._balance, spacing=0)
         held = column(Text("Held for your orders", "muted", wrap=False), self._held, spacing=theme.GRID)
@@ -71,7 +93,11 @@ class WalletPage(Page):
 
     def _history_panel(self) -> Panel:
         panel = Panel("History", margin=2 * theme.GRID)
-        empty = EmptyState("wallet", "Nothing has moved yet", "Payments, refunds and earnings appear here, each with its transaction.")
+        empty = EmptyState(
+            "wallet",
+            "Nothing has moved yet",
+            "Payments, refunds and earnings appear here, each with its transaction.",
+        )
         self.table = RowTable("History", COLUMNS, lambda m: f"{m.tx}{m.kind}{m.amount_micro}{m.at}", empty)
         self.table.sort_by(0, Qt.SortOrder.DescendingOrder)
         self.table.setMinimumHeight(280)
@@ -131,16 +157,21 @@ class WalletPage(Page):
         else:
             self.play.hide()
         if status.identity.state == "open" and not status.identity.backup_tested:
-            self.backup.say("care", "Your 24 words have not been tested.",
-                            "If this computer is lost, only they bring your money back.",
-                            action=("&Test them", lambda: self.desk.go.emit("backup")))
+            self.backup.say(
+                "care",
+                "Your 24 words have not been tested.",
+                "If this computer is lost, only they bring your money back.",
+                action=("&Test them", lambda: self.desk.go.emit("backup")),
+            )
         else:
             self.backup.hide()
 
     def _look(self) -> None:
         address, micro = self._to.text().strip(), self._amount.micro
         bad = bool(address) and _ADDRESS.fullmatch(address) is None
-        mark_wrong(self._to, wrong=bad, why="A wallet address is 0x and 40 characters of 0-9 and a-f." if bad else "")
+        mark_wrong(
+            self._to, wrong=bad, why="A wallet address is 0x and 40 characters of 0-9 and a-f." if bad else ""
+        )
         why = ""
         if bad:
             why = "That is not a wallet address."
@@ -159,7 +190,9 @@ class WalletPage(Page):
         facts.add("To", Text(to, select=True))
         bill = Bill(self.desk)
         bill.line("You send", micro, total=True)
-        bill.note(f"{chain_fee_words(self.desk)} A payment cannot be taken back; only the receiver can return it.")
+        bill.note(
+            f"{chain_fee_words(self.desk)} A payment cannot be taken back; only the receiver can return it."
+        )
         send = button("Send it &now", lambda: self._pay(to, micro), icon="send")
         leave = button("&Do not send", lambda: clear(self._confirm), kind="primary")
         self._confirm.addLayout(facts)
@@ -178,7 +211,9 @@ class WalletPage(Page):
     def _start(self, title: str, path: str, body: dict[str, Any]) -> None:
         self.banner.hide()
         self._progress.begin(title)
-        self.desk.operations.start(path, body, owner=self, done=self._sent, failed=self._failed, progress=self._moved)
+        self.desk.operations.start(
+            path, body, owner=self, done=self._sent, failed=self._failed, progress=self._moved
+        )
 
     def _moved(self, operation: documents.Operation) -> None:
         self._operation = operation.id

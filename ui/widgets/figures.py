@@ -17,7 +17,9 @@ TICK_MS = 1000
 class Amount(Text):
     """An amount of money, right-aligned, digits of one width, the raw units on hover."""
 
-    def __init__(self, micro: int = 0, kind: Kind = "body", *, symbol: str = "credits", sign: bool = False) -> None:
+    def __init__(
+        self, micro: int = 0, kind: Kind = "body", *, symbol: str = "credits", sign: bool = False
+    ) -> None:
         super().__init__("", kind, wrap=False)
         self._symbol = symbol
         self._sign = sign

@@ -6,8 +6,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QIntValidator, QKeyEvent, QKeySequence, QPainter, QPaintEvent
-from PySide6.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QFileDialog, QFrame, QHBoxLayout, QLineEdit, QPushButton, QStyle, QStyleOptionButton, QVBoxLayout, QWidget
+from PySide6.QtGui import (
+    QAction,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QIntValidator,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+)
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QStyle,
+    QStyleOptionButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from openstall.market.errors import MoneyError
 from openstall.market.money import parse_amount
@@ -53,7 +76,7 @@ class AmountField(QLineEdit):
 class NumberField(QLineEdit):
     """A whole number between two bounds; typed, or moved by the arrow keys; its unit stands at the end."""
 
-    valueChanged = Signal(int)
+    changed = Signal(int)
 
     def __init__(self, value: int, least: int, most: int, *, suffix: str = "") -> None:
         super().__init__(str(value))
@@ -97,12 +120,14 @@ class NumberField(QLineEdit):
             painter = QPainter(self)
             painter.setPen(theme.colour("muted"))
             painter.drawText(
-                self.rect().adjusted(0, 0, -12, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._suffix
+                self.rect().adjusted(0, 0, -12, 0),
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
+                self._suffix,
             )
             painter.end()
 
     def _changed(self) -> None:
-        self.valueChanged.emit(self.value())
+        self.changed.emit(self.value())
 
 
 class Tick(QCheckBox):
@@ -275,7 +300,9 @@ class FileDrop(QFrame):
         self.style().polish(self)
 
     def _choose(self) -> None:
-        path, _filter = QFileDialog.getOpenFileName(self, f"Choose {self._what}", str(Path.home()), self._patterns)
+        path, _filter = QFileDialog.getOpenFileName(
+            self, f"Choose {self._what}", str(Path.home()), self._patterns
+        )
         if path:
             self.take(path)
 
@@ -283,7 +310,9 @@ class FileDrop(QFrame):
 class ChoiceCard(QPushButton):
     """A large choice: an icon, a title and a sentence; may be one of several or stand alone."""
 
-    def __init__(self, icon: str, title: str, text: str, *, clicked: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, icon: str, title: str, text: str, *, clicked: Callable[[], object] | None = None
+    ) -> None:
         super().__init__()
         self.setProperty("kind", "choice")
         self.setCheckable(True)
@@ -303,9 +332,9 @@ class ChoiceCard(QPushButton):
         line.addWidget(self._mark)
         self.toggled.connect(self._show_mark)
         if clicked is not None:
-            self.clicked.connect(lambda: clicked())
+            self.clicked.connect(lambda: clicked())  # noqa: PLW0108 - drops Qt's argument
 
-    def _show_mark(self, checked: bool) -> None:
+    def _show_mark(self, checked: bool) -> None:  # noqa: FBT001 - a slot
         self._mark.show_icon("done" if checked else "circle", "accent" if checked else "muted")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtGui import QPaintEvent, QPainter
 from PySide6.QtCore import QRectF, QSize
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from openstall.ui import icons, theme, words
@@ -58,7 +58,7 @@ class Picture(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(self._side, self._side)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         icons.paint(painter, QRectF(0, 0, self._side, self._side), self._name, theme.colour(self._tone))
         painter.end()
@@ -114,4 +114,6 @@ def state_mark(state: str) -> tuple[str, theme.Tone]:
 
 def state_word(state: str) -> str:
     """The state as a word to read."""
-    return {"funded": "money held", "withdrawing": "on its way back"}.get(state, words.one_line(state, 40)) or "—"
+    return {"funded": "money held", "withdrawing": "on its way back"}.get(
+        state, words.one_line(state, 40)
+    ) or "—"

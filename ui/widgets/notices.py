@@ -97,7 +97,9 @@ class Banner(QFrame):
 class EmptyState(QWidget):
     """What to read where a list is empty: why, and the next action."""
 
-    def __init__(self, icon: str, title: str, text: str, action: tuple[str, Callable[[], object]] | None = None) -> None:
+    def __init__(
+        self, icon: str, title: str, text: str, action: tuple[str, Callable[[], object]] | None = None
+    ) -> None:
         super().__init__()
         column = QVBoxLayout(self)
         column.setSpacing(theme.GRID)
@@ -151,7 +153,11 @@ class ProgressRow(QWidget):
         self._title.say(words.one_line(title))
         self._bar.setRange(0, 100 if total > 0 else 0)
         self._bar.setValue(words.percent(done, total))
-        self._stage.say("  ".join(part for part in (words.one_line(stage, 120), progress_words(done, total, unit)) if part))
+        self._stage.say(
+            "  ".join(
+                part for part in (words.one_line(stage, 120), progress_words(done, total, unit)) if part
+            )
+        )
         self._bar.setAccessibleDescription(f"{self._title.text()} {self._stage.text()}")
         self.show()
 

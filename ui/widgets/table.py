@@ -92,7 +92,9 @@ class RowModel(QAbstractTableModel, Generic[R]):
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own default
         return 0 if parent.isValid() else len(self._columns)
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
         if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self._columns):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
@@ -101,7 +103,7 @@ class RowModel(QAbstractTableModel, Generic[R]):
             return _alignment(right=self._columns[section].right)
         return None
 
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: PLR0911 - one line a role
         if not index.isValid():
             return None
         column, row = self._columns[index.column()], self._rows[index.row()]
@@ -196,7 +198,13 @@ class RowTable(QWidget, Generic[R]):
     chosen = Signal(object)
 
     def __init__(
-        self, name: str, columns: Sequence[Column[R]], key: Callable[[R], str], empty: QWidget, *, row_height: int = 40
+        self,
+        name: str,
+        columns: Sequence[Column[R]],
+        key: Callable[[R], str],
+        empty: QWidget,
+        *,
+        row_height: int = 40,
     ) -> None:
         super().__init__()
         self.model = RowModel(columns, key)

@@ -16,7 +16,13 @@ class Text(QLabel):
     """A plain-text label of one step of the type scale; wraps unless told otherwise."""
 
     def __init__(
-        self, text: str = "", kind: Kind = "body", *, wrap: bool = True, select: bool = False, parent: QWidget | None = None
+        self,
+        text: str = "",
+        kind: Kind = "body",
+        *,
+        wrap: bool = True,
+        select: bool = False,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)

@@ -40,7 +40,11 @@ class Timeline(QWidget):
 
 def _step(moment: Moment, other: str) -> QWidget:
     icon, tone = state_mark(moment.state)
-    actor = words.one_line(other, 40) if moment.actor == "other" and other else _ACTORS.get(moment.actor, moment.actor)
+    actor = (
+        words.one_line(other, 40)
+        if moment.actor == "other" and other
+        else _ACTORS.get(moment.actor, moment.actor)
+    )
     made = _line(icon, tone, moment.words or state_word(moment.state))
     texts, line = made
     under = QHBoxLayout()
