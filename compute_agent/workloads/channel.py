@@ -70,10 +70,16 @@ def run_workload(work: Callable[[dict[str, Any]], None]) -> None:
             raise
         _end("disk_full", "The job writes more than it may.")
     except Exception as error:
-        if any(words in str(error).lower() for words in _MEMORY_WORDS):
+        if is_memory_error(error):
             _end("out_of_memory", "The job needs more memory than it may use.")
         traceback.print_exc(limit=8)
         raise SystemExit(1) from error
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether a library's own exception means that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _MEMORY_WORDS)
 
 
 def _end(code: str, words: str, what_next: str = "") -> None:

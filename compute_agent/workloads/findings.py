@@ -11,10 +11,10 @@ _WORDS_CAP = 300
 Severity = Literal["error", "warning", "info"]
 
 
-def shown(text: str) -> str:
-    """Text from a model as it may be printed: one line, printable, short."""
+def shown(text: str, *, length: int = 80) -> str:
+    """Text from a model or a library as it may be printed: one line, printable, short."""
     kept = "".join(c if c.isprintable() else "?" for c in text)
-    return kept if len(kept) <= 80 else kept[:80] + "…"
+    return kept if len(kept) <= length else kept[:length] + "…"
 
 
 @dataclass(slots=True, kw_only=True)

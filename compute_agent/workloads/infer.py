@@ -19,6 +19,7 @@ from openstall.compute_agent.workloads.channel import (
     Fault,
     begin,
     decimal,
+    is_memory_error,
     log,
     progress,
     run_workload,
@@ -29,6 +30,7 @@ from openstall.compute_agent.workloads.lint import lint_file
 from openstall.compute_agent.workloads.tables import Table, canonical_label, parse_number, read_table
 
 _HALF: Final = 0.5
+_REASON_CHARS: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +51,12 @@ def open_session(path: str, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except MemoryError:
-        raise
     except Exception as error:  # onnxruntime has no common base class of its own
+        if is_memory_error(error):
+            raise MemoryError from error
         raise Fault(
             "model_not_runnable",
-            f"The model cannot be loaded: {shown(str(error))}",
+            f"The model cannot be loaded: {shown(str(error), length=_REASON_CHARS)}",
             "Ask the seller for a model that runs in onnxruntime on a CPU.",
         ) from error
 
@@ -107,11 +109,12 @@ def _predict(session: onnxruntime.InferenceSession, table: Table, batch_size: in
         fed = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)]) if short else rows
         try:
             answers = session.run(None, {name: fed})
-        except MemoryError:
-            raise
         except Exception as error:  # as in open_session
+            if is_memory_error(error):
+                raise MemoryError from error
             raise Fault(
-                "model_failed", f"The model failed on rows from {start + 1}: {shown(str(error))}"
+                "model_failed",
+                f"The model failed on rows from {start + 1}: {shown(str(error), length=_REASON_CHARS)}",
             ) from error
         parts.append([a[: len(rows)] for a in answers if isinstance(a, np.ndarray) and len(a) == len(fed)])
         progress(min(start + step, total), total)

@@ -47,7 +47,7 @@ def lint_onnx(path: Path, report: Report) -> None:
         try:
             checker.check_model(model)
         except (checker.ValidationError, ValueError, RuntimeError) as error:
-            report.add("error", "checker", f"The ONNX checker refuses it: {shown(str(error))}")
+            report.add("error", "checker", f"The ONNX checker refuses it: {shown(str(error), length=200)}")
 
 
 def _header(model: Any, report: Report) -> None:

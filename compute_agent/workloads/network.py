@@ -50,6 +50,12 @@ class Scaling:
         return (values - self.mean) / self.spread
 
 
+def use_threads(threads: int) -> None:
+    """Set torch to `threads` and to operations that give the same result every time."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True)
+
+
 def build(sizes: list[int], seed: int) -> torch.nn.Sequential:
     """Linear layers with ReLU between them, initialised from `seed`."""
     torch.manual_seed(seed)

@@ -6,13 +6,12 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from openstall.compute_agent.workloads import metrics, network
+from openstall.compute_agent.workloads import metrics
 from openstall.compute_agent.workloads.channel import (
     INPUTS,
     Fault,
@@ -24,6 +23,9 @@ from openstall.compute_agent.workloads.channel import (
     write_json,
 )
 from openstall.compute_agent.workloads.tables import Table, parse_number, read_table
+
+if TYPE_CHECKING:
+    from openstall.compute_agent.workloads import network
 
 _CLASSES_CAP: Final = 1000
 _LEAST_ROWS: Final = 10
@@ -45,11 +47,13 @@ class Targets:
 def main(params: dict[str, Any]) -> None:
     """Read, split, train, export, verify, report."""
     threads = int(os.environ["OPENSTALL_THREADS"])
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
     classify = params["task"] == "classification"
     table = read_table(INPUTS / "data.csv", label=params["label"])
     train_rows, test_rows, targets = _prepare(table, params, classify=classify)
+    # torch takes a second to import: only for data that can be trained on
+    from openstall.compute_agent.workloads import network
+
+    network.use_threads(threads)
     begin()
     log(
         f"{len(train_rows)} rows to train, {len(test_rows)} to test, {len(table.features)} features"
@@ -165,6 +169,8 @@ def _prepare_regression(
 def _train(plan: network.Training) -> list[str]:
     """Train with progress and log lines; the loss after each of up to a hundred epochs."""
     epochs = plan.epochs
+    from openstall.compute_agent.workloads import network
+
     losses: list[float] = []
     last_line = time.monotonic()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+
 from openstall.compute_agent.runtime import Runtime, find_runtime
 from openstall.compute_agent.sandbox.cgroup import find_scope
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, own_interpreter, run_sandbox
@@ -68,8 +69,12 @@ def run_script(facilities: Facilities, tmp_path: Path) -> RunScript:
         for path in (tmp_path, tmp_path / "in"):
             path.chmod(0o755)
         tight = {
-            **{"wall_s": 20, "cpu_s": 20, "memory_bytes": 128 * MIB, "processes": 16},
-            **{"disk_bytes": 8 * MIB, "log_bytes": 16384},
+            "wall_s": 20,
+            "cpu_s": 20,
+            "memory_bytes": 128 * MIB,
+            "processes": 16,
+            "disk_bytes": 8 * MIB,
+            "log_bytes": 16384,
         }
         events: list[JobEvent] = []
 

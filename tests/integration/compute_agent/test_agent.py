@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.sandbox.launcher import children_of
 from openstall.compute_agent.specs import End, FirstOutput, JobEvent, JobResult, JobSpec, Limits, UsageTick

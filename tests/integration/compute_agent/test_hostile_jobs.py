@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+
 from openstall.compute_agent.sandbox.host import Facilities, own_interpreter, probe
 from openstall.compute_agent.sandbox.plan import DROPPED_ID_BASE, JOB_ID
 from openstall.compute_agent.specs import MIB, FirstOutput, Progress
 from openstall.market.errors import SandboxError
+
+RunScript = Callable[..., Awaitable[Any]]
+"""The fixture of conftest: run Python text in a sandbox with tight limits."""
 
 SAY = """
 import json, os
@@ -19,7 +25,7 @@ def say(**event): os.write(3, json.dumps(event).encode() + b"\\n")
 """
 
 
-async def test_a_good_job_runs_and_its_output_returns(run_script, facilities) -> None:
+async def test_a_good_job_runs_and_its_output_returns(run_script: RunScript, facilities: Facilities) -> None:
     ran = await run_script(
         SAY + 'import sys\nsay(t="begin")\nprint(sys.argv[1], os.getuid())\nopen("a.txt", "w").write("hi")\n'
         'say(t="progress", done=2, total=2)\n',
@@ -35,7 +41,7 @@ async def test_a_good_job_runs_and_its_output_returns(run_script, facilities) ->
     assert ran.outcome.usage.seconds_useful == 1
 
 
-async def test_a_job_that_never_begins_owes_nothing(run_script) -> None:
+async def test_a_job_that_never_begins_owes_nothing(run_script: RunScript) -> None:
     ran = await run_script("import time\ntime.sleep(0.3)\nraise SystemExit(1)\n")
     assert ran.outcome.exit_code == 1
     assert ran.outcome.usage.seconds_useful == 0
@@ -54,7 +60,7 @@ async def test_an_open_door_fails_the_self_test(facilities: Facilities) -> None:
     assert "memory-only file" in caught.value.message
 
 
-async def test_host_files_are_out_of_reach(run_script, tmp_path: Path) -> None:
+async def test_host_files_are_out_of_reach(run_script: RunScript, tmp_path: Path) -> None:
     secret = tmp_path / "wallet.json"
     secret.write_text("secret")
     ran = await run_script(
@@ -82,7 +88,7 @@ print(open("/job/in/data.csv").readline().strip())
     assert ran.log == ["a,b"]
 
 
-async def test_sockets_are_refused(run_script) -> None:
+async def test_sockets_are_refused(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import socket
@@ -104,11 +110,12 @@ print("end")
     assert ran.log == ["end"]
 
 
-async def test_processes_cannot_be_started(run_script) -> None:
+async def test_processes_cannot_be_started(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import os, subprocess, sys
-for attempt in (os.fork, lambda: subprocess.run([sys.executable]), lambda: os.execv("/usr/lib64/ld-linux-x86-64.so.2", ["x"])):
+loader = "/usr/lib64/ld-linux-x86-64.so.2"
+for attempt in (os.fork, lambda: subprocess.run([sys.executable]), lambda: os.execv(loader, ["x"])):
     try:
         attempt()
         print("OPEN")
@@ -122,7 +129,7 @@ thread.start(); thread.join()
     assert ran.log == ["thread"]
 
 
-async def test_fork_bomb_is_held_and_ended(run_script) -> None:
+async def test_fork_bomb_is_held_and_ended(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import os
@@ -138,7 +145,7 @@ while True:
     assert ran.outcome.limit in {"wall", "processes", "memory", "cpu"}
 
 
-async def test_endless_threads_are_held(run_script) -> None:
+async def test_endless_threads_are_held(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import threading, time
@@ -156,14 +163,14 @@ os._exit(0)
     assert ran.log == ["True"]
 
 
-async def test_private_memory_stops_at_the_limit(run_script) -> None:
+async def test_private_memory_stops_at_the_limit(run_script: RunScript) -> None:
     ran = await run_script("held = []\nwhile True: held.append(bytearray(1 << 20))\n")
     assert ran.outcome.exit_code != 0
     assert "MemoryError" in "".join(ran.log)
     assert ran.outcome.usage.peak_memory_bytes <= 140 * MIB
 
 
-async def test_shared_memory_stops_at_the_limit(run_script) -> None:
+async def test_shared_memory_stops_at_the_limit(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import mmap
@@ -177,7 +184,7 @@ while True:
     assert ran.outcome.limit == "memory"
 
 
-async def test_disk_stops_at_the_limit(run_script) -> None:
+async def test_disk_stops_at_the_limit(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import errno, os
@@ -198,12 +205,12 @@ for folder in ("/job/out", "/tmp", "/dev/shm"):
     assert ran.log == ["/job/out ENOSPC 8", "/tmp ENOSPC 64", "/dev/shm ENOSPC 64"]
 
 
-async def test_inodes_stop_at_the_limit(run_script) -> None:
+async def test_inodes_stop_at_the_limit(run_script: RunScript) -> None:
     ran = await run_script("n = 0\nwhile True:\n    n += 1\n    open(f'/tmp/{n}', 'w').close()\n")
     assert ran.outcome.limit == "files"
 
 
-async def test_a_huge_file_is_refused_by_the_kernel(run_script) -> None:
+async def test_a_huge_file_is_refused_by_the_kernel(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import os
@@ -219,17 +226,17 @@ for path in ("/job/out/a", "/tmp/a"):
     assert ran.log == ["File too large", "File too large"]
 
 
-async def test_wall_clock_ends_a_sleeper(run_script) -> None:
+async def test_wall_clock_ends_a_sleeper(run_script: RunScript) -> None:
     ran = await run_script("import time\ntime.sleep(1000)\n", wall_s=1)
     assert ran.outcome.limit == "wall"
 
 
-async def test_processor_time_ends_a_spinner(run_script) -> None:
+async def test_processor_time_ends_a_spinner(run_script: RunScript) -> None:
     ran = await run_script("while True: pass\n", cpu_s=1)
     assert ran.outcome.limit == "cpu"
 
 
-async def test_cancel_ends_a_job_that_ignores_every_signal(run_script) -> None:
+async def test_cancel_ends_a_job_that_ignores_every_signal(run_script: RunScript) -> None:
     cancel = trio.Event()
     ran = await run_script(
         """
@@ -247,14 +254,14 @@ while True: time.sleep(1)
     assert ran.log == ["ignoring"]
 
 
-async def test_a_flooded_log_is_cut_and_the_job_ended(run_script) -> None:
+async def test_a_flooded_log_is_cut_and_the_job_ended(run_script: RunScript) -> None:
     ran = await run_script("while True: print('A' * 100)\n")
     assert ran.outcome.limit == "log"
     assert sum(map(len, ran.log)) < 20_000
     assert "the log is full" in ran.log[-1]
 
 
-async def test_a_line_without_end_is_cut(run_script) -> None:
+async def test_a_line_without_end_is_cut(run_script: RunScript) -> None:
     ran = await run_script("import sys\nwhile True: sys.stdout.write('A' * 1000)\n")
     assert ran.outcome.limit == "log"
     assert max(map(len, ran.log)) <= 2001
@@ -268,18 +275,18 @@ async def test_a_line_without_end_is_cut(run_script) -> None:
         *('{"t": "fault", "code": "X Y", "words": ""}', '{"t": "usage", "seconds": 9999}'),
     ],
 )
-async def test_nonsense_on_the_event_pipe_ends_the_job(run_script, noise: str) -> None:
+async def test_nonsense_on_the_event_pipe_ends_the_job(run_script: RunScript, noise: str) -> None:
     ran = await run_script(f"import os, time\nos.write(3, {noise.encode()!r} + b'\\n')\ntime.sleep(30)\n")
     assert ran.outcome.fault is not None
     assert ran.outcome.fault[0] == "bad_event"
 
 
-async def test_a_flooded_event_pipe_ends_the_job(run_script) -> None:
+async def test_a_flooded_event_pipe_ends_the_job(run_script: RunScript) -> None:
     ran = await run_script("import os\nwhile True: os.write(3, b'x' * 4096)\n")
     assert ran.outcome.limit == "log"
 
 
-async def test_a_daemon_does_not_outlive_the_job(run_script) -> None:
+async def test_a_daemon_does_not_outlive_the_job(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import os, time
@@ -297,7 +304,7 @@ time.sleep(0.2)
     assert ran.outcome.limit == ""
 
 
-async def test_links_and_pipes_cannot_even_be_made(run_script) -> None:
+async def test_links_and_pipes_cannot_even_be_made(run_script: RunScript) -> None:
     ran = await run_script(
         """
 import os
@@ -332,7 +339,9 @@ open("report.json", "w").write("{}")
         ("pass", "output_missing"),
     ],
 )
-async def test_hostile_outputs_are_refused(run_script, tmp_path: Path, script: str, code: str) -> None:
+async def test_hostile_outputs_are_refused(
+    run_script: RunScript, tmp_path: Path, script: str, code: str
+) -> None:
     if not code:
         ran = await run_script(script, allowed={"report.json": 100})
         assert ran.outcome.exit_code == 1
@@ -343,7 +352,7 @@ async def test_hostile_outputs_are_refused(run_script, tmp_path: Path, script: s
     assert list((tmp_path / "out").iterdir()) == []
 
 
-async def test_nothing_is_taken_from_a_job_that_failed(run_script) -> None:
+async def test_nothing_is_taken_from_a_job_that_failed(run_script: RunScript) -> None:
     ran = await run_script(
         "open('report.json', 'w').write('{}')\nraise SystemExit(1)", allowed={"report.json": 100}
     )

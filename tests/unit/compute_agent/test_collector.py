@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from openstall.compute_agent.collector import collect
 from openstall.market.errors import SandboxError
 

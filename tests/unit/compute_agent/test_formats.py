@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from openstall.compute_agent.workloads.findings import Report
 from openstall.compute_agent.workloads.formats import recognise
 from openstall.compute_agent.workloads.lint import lint_file
@@ -22,6 +23,7 @@ def lint(tmp_path: Path, data: bytes, name: str = "model.onnx") -> Report:
     return lint_file(tmp_path / name)
 
 
+EMPTY = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
 GOOD = {"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
 
 
@@ -93,7 +95,11 @@ def test_good_safetensors(tmp_path: Path) -> None:
         (b'{"w": NaN}', b"", "bad_header"),
         (b"{" * 9, b"", "bad_header"),
         (b'{"a":' * 50_000, b"", "bad_header"),
-        ({f"t{n}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for n in range(50_001)}, b"", "too_many_tensors"),
+        (
+            {f"t{n}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for n in range(50_001)},
+            b"",
+            "too_many_tensors",
+        ),
     ],
 )
 def test_hostile_safetensors(tmp_path: Path, header: Any, data: bytes, code: str) -> None:

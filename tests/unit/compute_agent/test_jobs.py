@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from openstall.compute_agent import jobs
 from openstall.compute_agent.sandbox.supervisor import Outcome, plain_text
 from openstall.compute_agent.specs import MIB, JobSpec, Limits, Usage

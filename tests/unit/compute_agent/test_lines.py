@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio.testing
+
 from openstall.compute_agent.lines import lines_of
 from openstall.market.errors import SandboxError
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from openstall.compute_agent.runtime import find_runtime, open_runtime, runtime_state
 from openstall.compute_agent.sandbox.seccomp import build_filter
 from openstall.market.errors import SandboxError

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from openstall.compute_agent import specs
 from openstall.market.errors import SandboxError
 

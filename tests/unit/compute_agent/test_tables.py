@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from openstall.compute_agent.workloads.channel import Fault, decimal
 from openstall.compute_agent.workloads.metrics import classification, regression
 from openstall.compute_agent.workloads.tables import canonical_label, read_table
