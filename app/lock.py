@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from openstall.market.errors import Conflict
 
@@ -20,7 +21,7 @@ class HomeLock:
         self._path = path
         self._handle = -1
 
-    def __enter__(self) -> HomeLock:
+    def __enter__(self) -> Self:
         # Not inherited by children: an orphan must never keep the home locked.
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _try_lock(self._handle):

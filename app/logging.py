@@ -57,7 +57,10 @@ class Redaction:
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
-    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The event with every secret blanked."""
         return {name: self._clean(name, value) for name, value in event.items()}
 
     def _clean(self, name: str, value: Any) -> Any:

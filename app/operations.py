@@ -143,7 +143,7 @@ class Operations:
             state = "failed"
             log.info("operation failed", kind=operation.kind, code=error["code"])
         except* Exception as group:
-            log.error("operation crashed", kind=operation.kind, exc_info=group)
+            log.exception("operation crashed", kind=operation.kind, exc_info=group)
             error = {
                 "code": "internal_error",
                 "message": "Something went wrong inside the node.",

@@ -23,46 +23,57 @@ class Home:
 
     @property
     def lock(self) -> Path:
+        """Held by the running node."""
         return self.root / "node.lock"
 
     @property
     def api(self) -> Path:
+        """Port and token of the local API, while a node runs."""
         return self.root / "api.json"
 
     @property
     def wallet(self) -> Path:
+        """The encrypted words."""
         return self.root / "wallet.json"
 
     @property
     def peer_key(self) -> Path:
+        """The seed of the peer key."""
         return self.root / "peer.key"
 
     @property
     def store(self) -> Path:
+        """The database."""
         return self.root / "store.sqlite"
 
     @property
     def peerstore(self) -> Path:
+        """Addresses of other peers."""
         return self.root / "peerstore.sqlite"
 
     @property
     def blobs(self) -> Path:
+        """Content-addressed files."""
         return self.root / "blobs"
 
     @property
     def chain(self) -> Path:
+        """The hosted group's chain."""
         return self.root / "chain"
 
     @property
     def jobs(self) -> Path:
+        """Work folders of jobs."""
         return self.root / "jobs"
 
     @property
     def library(self) -> Path:
+        """Opened packages."""
         return self.root / "library"
 
     @property
     def log(self) -> Path:
+        """The node's log."""
         return self.root / "log" / "node.jsonl"
 
     def create(self) -> None:

@@ -90,7 +90,7 @@ class Part:
             state, error = PartState.FAILED, first_error(group)
             log.warning("part failed", part=self.name, code=error["code"], message=error["message"])
         except* Exception as group:
-            log.error("part crashed", part=self.name, exc_info=group)
+            log.exception("part crashed", part=self.name, exc_info=group)
             state = PartState.FAILED
             error = {
                 "code": "internal_error",

@@ -52,7 +52,8 @@ class JobLog:
                 seq += 1
             db.execute(
                 "INSERT INTO job_log_state (order_id, size_bytes, is_full) VALUES (?, ?, ?) "
-                "ON CONFLICT (order_id) DO UPDATE SET size_bytes = excluded.size_bytes, is_full = excluded.is_full",
+                "ON CONFLICT (order_id) DO UPDATE SET size_bytes = excluded.size_bytes, "
+                "is_full = excluded.is_full",
                 [order_id, size, full],
             )
         return int(seq)

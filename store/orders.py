@@ -128,7 +128,8 @@ class Orders:
             if row.state != from_state:
                 return row
             db.execute(
-                "UPDATE orders SET state = ?, changed_at = ?, data = ?, seller_signature = ? WHERE order_id = ?",
+                "UPDATE orders SET state = ?, changed_at = ?, data = ?, seller_signature = ? "
+                "WHERE order_id = ?",
                 [
                     to_state,
                     at,

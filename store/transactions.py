@@ -116,7 +116,8 @@ class Transactions:
             raise ValueError(f"a transaction cannot end as {state}")
         with self._store.write() as db:
             cursor = db.execute(
-                "UPDATE transactions SET state = ?, receipt = ?, changed_at = ? WHERE tx_hash = ? AND state = ?",
+                "UPDATE transactions SET state = ?, receipt = ?, changed_at = ? "
+                "WHERE tx_hash = ? AND state = ?",
                 [state, json.dumps(receipt, sort_keys=True), at, tx_hash, PENDING],
             )
         return int(cursor.rowcount) == 1
@@ -125,8 +126,8 @@ class Transactions:
         """Transactions whose end is not known yet, in the order of their numbers."""
         with self._store.read() as db:
             rows = db.execute(
-                f"SELECT {_COLUMNS} FROM transactions WHERE network = ? AND sender = ? AND state = ? "
-                "ORDER BY nonce",
+                f"SELECT {_COLUMNS} FROM transactions "
+                "WHERE network = ? AND sender = ? AND state = ? ORDER BY nonce",
                 [network, sender, PENDING],
             ).fetchall()
         return [_intent(row) for row in rows]

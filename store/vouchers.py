@@ -60,7 +60,8 @@ class Vouchers:
         """The voucher that counts, or None before the first."""
         with self._store.read() as db:
             row = db.execute(
-                "SELECT channel_id, order_id, amount_micro, signature, count FROM vouchers WHERE channel_id = ?",
+                "SELECT channel_id, order_id, amount_micro, signature, count FROM vouchers "
+                "WHERE channel_id = ?",
                 [channel_id],
             ).fetchone()
         if row is None:

@@ -13,7 +13,6 @@ from fastapi.responses import StreamingResponse
 from openstall.app.events import Event
 from openstall.app.node import Node
 
-
 HEARTBEAT_S = 15.0
 
 

@@ -43,14 +43,14 @@ def answer(status: int, code: str, message: str, what_next: str = "") -> JSONRes
     return JSONResponse(content, status_code=status)
 
 
-async def _known(request: Request, error: Exception) -> JSONResponse:
+async def _known(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.OpenstallError):
         raise error
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 400)
     return answer(status, error.code, error.message, error.what_next)
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     # Only where and what: the input itself may be a passphrase or words.
@@ -61,14 +61,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return answer(422, "invalid_request", "The request cannot be understood: " + "; ".join(found))
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     codes = {404: "no_such_path", 405: "wrong_method", 400: "bad_request"}
     return answer(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
 
 
-async def _too_large(request: Request, error: Exception) -> JSONResponse:
+async def _too_large(_request: Request, _error: Exception) -> JSONResponse:
     return answer(413, "too_large", f"A request may have {MAX_BODY_BYTES} bytes.")
 
 

@@ -48,7 +48,9 @@ def router(node: Node) -> APIRouter:
     async def create(body: Create) -> dict[str, Any]:
         """Host a new group."""
         operation = node.operations.start(
-            "group", f"Create the group “{body.name}”", lambda progress: node.group.create(body.name, progress)
+            "group",
+            f"Create the group “{body.name}”",
+            lambda progress: node.group.create(body.name, progress),
         )
         return {"operation_id": operation}
 

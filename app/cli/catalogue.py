@@ -30,7 +30,7 @@ def search(cli: Cli, words: tuple[str, ...], type_: str | None, limit: int, offs
     cli.output.rows(
         found,
         [("TITLE", "title"), ("TYPE", "type"), ("BY", "author_name"), ("PRICE", "price"), ("CID", "cid")],
-        empty="Nothing found. Are you in a group (openstall chain show), and connected (openstall peers list)?",
+        empty="Nothing found. Are you in a group (chain show), and connected (peers list)?",
     )
 
 
@@ -53,4 +53,4 @@ def _price(item: dict[str, Any]) -> str:
         return f"{format_amount(body['price_micro'])} cr"
     if "price_per_s_micro" in body:
         return f"{format_amount(body['price_per_s_micro'])} cr/s"
-    return "–"
+    return "-"

@@ -25,7 +25,9 @@ def create(cli: Cli, name: str) -> None:
 
 @group.command()
 @click.argument("invitation", required=False)
-@click.option("--file", "file", type=click.Path(allow_dash=True), help="File with the invitation (-: standard input).")
+@click.option(
+    "--file", "file", type=click.Path(allow_dash=True), help="File with the invitation (-: standard input)."
+)
 @command
 def join(cli: Cli, invitation: str | None, file: str | None) -> None:
     """Join by an INVITATION (openstall:group:…)."""
@@ -35,7 +37,9 @@ def join(cli: Cli, invitation: str | None, file: str | None) -> None:
 
 
 @group.command()
-@click.option("--rpc-url-file", type=click.Path(allow_dash=True), help="File with the RPC address (-: standard input).")
+@click.option(
+    "--rpc-url-file", type=click.Path(allow_dash=True), help="File with the RPC address (-: standard input)."
+)
 @click.option("--credit", required=True, help="Address of the ERC-20 that is paid with.")
 @click.option("--escrow", required=True, help="Address of OrderEscrow.")
 @click.option("--channel", required=True, help="Address of MeteredChannel.")

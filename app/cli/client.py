@@ -12,7 +12,6 @@ from openstall.app.paths import Home
 from openstall.market.errors import OpenstallError
 
 if TYPE_CHECKING:
-    import httpx
     from httpx_sse import ServerSentEvent
 
 TIMEOUT_S = 120.0
@@ -43,16 +42,16 @@ class ApiClient:
         """Close the connection."""
         self._http.close()
 
-    def get(self, path: str, **params: Any) -> dict[str, Any]:
+    def get(self, path: str, /, **params: Any) -> dict[str, Any]:
         """The answer of a GET; parameters that are None are left out."""
         chosen = {name: value for name, value in params.items() if value is not None}
         return self._ask("GET", path, params=chosen)
 
-    def post(self, path: str, **body: Any) -> dict[str, Any]:
+    def post(self, path: str, /, **body: Any) -> dict[str, Any]:
         """The answer of a POST with a JSON body."""
         return self._ask("POST", path, json=body)
 
-    def operate(self, path: str, output: Output, **body: Any) -> dict[str, Any]:
+    def operate(self, path: str, output: Output, /, **body: Any) -> dict[str, Any]:
         """Start a long action, show its progress, return its result; Ctrl-C cancels it."""
         with self.events() as events:
             operation_id = self.post(path, **body)["operation_id"]
@@ -121,11 +120,11 @@ class ApiClient:
             answer = {}
         if response.is_success and isinstance(answer, dict):
             return answer
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if not isinstance(error, dict):
+        fault = answer.get("error") if isinstance(answer, dict) else None
+        if not isinstance(fault, dict):
             raise OpenstallError("bad_answer", f"The node answered with status {response.status_code}.")
         raise OpenstallError(
-            str(error.get("code", "")), str(error.get("message", "")), str(error.get("what_next", ""))
+            str(fault.get("code", "")), str(fault.get("message", "")), str(fault.get("what_next", ""))
         )
 
 

@@ -31,8 +31,12 @@ def show(cli: Cli) -> None:
 @click.option("--max-job-s", type=int, default=3600, show_default=True, help="Longest job in seconds.")
 @click.option("--memory-gib", type=int, default=2, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(["infer", "train"]), default=("infer", "train"))
-@click.option("--ttl-s", type=int, default=6 * 3600, show_default=True, help="How long one announcement holds.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(["infer", "train"]), default=("infer", "train")
+)
+@click.option(
+    "--ttl-s", type=int, default=6 * 3600, show_default=True, help="How long one announcement holds."
+)
 @command
 def sell(
     cli: Cli, price: str, max_job_s: int, memory_gib: int, threads: int, kinds: tuple[str, ...], ttl_s: int
@@ -67,7 +71,9 @@ def install_runtime(cli: Cli) -> None:
 def _page(found: dict[str, Any]) -> str:
     parts = [fields({"agent": found["agent"], "inventory": found["inventory"] or {}})]
     if found["doctor"]:
-        parts.append(table(found["doctor"], [("CHECK", "name"), ("OK", "ok"), ("CAUSE", "cause"), ("FIX", "fix")]))
+        parts.append(
+            table(found["doctor"], [("CHECK", "name"), ("OK", "ok"), ("CAUSE", "cause"), ("FIX", "fix")])
+        )
     parts.append("On offer: " + ("yes" if found["selling"] else "no"))
     if found["jobs"]:
         parts.append(table(found["jobs"], [("JOB", "title"), ("STATE", "state"), ("ORDER", "order_id")]))

@@ -55,4 +55,5 @@ def read_secret(prompt: str, file: str | None, *, confirm: bool = False) -> str:
         value: str = click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
         return value
     with click.open_file(file, encoding="utf-8") as source:
-        return source.read(4096).rstrip("\r\n")
+        secret: str = source.read(4096)
+    return secret.rstrip("\r\n")

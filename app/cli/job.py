@@ -25,7 +25,9 @@ def group() -> None:
 @group.command()
 @click.argument("offer_cid")
 @click.option("--kind", required=True, type=click.Choice(["infer", "train"]))
-@click.option("--input", "inputs", multiple=True, required=True, help="name=path, as data.csv=./rows.csv; repeat.")
+@click.option(
+    "--input", "inputs", multiple=True, required=True, help="name=path, as data.csv=./rows.csv; repeat."
+)
 @click.option("--params", default="{}", help="JSON object, or @file.json.")
 @click.option("--max-s", type=int, default=600, show_default=True, help="Longest run in seconds.")
 @click.option("--cap", required=True, help="The most that you pay, in credits.")

@@ -26,24 +26,25 @@ NOUNS = {
     "job": "Run a job on a rented machine.",
     "order": "Where each order stands, and what you may do.",
     "doctor": "Is this machine fit to run jobs?",
+    "demo": "The whole market on this computer, in play money.",
 }
 
 
 class Nouns(click.Group):
     """Imports a noun's module when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The nouns in the order of the help page."""
         return list(NOUNS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """The noun's group."""
         if cmd_name not in NOUNS:
             return None
         group = importlib.import_module(f"openstall.app.cli.{cmd_name}").group
         return group if isinstance(group, click.Command) else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Help without importing anything."""
         with formatter.section("Nouns"):
             formatter.write_dl(list(NOUNS.items()))

@@ -42,12 +42,15 @@ def check(cli: Cli, path: Path) -> None:
 @click.option("--training-data", default="Not stated.")
 @click.option("--limits", default="Not stated.")
 @click.option("--metric", "metrics", multiple=True, help="name=value, as accuracy=0.97; repeat for more.")
-@click.option("--review-s", type=int, default=3 * 86_400, show_default=True, help="The buyer's time to object.")
+@click.option(
+    "--review-s", type=int, default=3 * 86_400, show_default=True, help="The buyer's time to object."
+)
 @click.option("--deliver-s", type=int, default=3600, show_default=True, help="Your time to release the key.")
 @click.option("--arbiter", help="Wallet address that rules in a dispute.")
 @command
 def publish(
     cli: Cli,
+    /,
     path: Path,
     price: str,
     metrics: tuple[str, ...],
@@ -87,7 +90,9 @@ def withdraw(cli: Cli, cid: str) -> None:
 def buy(cli: Cli, cid: str) -> None:
     """Order the model of the listing CID; payment and delivery follow by themselves."""
     done = cli.api.post("/v1/orders/buy", listing_cid=cid)
-    cli.output.document(done, f"Ordered: {done['order_id']}\nFollow it: openstall order show {done['order_id']}")
+    cli.output.document(
+        done, f"Ordered: {done['order_id']}\nFollow it: openstall order show {done['order_id']}"
+    )
 
 
 @group.command()

@@ -75,7 +75,7 @@ def run(
 @group.command()
 @_node_options
 @command
-def start(cli: Cli, **options: object) -> None:
+def start(cli: Cli, /, **options: object) -> None:
     """Start the node in the background and wait until it answers."""
     del options  # the child parses the same words again
     if _answers(cli):

@@ -125,5 +125,7 @@ def _page(found: dict[str, Any]) -> str:
         "way back": found["way_back"],
         "you may": found["actions"],
     }
-    steps = table(found["timeline"], [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")])
+    steps = table(
+        found["timeline"], [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")]
+    )
     return f"{fields(head)}\n\n{steps}"

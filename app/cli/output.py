@@ -113,7 +113,7 @@ def cell(item: dict[str, Any], field: str) -> str:
     name = field.rsplit(".", 1)[-1]
     match value:
         case None:
-            return "–"
+            return "-"
         case bool():
             return "yes" if value else "no"
         case int() if name.endswith("_micro"):

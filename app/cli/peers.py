@@ -18,7 +18,13 @@ def list_peers(cli: Cli) -> None:
     """Connected peers."""
     cli.output.rows(
         cli.api.get("/v1/peers"),
-        [("NAME", "name"), ("PEER", "peer_id"), ("ADDRESS", "addr"), ("WAY", "direction"), ("LATENCY", "latency_ms")],
+        [
+            ("NAME", "name"),
+            ("PEER", "peer_id"),
+            ("ADDRESS", "addr"),
+            ("WAY", "direction"),
+            ("LATENCY", "latency_ms"),
+        ],
         empty="Not connected to anybody. Connect: openstall peers connect /ip4/…/tcp/…/p2p/…",
     )
 

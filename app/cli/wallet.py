@@ -9,7 +9,9 @@ from openstall.market.errors import OpenstallError
 from openstall.market.money import format_amount, parse_amount
 
 _PASSPHRASE_FILE = click.option(
-    "--passphrase-file", type=click.Path(allow_dash=True), help="File with the passphrase (-: standard input)."
+    "--passphrase-file",
+    type=click.Path(allow_dash=True),
+    help="File with the passphrase (-: standard input).",
 )
 _KEYCHAIN = click.option("--keychain", is_flag=True, help="Let the computer's keychain guard it instead.")
 
@@ -39,7 +41,9 @@ def create(cli: Cli, name: str, passphrase_file: str | None, keychain: bool) -> 
 
 @group.command()
 @click.option("--name", required=True, help="How other peers see you.")
-@click.option("--words-file", type=click.Path(allow_dash=True), help="File with the 24 words (-: standard input).")
+@click.option(
+    "--words-file", type=click.Path(allow_dash=True), help="File with the 24 words (-: standard input)."
+)
 @_PASSPHRASE_FILE
 @_KEYCHAIN
 @command
@@ -62,7 +66,9 @@ def unlock(cli: Cli, passphrase_file: str | None, keychain: bool) -> None:
 
 
 @group.command()
-@click.option("--answers-file", type=click.Path(allow_dash=True), help="One asked word a line (-: standard input).")
+@click.option(
+    "--answers-file", type=click.Path(allow_dash=True), help="One asked word a line (-: standard input)."
+)
 @command
 def backup(cli: Cli, answers_file: str | None) -> None:
     """Test the written words: re-enter those that are asked for."""
@@ -115,7 +121,13 @@ def history(cli: Cli) -> None:
     items = cli.api.get("/v1/wallet")["history"]
     cli.output.rows(
         {"items": items, "total": len(items)},
-        [("WHEN", "at"), ("WHAT", "words"), ("AMOUNT", "amount_micro"), ("WITH", "other"), ("TRANSACTION", "tx")],
+        [
+            ("WHEN", "at"),
+            ("WHAT", "words"),
+            ("AMOUNT", "amount_micro"),
+            ("WITH", "other"),
+            ("TRANSACTION", "tx"),
+        ],
         empty="No credits have moved yet.",
     )
 

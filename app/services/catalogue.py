@@ -250,7 +250,7 @@ class Catalogue:
         )
 
     def _admitter(self, door: Door) -> Callable[[Sequence[bytes], str], Any]:
-        async def admit(raws: Sequence[bytes], from_peer: str) -> Sequence[str | InvalidRecord]:
+        async def admit(raws: Sequence[bytes], _from_peer: str) -> Sequence[str | InvalidRecord]:
             outcomes, types = await self._workers.work(door.admit, raws)
             if types:
                 self._changed(types)

@@ -32,7 +32,7 @@ def check_contracts(chain: Chain) -> None:
         if not is_same_code(artifact(name).bytecode, code):
             raise ChainError(
                 "foreign_contracts",
-                f"The contract {name} on this chain is not the one that Openstall trusts. Nothing was sent to it.",
+                f"The contract {name} on this chain is not the one we trust. Nothing was sent to it.",
                 "Ask for a new invitation, or join another group.",
             )
 

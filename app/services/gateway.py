@@ -78,7 +78,7 @@ class Gateway:
             per_peer_rate=RATE,
         )
 
-    async def _on_request(self, peer_id: str, raw: bytes) -> bytes:
+    async def _on_request(self, _peer_id: str, raw: bytes) -> bytes:
         host = self.host
         if host is None:
             raise ChainError("not_host", "This peer does not host a chain.", "Ask for a new invitation.")

@@ -368,9 +368,7 @@ class GroupService:
 
     async def _wait_chain(self) -> None:
         """Until the chain answers; on failure the part goes on trying, and the status says why."""
-        with trio.move_on_after(VERIFY_S):
-            while not self.reachable or self._board.number < 0:
-                await trio.sleep(0.02)
+        await self._board.beyond(-1, timeout_s=VERIFY_S)
 
 
 class Line:

@@ -102,7 +102,7 @@ class IdentityService:
         """
         self._seed = await self._workers.store(keys.load_peer_seed, self._home.peer_key)
         self._name = await self._workers.store(self._settings.get, _NAME, "")
-        self._tested = await self._workers.store(self._settings.get, _TESTED, False)
+        self._tested = await self._workers.store(self._settings.get, _TESTED, default=False)
         if not self._home.wallet.exists():
             return
         try:
@@ -159,7 +159,7 @@ class IdentityService:
                 f"Word {' and word '.join(str(at) for at in wrong)} differs from your wallet's.",
                 "Look at what you wrote down. You will be asked for other words.",
             )
-        await self._workers.store(self._settings.set, _TESTED, True)
+        await self._workers.store(self._settings.set, _TESTED, value=True)
         self._tested, self._words, self._challenge = True, (), ()
         self._bus.publish("status", {"part": "identity"})
         return {"tested": True}

@@ -163,7 +163,7 @@ class NetworkService:
                 self._bus.publish("peers", {"event": event.kind, "peer": peer_dict(event.peer)})
 
     async def _look_around(self, host: PeerHost) -> None:
-        """Find peers and keep enough connections; begun anew when the group changes, as its name is in the beacon."""
+        """Find peers and keep enough connections; begun anew when the group changes: the beacon names it."""
         while True:
             known = [*self._config.bootstrap, *await self.bootstrap()]
             settings = DiscoverySettings(bootstrap=tuple(dict.fromkeys(known)), lan=self._config.mdns)

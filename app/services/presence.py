@@ -59,10 +59,12 @@ class Presence:
 
     async def _renew(self) -> None:
         addrs = sorted(self._network.addrs)[:MAX_ADDRS]
-        wanted = {
+        chain_id = self._group.membership.params.chain_id
+        wallet = self._identity.wallet
+        wanted: dict[str, Any] = {
             "name": self._identity.name,
-            "wallet": self._identity.wallet.address,
-            "chain_id": self._group.membership.params.chain_id,
+            "wallet": wallet.address,
+            "chain_id": chain_id,
             "addrs": addrs,
         }
         now = self._clock.now()
@@ -74,12 +76,12 @@ class Presence:
         expires = now + LIFE_S
         made = await self._workers.work(
             make_binding,
-            self._identity.wallet,
+            wallet,
             self._identity.peer_seed,
             peer_id=self._identity.peer_id,
             nonce=now,
             expires=expires,
-            chain_id=self._group.membership.params.chain_id,
+            chain_id=chain_id,
         )
         peer = Peer(**wanted, binding=as_record_binding(made))
         await self._catalogue.publish("peer", PEER_KEY, body_as_dict(peer), life_s=LIFE_S)

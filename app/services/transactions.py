@@ -132,7 +132,7 @@ class TransactionService:
             return intent, True
 
     async def _send_older(self) -> list[Intent]:
-        """Bring every older transaction to the chain first: a gap in the numbers would stop all later ones."""
+        """Bring every older transaction to the chain first: a gap in the numbers stops all later ones."""
         pending = await self._workers.store(self._intents.pending, self._network, self._wallet.address)
         for intent in pending:
             await self._broadcast(intent)
@@ -170,7 +170,7 @@ class TransactionService:
         if not receipt.ok:
             raise ChainError(
                 "reverted",
-                f"The chain took the transaction “{intent.purpose}” but the contract refused it. No money moved.",
+                f"The contract refused the transaction “{intent.purpose}”. No money moved.",
                 "Look at the order: something may have changed just before.",
             )
         return receipt
