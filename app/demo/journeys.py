@@ -78,7 +78,7 @@ def rent_and_train(story: Story, provider: DemoPeer, seller: DemoPeer, train: Pa
             offer_cid=offer["cid"],
             kind="train",
             inputs={"data.csv": str(train)},
-            params={"task": "classification", "label": LABEL, "epochs": 60, "seed": 7},
+            params={"task": "classification", "label": LABEL, "epochs": 300, "seed": 7},
             max_s=JOB_MAX_S,
             cap_micro=JOB_CAP_MICRO,
         )["order_id"]

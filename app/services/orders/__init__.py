@@ -1,1 +1,1 @@
-"""Orders in motion: negotiation, escrow, delivery, jobs; one driver per open order, restarted after any crash."""
+"""Orders in motion: negotiation, escrow, delivery, jobs; one driver per open order."""

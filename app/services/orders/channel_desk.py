@@ -1,4 +1,4 @@
-"""The metered channel of a job: what the chain shows as final, vouchers, and the transactions that move it."""
+"""The metered channel of a job: what the chain shows as final, vouchers, transactions."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ class ChannelDesk:
     async def withdraw(self, order: OpenOrder) -> None:
         """Anybody after the delay: the rest goes back to the buyer."""
         await self._send(order, "withdraw", lambda client: client.withdraw(client.channel_id(_terms(order))))
+
+    async def withdrawing(self, order: OpenOrder) -> bool:
+        """Whether the buyer has asked for the rest back, or has it already."""
+        client = ChannelClient(self.chain)
+        channel = await self.workers.chain(client.channel, client.channel_id(_terms(order)))
+        return channel.state in ("withdrawing", "closed")
 
     async def close(self, order: OpenOrder) -> None:
         """Provider: take the highest voucher, return the rest."""

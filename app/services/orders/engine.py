@@ -7,14 +7,13 @@ time, and a node that was killed goes on where the signed objects and the chain 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from openstall.app.logging import get_logger
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.errors import OpenstallError
-from openstall.market.orders.machine import MACHINES
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -22,6 +21,15 @@ if TYPE_CHECKING:
 POLL_S = 5.0
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 20.0
+
+
+_FAULT = OpenstallError(
+    "internal_error",
+    "This order is held up by a fault in the program. Your money stays where it is.",
+    "It is tried again by itself; the node's log has the details.",
+)
+
+log = get_logger("openstall.orders")
 
 
 class Handler(Protocol):
@@ -78,27 +86,36 @@ class OrderEngine:
         try:
             while True:
                 wake = self._wakes[order_id] = trio.Event()
-                order = await self._desk.load(order_id)
-                if order.state in MACHINES[order.kind].final:
-                    return
+                trouble: OpenstallError | None = None
+                pause_s = POLL_S
                 try:
-                    await self.handlers[order.kind, order.role].step(order)
+                    before = await self._desk.load(order_id)
+                    if before.final:
+                        return
+                    await self.handlers[before.kind, before.role].step(before)
+                    after = await self._desk.load(order_id)
+                    if after.state != before.state:
+                        continue
+                    pause_s = self._until_deadline(after)
                 except OpenstallError as error:
-                    self._desk.set_trouble(order_id, error)
-                    pause_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
+                    trouble = error
+                except Exception:
+                    # A fault of the program in one order must not stop the others, nor its own retries.
+                    log.exception("order step crashed", order=order_id)
+                    trouble = _FAULT
+                self._desk.set_trouble(order_id, trouble)
+                if trouble is None:
+                    retry_s = FIRST_RETRY_S
                 else:
-                    self._desk.set_trouble(order_id, None)
-                    pause_s, retry_s = POLL_S, FIRST_RETRY_S
-                if (await self._desk.load(order_id)).state != order.state:
-                    continue
-                with trio.move_on_after(min(pause_s, self._until_deadline(order))):
+                    pause_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
+                with trio.move_on_after(pause_s):
                     await wake.wait()
         finally:
             self._driven.discard(order_id)
             self._wakes.pop(order_id, None)
 
     def _until_deadline(self, order: OpenOrder) -> float:
-        if order.deadline_at is None:
-            return math.inf
-        rest = order.deadline_at - self._desk.now()
-        return float(rest) + 1.0 if rest >= 0 else math.inf
+        """Until the next look without being woken: the deadline where it is near, else the usual pause."""
+        if order.deadline_at is None or order.deadline_at < self._desk.now():
+            return POLL_S
+        return min(POLL_S, order.deadline_at - self._desk.now() + 1.0)

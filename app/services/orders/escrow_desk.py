@@ -21,7 +21,7 @@ _COMPLETED, _REFUNDED = 4, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A step that the chain shows as final: the event of the state machine, when, and by which transaction."""
+    """A step that the chain shows as final: its event in the state machine, when, by which transaction."""
 
     event: str
     at: int

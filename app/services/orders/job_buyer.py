@@ -6,6 +6,8 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -119,7 +121,7 @@ class JobBuyer:
             order.other, PROTOCOL, timeout_s=OPEN_S, max_frame=MAX_FRAME
         ) as stream:
             await stream.send(write(FromBuyer(follow=order.order_id, from_log=next_line)))
-            last: Tick | None = None
+            last = _last_tick(order)
             while not self._all_paid(order):
                 raw = await stream.receive(timeout_s=SILENCE_S)
                 if raw is None:
@@ -169,7 +171,12 @@ class JobBuyer:
         )
         if last is None or checked.owed_micro > last.owed_micro:
             signature = await self.channel.pay(order, checked.owed_micro)
-            await self.desk.patch(order.order_id, seconds=checked.seconds, owed_micro=checked.owed_micro)
+            await self.desk.patch(
+                order.order_id,
+                seconds=checked.seconds,
+                owed_micro=checked.owed_micro,
+                tick=msgspec.to_builtins(checked),
+            )
             await stream.send(write(FromBuyer(voucher_micro=checked.owed_micro, voucher_signature=signature)))
         return checked
 
@@ -218,3 +225,9 @@ class JobBuyer:
                 )
             await self.blobs.export(item.blob.cid, target / item.name)
         await self.desk.patch(order.order_id, fetched=str(target))
+
+
+def _last_tick(order: OpenOrder) -> Tick | None:
+    """The last tick that was paid, from the books: a new stream must not let the meter run backwards."""
+    kept = order.data.get("tick")
+    return msgspec.convert(kept, Tick) if kept else None

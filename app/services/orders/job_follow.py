@@ -66,8 +66,11 @@ class JobFollow:
             raise PeerError("no_such_order", "A peer asked to follow an order that is not its own.")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._take_vouchers, order, stream, nursery.cancel_scope)
-            await self._tell(order, stream, first.from_log)
-            await trio.sleep(IDLE_S)
+            try:
+                await self._tell(order, stream, first.from_log)
+                await trio.sleep(IDLE_S)  # time for the voucher of the last tick
+            except PeerError as error:
+                log.info("follower left", order=order.order_id, code=error.code)
             nursery.cancel_scope.cancel()
 
     async def _take_vouchers(self, order: OpenOrder, stream: Framed, scope: trio.CancelScope) -> None:

@@ -26,7 +26,7 @@ from openstall.compute_agent.specs import (
     Progress,
     UsageTick,
 )
-from openstall.market.errors import OpenstallError, PeerError
+from openstall.market.errors import ChainError, OpenstallError, PeerError
 from openstall.market.metering import Tick, owed, sign_tick
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.machine import COMPUTE
@@ -41,6 +41,7 @@ UNPAID_S = 20
 """A job stops when this many seconds of work are neither paid nor promised."""
 LAST_VOUCHER_WAIT_S = 60
 """How long the provider waits for the voucher of the last seconds before it settles with the one before."""
+CHANNEL_POLL_S = 5.0
 _CPU_SLACK_S = 60
 
 
@@ -150,14 +151,30 @@ class JobProvider:
                 words="The job started in the sandbox.",
                 data={"started_at": job.started_at},
             )
-            result = await self.agent.run(
-                self._spec(order), inputs, place / "out", lambda event: self._on_event(order, job, event)
-            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_when_withdrawn, order, job)
+                result = await self.agent.run(
+                    self._spec(order), inputs, place / "out", lambda event: self._on_event(order, job, event)
+                )
+                nursery.cancel_scope.cancel()
             await self._finish(order, result, job, place / "out")
         finally:
             self.jobs.pop(order.order_id, None)
             job.tell()
-            await self.workers.store(lambda: shutil.rmtree(place, ignore_errors=True))
+            await self.workers.work(shutil.rmtree, place, ignore_errors=True)
+
+    async def _stop_when_withdrawn(self, order: OpenOrder, job: RunningJob) -> None:
+        """A buyer who asks for the money back wants no more work."""
+        while not job.stop:
+            await trio.sleep(CHANNEL_POLL_S)
+            try:
+                withdrawing = await self.channel.withdrawing(order)
+            except ChainError as error:
+                self.desk.set_trouble(order.order_id, error)
+                continue
+            if withdrawing:
+                job.stop = "withdrawn"
+                await self.agent.cancel(order.order_id)
 
     def _spec(self, order: OpenOrder) -> JobSpec:
         terms = order.contract.compute
@@ -178,8 +195,7 @@ class JobProvider:
         )
 
     async def _fetch_inputs(self, order: OpenOrder, inputs: Path) -> None:
-        await self.workers.store(lambda: shutil.rmtree(inputs, ignore_errors=True))
-        inputs.mkdir(parents=True)
+        await self.workers.work(_fresh_folder, inputs)
         for item in order.contract.compute.inputs:
             if not self.blobs.have(item.blob.cid):
                 await self.transfer.fetch(
@@ -298,6 +314,11 @@ class JobProvider:
         await self.channel.catch_up(order)
 
 
+def _fresh_folder(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+
+
 def _not_run(reason: str, words: str, state: str = "failed") -> JobResult:
     return JobResult(state=state, reason=reason, words=words)  # type: ignore[arg-type]  # one of the literal states
 
@@ -305,6 +326,7 @@ def _not_run(reason: str, words: str, state: str = "failed") -> JobResult:
 _STOPPED = {
     "cancelled": ("cancelled", "The buyer cancelled the job."),
     "owner_stopped": ("cancelled", "The provider stopped the job to have the machine back."),
+    "withdrawn": ("cancelled", "The buyer asked for the rest of the money back."),
     "unpaid": ("limit", "The job was stopped because its seconds were no longer paid for."),
     "cap": ("limit", "The job reached the cap that the buyer set."),
 }

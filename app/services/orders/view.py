@@ -9,7 +9,7 @@ from typing import Any
 
 from openstall.app.services.orders.desk import Live, OpenOrder
 from openstall.market import canonical
-from openstall.market.orders.machine import COMPUTE, MACHINES
+from openstall.market.orders.machine import COMPUTE, SALE
 from openstall.market.orders.words import deadline_words, state_words, way_back
 from openstall.store.orders import OrderEvent
 
@@ -122,19 +122,14 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
         if COMPUTE.allows(order.state, "start_withdraw"):
             actions.append("refund")
         return actions
-    allowed = {
+    offered = {
         "buyer": ("complete", "dispute", "withdraw", "refund"),
         "seller": ("cancel", "claim"),
         "arbiter": ("rule",),
     }[order.role]
-    timed = {"refund", "claim"}
-    found = [
-        event
-        for event in allowed
-        if MACHINES["sale"].allows(order.state, event) and (overdue or event not in timed)
-    ]
-    if "dispute" in found and not order.contract.sale.arbiter:
-        found.remove("dispute")
+    arbiter = bool(order.contract.sale.arbiter)
+    possible = SALE.open_to(order.state, order.role, overdue=overdue, arbiter=arbiter)
+    found = [event for event in offered if event in possible]
     return ["cancel" if event == "withdraw" else event for event in found]
 
 
