@@ -6,7 +6,8 @@ from PySide6.QtWidgets import QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Entry, Failure, OrderRef
+from openstall.ui.documents import Failure
+from openstall.ui.trade import Entry, OrderRef
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words

@@ -8,7 +8,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedWidget, 
 from openstall.ui import theme
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, NewIdentity
-from openstall.ui.views.first_steps import DoneStep, GroupStep, RoleStep, Step, WalletStep, WordsStep
+from openstall.ui.views.first_steps import DoneStep, GroupStep, RoleStep, WalletStep
+from openstall.ui.views.step import Step
+from openstall.ui.views.words_step import WordsStep
 from openstall.ui.widgets.layout import button, row
 from openstall.ui.widgets.marks import Picture
 from openstall.ui.widgets.notices import Banner

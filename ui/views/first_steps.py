@@ -7,56 +7,21 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
-from openstall.ui import documents, theme, words
+from openstall.ui import documents, theme
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure, NewIdentity, Nothing
-from openstall.ui.views.backup import BackupTest
+from openstall.ui.documents import Failure, NewIdentity
+from openstall.ui.views.step import Step
 from openstall.ui.widgets.inputs import ChoiceCard
 from openstall.ui.widgets.layout import Facts, Panel, row
 from openstall.ui.widgets.notices import ProgressRow
 from openstall.ui.widgets.text import Text
 
 SHORTEST_PASSPHRASE = 8
-
-
-class Step(QWidget):
-    """One step: its heading, whether it is complete, and what Next does."""
-
-    changed = Signal()
-    failed = Signal(object)
-    title = ""
-    text = ""
-    next_words = "&Next"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(0, 0, 0, 0)
-        self.column.setSpacing(2 * theme.GRID)
-
-    @property
-    def complete(self) -> bool:
-        """Whether Next may be pressed."""
-        return True
-
-    def enter(self) -> None:
-        """The step comes into view."""
-
-    def proceed(self) -> None:
-        """Next was pressed."""
-
-    def _field_changed(self, _text: str = "") -> None:
-        self.changed.emit()
 
 
 class RoleStep(Step):
@@ -208,69 +173,6 @@ class WalletStep(Step):
         self.failed.emit(failure)
 
 
-class WordsStep(Step):
-    """The 24 words to write down, then the test that they were."""
-
-    passed = Signal()
-
-    def __init__(self, desk: Desk) -> None:
-        super().__init__()
-        self.testing = False
-        self._grid = QGridLayout()
-        self._grid.setSpacing(theme.GRID)
-        shown = QWidget()
-        shown.setLayout(self._grid)
-        self._test = BackupTest(desk)
-        self._test.passed.connect(self.passed.emit)
-        self._test.failed.connect(self.failed.emit)
-        tested = Panel("Type these words")
-        tested.body.addWidget(self._test)
-        tested.body.addStretch(1)
-        self._stack = QStackedWidget()
-        self._stack.addWidget(shown)
-        self._stack.addWidget(tested)
-        self.column.addWidget(self._stack)
-        self.column.addStretch(1)
-        self._say()
-
-    def take(self, secret: list[str]) -> None:
-        """Show these words; they are not kept anywhere else."""
-        for at, word in enumerate(secret):
-            self._grid.addWidget(_word(at + 1, word), at % 6, at // 6)
-        self.show_again()
-
-    def show_again(self) -> None:
-        """Back from the test to the words."""
-        self.testing = False
-        self._stack.setCurrentIndex(0)
-        self._say()
-
-    def proceed(self) -> None:
-        if self.testing:
-            self._test.check()
-            return
-        self.testing = True
-        self._stack.setCurrentIndex(1)
-        self._test.ask()
-        self._say()
-
-    def _say(self) -> None:
-        if self.testing:
-            self.title, self.text, self.next_words = (
-                "Do you have them?",
-                "From the paper, not from memory.",
-                "&Check them",
-            )
-        else:
-            self.title = "Write these 24 words on paper"
-            self.text = (
-                "Whoever has them has your money. Without them a lost computer is lost money. "
-                "They are shown only now. No photograph, no cloud."
-            )
-            self.next_words = "I &wrote them down"
-        self.changed.emit()
-
-
 class GroupStep(Step):
     """Create a group with a chain of its own, or join one by its invitation."""
 
@@ -394,52 +296,3 @@ def _exclusive(owner: QWidget, cards: tuple[ChoiceCard, ChoiceCard]) -> None:
     group = QButtonGroup(owner)
     for card in cards:
         group.addButton(card)
-
-
-def _word(number: int, word: str) -> QFrame:
-    made = QFrame()
-    made.setObjectName("word")
-    made.setAccessibleName(f"Word {number}: {word}")
-    line = QHBoxLayout(made)
-    line.setContentsMargins(theme.GRID, theme.GRID // 2, theme.GRID, theme.GRID // 2)
-    count = Text(str(number), "small", wrap=False)
-    count.setFixedWidth(24)
-    line.addWidget(count)
-    line.addWidget(Text(words.one_line(word, 40), "strong", wrap=False))
-    line.addStretch(1)
-    return made
-
-
-class UnlockStep(Step):
-    """The passphrase of a locked wallet."""
-
-    passed = Signal()
-    title = "Open your wallet"
-    next_words = "&Open"
-
-    def __init__(self, desk: Desk) -> None:
-        super().__init__()
-        self._desk = desk
-        self.field = QLineEdit()
-        self.field.setEchoMode(QLineEdit.EchoMode.Password)
-        self.field.returnPressed.connect(self.proceed)
-        self.field.textChanged.connect(self._field_changed)
-        facts = Facts()
-        facts.add("Passphrase", self.field)
-        self.column.addLayout(facts)
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.field.text())
-
-    def proceed(self) -> None:
-        passphrase = self.field.text()
-        self.field.clear()
-        self._desk.api.post(
-            "/v1/identity/unlock",
-            {"passphrase": passphrase},
-            Nothing,
-            lambda _: self.passed.emit(),
-            owner=self,
-            failed=self.failed.emit,
-        )

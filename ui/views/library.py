@@ -17,7 +17,8 @@ from PySide6.QtWidgets import (
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure, FileEntry, Library, LibraryItem, RunResult, UnreadableAnswer
+from openstall.ui.documents import Failure, UnreadableAnswer
+from openstall.ui.trade import FileEntry, Library, LibraryItem, RunResult
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import CopyId
 from openstall.ui.widgets.inputs import FileDrop

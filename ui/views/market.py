@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QStackedWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Catalogue, Entry
+from openstall.ui.trade import Catalogue, Entry
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.inputs import SearchBar
 from openstall.ui.widgets.layout import Panel, button

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Entry, Nothing
+from openstall.ui.documents import Nothing
+from openstall.ui.trade import Catalogue, Entry
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
@@ -15,6 +18,8 @@ from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Provenance
 from openstall.ui.widgets.text import Text
+
+PEERS_ASKED = 200
 
 
 class ModelPage(Page):
@@ -50,9 +55,24 @@ class ModelPage(Page):
             self._left.addWidget(_package(entry))
             self._left.addStretch(1)
             self._right.addWidget(self._price(entry))
-            self._right.addWidget(_seller(entry))
+            self._seller = _seller(entry)
+            self._right.addWidget(self._seller)
             self._right.addStretch(1)
+            self._ask_about_seller(entry)
+            return
         self.mark_loaded()
+
+    def _ask_about_seller(self, entry: Entry) -> None:
+        """Look up the seller's own peer record: the node admits none whose wallet and peer disagree."""
+        query = urlencode({"type": "peer", "limit": PEERS_ASKED})
+
+        def found(peers: Catalogue) -> None:
+            own = [peer for peer in peers.items if peer.author == entry.author]
+            same = bool(own) and own[0].body.wallet.lower() == entry.body.wallet.lower()
+            self._seller.body.addLayout(_binding(known=bool(own), same=same))
+            self.mark_loaded()
+
+        self.desk.api.get(f"/v1/catalogue?{query}", Catalogue, found, owner=self, failed=self.fail)
 
     def _price(self, entry: Entry) -> Panel:
         panel = Panel("Price")
@@ -170,9 +190,18 @@ def _seller(entry: Entry) -> Panel:
     facts.add("Peer", CopyId(entry.author, what="peer id"))
     facts.add("Wallet", CopyId(entry.body.wallet, what="wallet address"))
     panel.body.addLayout(facts)
-    if entry.binding_verified:
-        mark = Provenance(
-            "verified", "This listing is signed by the peer above, and names the wallet that is paid."
-        )
-        panel.body.addLayout(row(mark, Text("signature of this listing", "small", wrap=False), 1))
+    mark = Provenance(
+        "verified", "The listing is signed by the peer above, and names the wallet that is paid."
+    )
+    panel.body.addLayout(row(mark, Text("signature of this listing", "small", wrap=False), 1))
     return panel
+
+
+def _binding(*, known: bool, same: bool) -> QHBoxLayout:
+    """Whether wallet and peer have vouched for each other."""
+    if known and same:
+        mark: Badge = Provenance("verified", "Wallet and peer have each signed that they belong together.")
+        return row(mark, Text("wallet belongs to this peer", "small", wrap=False), 1)
+    word = "another wallet" if known else "not proved"
+    text = "than the peer vouched for" if known else "that the wallet is this peer's"
+    return row(Badge(word, "warning", "care"), Text(text, "small", wrap=False), 1)

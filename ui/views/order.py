@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QFileDialog, QLineEdit, QPlainTextEdit, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure, LogPage, Nothing, Order
+from openstall.ui.documents import Failure, Nothing
+from openstall.ui.trade import LogPage, Order
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill

@@ -8,7 +8,7 @@ from PySide6.QtCore import QTimer
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Order, Orders
+from openstall.ui.trade import Order, Orders
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.inputs import SearchBar
 from openstall.ui.widgets.layout import Panel

@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure, ModelCheck, UnreadableAnswer
+from openstall.ui.documents import Failure, UnreadableAnswer
+from openstall.ui.trade import ModelCheck
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.inputs import AmountField, Choice, FileDrop
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Body, Check, Compute, Failure, Inventory, Nothing, Order, UnreadableAnswer
+from openstall.ui.documents import Failure, Nothing, UnreadableAnswer
+from openstall.ui.trade import Body, Compute, Order
+from openstall.ui.views.machine import DoctorPanel, MachinePanel
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import Amount
-from openstall.ui.widgets.gauge import Gauge
 from openstall.ui.widgets.inputs import AmountField, Choice, NumberField, Tick
-from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
-from openstall.ui.widgets.marks import Badge, Picture, Provenance, state_mark, state_word
+from openstall.ui.widgets.layout import Facts, Panel, button, column, row
+from openstall.ui.widgets.marks import Badge, state_mark, state_word
 from openstall.ui.widgets.notices import EmptyState, ProgressRow
 from openstall.ui.widgets.table import Column, RowTable
 from openstall.ui.widgets.text import Text
@@ -24,14 +25,6 @@ GIB = 2**30
 POLL_MS = 5_000
 LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 604_800))
 LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
-_CHECKS: dict[str, tuple[str, theme.Tone]] = {
-    "error": ("error", "bad"),
-    "warning": ("warning", "care"),
-    "info": ("info", "muted"),
-}
-
-_FIT: tuple[str, theme.Tone] = ("done", "good")
-_UNKNOWN: tuple[str, theme.Tone] = ("warning", "care")
 
 JOB_COLUMNS: list[Column[Order]] = [
     Column(title="Job", text=lambda j: j.title or "job", stretch=True),
@@ -65,16 +58,18 @@ class SellPage(Page):
         )
         self._compute = Compute()
         self._operation = ""
-        self._form_touched = False
         self._again = QTimer(self)
         self._again.setInterval(POLL_MS)
         self._again.timeout.connect(self._poll)
         self._again.start()
         self.body.addWidget(self._switch_panel())
+        self._machine, self._doctor = MachinePanel(), DoctorPanel()
+        self._doctor.asked_to_check.connect(self._check_again)
+        self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
-        side.setLayout(column(self._offer_panel(), self._machine_panel(), 1, spacing=2 * theme.GRID))
-        left = column(self._jobs_panel(), self._doctor_panel(), 1, spacing=2 * theme.GRID)
+        side.setLayout(column(self._offer_panel(), self._machine, 1, spacing=2 * theme.GRID))
+        left = column(self._jobs_panel(), self._doctor, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(1, 1)
 
@@ -126,22 +121,6 @@ class SellPage(Page):
         self._price_changed()
         return panel
 
-    def _machine_panel(self) -> Panel:
-        panel = Panel("This machine")
-        self._cpu, self._ram, self._disk, self._gpu = (
-            Gauge("Processor"),
-            Gauge("Memory"),
-            Gauge("Disk"),
-            Text("", "muted"),
-        )
-        panel.body.addLayout(row(Provenance("measured"), 1))
-        for gauge in (self._cpu, self._ram):
-            panel.body.addWidget(gauge)
-        self._disk_free = Text("", "muted")
-        panel.body.addWidget(self._disk_free)
-        panel.body.addWidget(self._gpu)
-        return panel
-
     def _jobs_panel(self) -> Panel:
         panel = Panel("Jobs on this machine", margin=2 * theme.GRID)
         empty = EmptyState(
@@ -168,18 +147,6 @@ class SellPage(Page):
         panel.body.addWidget(self._job_buttons)
         return panel
 
-    def _doctor_panel(self) -> Panel:
-        panel = Panel("Is this machine fit to run the jobs of strangers?")
-        self._checks = column(spacing=theme.GRID)
-        panel.body.addLayout(self._checks)
-        self._runtime = Text("", "muted")
-        self._install = button("&Install the runtime", self._install_runtime, icon="download")
-        line = row(self._runtime, self._install)
-        line.setStretch(0, 1)
-        panel.body.addLayout(line)
-        panel.body.addLayout(row(1, button("&Check again", self._check_again, icon="refresh")))
-        return panel
-
     def load(self) -> None:
         self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
 
@@ -190,18 +157,10 @@ class SellPage(Page):
 
     def _show(self, compute: Compute) -> None:
         first = not self.is_loaded
-        before, self._compute = self._compute, compute
+        self._compute = compute
         self._show_state()
-        self._show_machine(compute.inventory)
-        if first or compute.doctor != before.doctor:
-            self._show_checks(compute.doctor)
-        runtime = compute.runtime
-        ready = runtime.state == "ready"
-        self._runtime.say(
-            f"Runtime for jobs: {runtime.words or runtime.state or 'not known yet'}"
-            + (f" · {words.size(runtime.size_bytes)}" if runtime.size_bytes else "")
-        )
-        self._install.setVisible(bool(runtime.state) and not ready)
+        self._machine.show_inventory(compute.inventory)
+        self._doctor.show_checks(compute.doctor, compute.runtime)
         self.jobs.set_rows(compute.jobs)
         self._look_at_jobs()
         self._earned.show_micro(compute.earned_micro)
@@ -237,40 +196,6 @@ class SellPage(Page):
         self._switch.setText("&Stop selling" if self._compute.selling else "&Start selling")
         self._switch.setAccessibleName(self._switch.text().replace("&", ""))
         self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
-
-    def _show_machine(self, inventory: Inventory) -> None:
-        cores = words.plural(inventory.cores_logical, "thread")
-        self._cpu.show_value(inventory.load_percent, f"{inventory.load_percent} % of {cores} busy")
-        self._cpu.setToolTip(words.tooltip(inventory.cpu_name))
-        used = max(0, inventory.memory_bytes - inventory.memory_free_bytes)
-        self._ram.show_value(
-            words.percent(used, inventory.memory_bytes),
-            f"{words.memory(used)} of {words.memory(inventory.memory_bytes)} used",
-        )
-        self._disk_free.say(
-            f"{words.one_line(inventory.cpu_name, 80)}\n{words.size(inventory.disk_free_bytes)} free on "
-            "the disk"
-        )
-        gpus = ", ".join(
-            f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus
-        )
-        self._gpu.say(f"Graphics: {gpus or inventory.gpu_note or 'none; jobs run on the processor'}")
-
-    def _show_checks(self, checks: list[Check]) -> None:
-        clear(self._checks)
-        if not checks:
-            self._checks.addWidget(Text("Not checked yet.", "muted"))
-        for check in sorted(checks, key=lambda c: c.ok):
-            icon, tone = _FIT if check.ok else _CHECKS.get(check.severity, _UNKNOWN)
-            texts = column(
-                Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0
-            )
-            if check.fix and not check.ok:
-                texts.addWidget(Text(check.fix, select=True))
-            line = row()
-            line.addWidget(Picture(icon, tone), 0, Qt.AlignmentFlag.AlignTop)
-            line.addLayout(texts, 1)
-            self._checks.addLayout(line)
 
     def _fill_form(self) -> None:
         inventory = self._compute.inventory

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from openstall.ui import theme
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure
-from openstall.ui.views.first_steps import UnlockStep
-from openstall.ui.widgets.layout import Panel, button, row
+from openstall.ui.documents import Failure, Nothing
+from openstall.ui.views.step import Step
+from openstall.ui.widgets.layout import Facts, Panel, button, row
 from openstall.ui.widgets.marks import Picture
 from openstall.ui.widgets.notices import Banner, ProgressRow
 from openstall.ui.widgets.text import Text
@@ -71,6 +71,41 @@ class StartPage(_Centred):
         self._progress.hide()
         self.banner.say("accent", "The node is stopped.", "Your orders and your money are where they were.")
         self._again.show()
+
+
+class UnlockStep(Step):
+    """The passphrase of a locked wallet."""
+
+    passed = Signal()
+    title = "Open your wallet"
+    next_words = "&Open"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self.field = QLineEdit()
+        self.field.setEchoMode(QLineEdit.EchoMode.Password)
+        self.field.returnPressed.connect(self.proceed)
+        self.field.textChanged.connect(self._field_changed)
+        facts = Facts()
+        facts.add("Passphrase", self.field)
+        self.column.addLayout(facts)
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.field.text())
+
+    def proceed(self) -> None:
+        passphrase = self.field.text()
+        self.field.clear()
+        self._desk.api.post(
+            "/v1/identity/unlock",
+            {"passphrase": passphrase},
+            Nothing,
+            lambda _: self.passed.emit(),
+            owner=self,
+            failed=self.failed.emit,
+        )
 
 
 class UnlockPage(_Centred):

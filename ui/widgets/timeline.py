@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from openstall.ui import theme, words
-from openstall.ui.documents import Moment
+from openstall.ui.trade import Moment
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import clear
 from openstall.ui.widgets.marks import Picture, state_mark, state_word

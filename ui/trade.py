@@ -1,0 +1,295 @@
+"""What the local API answers about trade: the catalogue, models, this machine, orders."""
+
+# ruff: noqa: RUF012 - msgspec makes a list or dict default anew for each value
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import field
+
+from openstall.ui.documents import Document, Failure
+
+
+class OrderRef(Document, frozen=True, kw_only=True):
+    """An order was opened."""
+
+    order_id: str = ""
+
+
+class Metric(Document, frozen=True, kw_only=True):
+    """A figure the seller claims."""
+
+    name: str = ""
+    value: str = ""
+    data: str = ""
+
+
+class Card(Document, frozen=True, kw_only=True):
+    """The short model card."""
+
+    intended_use: str = ""
+    training_data: str = ""
+    limits: str = ""
+    metrics: list[Metric] = []
+
+
+class FileEntry(Document, frozen=True, kw_only=True):
+    """A file of a package."""
+
+    name: str = ""
+    size: int = 0
+    sha256: str = ""
+    path: str = ""
+
+
+class Blob(Document, frozen=True, kw_only=True):
+    """The encrypted bytes that peers serve."""
+
+    cid: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+class Gpu(Document, frozen=True, kw_only=True):
+    """A graphics processor."""
+
+    name: str = ""
+    memory_bytes: int = 0
+
+
+class Body(Document, frozen=True, kw_only=True):
+    """What a listing or an offer says; the fields of the other kind keep their defaults."""
+
+    title: str = ""
+    summary: str = ""
+    licence: str = ""
+    format: str = ""
+    files: list[FileEntry] = []
+    blob: Blob = field(default_factory=Blob)
+    card: Card = field(default_factory=Card)
+    price_micro: int = 0
+    wallet: str = ""
+    escrow: str = ""
+    arbiter: str = ""
+    deliver_s: int = 0
+    review_s: int = 0
+    kinds: list[str] = []
+    cpu: str = ""
+    threads: int = 0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    gpus: list[Gpu] = []
+    price_per_s_micro: int = 0
+    max_s: int = 0
+    channel: str = ""
+
+
+class Entry(Document, frozen=True, kw_only=True):
+    """A live record of the catalogue."""
+
+    cid: str = ""
+    type: str = ""
+    key: str = ""
+    author: str = ""
+    author_name: str = ""
+    seq: int = 0
+    issued: int = 0
+    expires: int = 0
+    body: Body = field(default_factory=Body)
+    mine: bool = False
+    reachable: bool = False
+
+
+class Catalogue(Document, frozen=True, kw_only=True):
+    """A page of the catalogue."""
+
+    items: list[Entry] = []
+    total: int = 0
+
+
+class Finding(Document, frozen=True, kw_only=True):
+    """One result of checking a model file."""
+
+    severity: str = "info"
+    code: str = ""
+    words: str = ""
+
+
+class ModelCheck(Document, frozen=True, kw_only=True):
+    """Whether a file may be listed, and why not."""
+
+    ok: bool = False
+    format: str = ""
+    size: int = 0
+    findings: list[Finding] = []
+    inputs: list[Any] = []
+    outputs: list[Any] = []
+
+
+class LibraryItem(Document, frozen=True, kw_only=True):
+    """A model on this machine that may be run."""
+
+    order_id: str = ""
+    listing_cid: str = ""
+    title: str = ""
+    path: str = ""
+    bought_at: int = 0
+    files: list[FileEntry | str] = []
+
+
+class Library(Document, frozen=True, kw_only=True):
+    """The bought models."""
+
+    items: list[LibraryItem] = []
+    total: int = 0
+
+
+class RunResult(Document, frozen=True, kw_only=True):
+    """What a local run of a model gave."""
+
+    predictions_path: str = ""
+    rows: int = 0
+    preview: list[list[Any]] = []
+    report: dict[str, Any] = {}
+
+
+class Check(Document, frozen=True, kw_only=True):
+    """One line of the doctor."""
+
+    name: str = ""
+    severity: str = "info"
+    ok: bool = False
+    cause: str = ""
+    fix: str = ""
+
+
+class Inventory(Document, frozen=True, kw_only=True):
+    """What this machine has, as it was probed; `gpu_note` says why the list of GPUs is empty."""
+
+    system: str = ""
+    machine: str = ""
+    cpu_name: str = ""
+    cores_physical: int = 0
+    cores_logical: int = 0
+    memory_bytes: int = 0
+    memory_free_bytes: int = 0
+    disk_free_bytes: int = 0
+    load_percent: int = 0
+    gpus: list[Gpu] = []
+    gpu_note: str = ""
+
+
+class RuntimeState(Document, frozen=True, kw_only=True):
+    """The environment that jobs run in."""
+
+    state: str = ""
+    path: str = ""
+    size_bytes: int = 0
+    words: str = ""
+    fix: str = ""
+
+
+class Progress(Document, frozen=True, kw_only=True):
+    """How far the present stage of an order is."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+
+
+class Moment(Document, frozen=True, kw_only=True):
+    """A step of an order; actor is you, other, chain or clock."""
+
+    at: int = 0
+    state: str = ""
+    words: str = ""
+    actor: str = ""
+    tx: str = ""
+
+
+class JobEnd(Document, frozen=True, kw_only=True):
+    """How a job ended, as the provider signed it."""
+
+    state: str = ""
+    reason: str = ""
+    words: str = ""
+    seconds: int = 0
+
+
+class JobFigures(Document, frozen=True, kw_only=True):
+    """The meter of a rented job."""
+
+    seconds: int = 0
+    cap_micro: int = 0
+    owed_micro: int = 0
+    vouchers: int = 0
+    log_lines: int = 0
+    result: JobEnd | None = None
+    artefacts: list[FileEntry] = []
+
+
+class Order(Document, frozen=True, kw_only=True):
+    """An order as one party sees it."""
+
+    order_id: str = ""
+    kind: str = ""
+    role: str = ""
+    title: str = ""
+    other: str = ""
+    other_name: str = ""
+    state: str = ""
+    state_words: str = ""
+    final: bool = False
+    created_at: int = 0
+    changed_at: int = 0
+    deadline_at: int = 0
+    deadline_words: str = ""
+    way_back: str = ""
+    amount_micro: int = 0
+    paid_micro: int = 0
+    terms: dict[str, Any] = {}
+    timeline: list[Moment] = []
+    actions: list[str] = []
+    progress: Progress | None = None
+    job: JobFigures | None = None
+    library_path: str = ""
+    trouble: Failure | None = None
+    verified: bool | None = None
+    fault: str = ""
+    dispute_reason: str = ""
+
+
+class Orders(Document, frozen=True, kw_only=True):
+    """The orders of this identity."""
+
+    items: list[Order] = []
+    total: int = 0
+
+
+class LogLine(Document, frozen=True, kw_only=True):
+    """A line that a job wrote."""
+
+    seq: int = 0
+    text: str = ""
+
+
+class LogPage(Document, frozen=True, kw_only=True):
+    """Part of a job's log; ask again from `next`."""
+
+    lines: list[LogLine] = []
+    next: int = 0
+    ended: bool = False
+
+
+class Compute(Document, frozen=True, kw_only=True):
+    """This machine as a seller of compute."""
+
+    inventory: Inventory = field(default_factory=Inventory)
+    doctor: list[Check] = []
+    runtime: RuntimeState = field(default_factory=RuntimeState)
+    offer: dict[str, Any] | None = None
+    selling: bool = False
+    jobs: list[Order] = []
+    earned_micro: int = 0
