@@ -30,6 +30,7 @@ __all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate"]
 
 DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
 SAVE_EVERY_S = 60.0
+SHUTDOWN_S = 5.0
 
 log = logging.getLogger("openstall.p2p")
 
@@ -89,27 +90,32 @@ class PeerHost:
             PeerError: `cannot_listen`, an address is in use or not of this machine.
         """
         with single_errors():
-            await self._run(task_status)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve_until_stopped, task_status)
+                try:
+                    await self._stop.wait()
+                finally:
+                    self._stop.set()
 
-    async def _run(self, task_status: TaskStatus[None]) -> None:
+    async def _serve_until_stopped(self, task_status: TaskStatus[None]) -> None:
+        # Shielded: libp2p does not close a socket whose task was cancelled. A cancelled `run` says stop.
         await self._check_ports()
-        async with engine.running(self._swarm), trio.open_nursery() as nursery:
-            try:
-                if self._listen and not await engine.listen(self._swarm, self._listen):
-                    raise _cannot_listen(", ".join(self._listen))
-                self._sessions.start(nursery)
-                nursery.start_soon(self._save_regularly)
-                log.info(
-                    "peer %s listens on %s", self.peer_id, ", ".join(engine.listen_addresses(self._host))
-                )
-                task_status.started()
-                await self._stop.wait()
-            finally:
-                nursery.cancel_scope.cancel()
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
-                    await engine.shut_down(self._swarm)
-                    await trio.to_thread.run_sync(self.book.save)
-                self._sessions.close()
+        with trio.CancelScope(shield=True):
+            async with engine.running(self._swarm), trio.open_nursery() as nursery:
+                try:
+                    if self._listen and not await engine.listen(self._swarm, self._listen):
+                        raise _cannot_listen(", ".join(self._listen))
+                    self._sessions.start(nursery)
+                    nursery.start_soon(self._save_regularly)
+                    log.info("peer %s listens on %s", self.peer_id, ", ".join(self.addrs))
+                    task_status.started()
+                    await self._stop.wait()
+                finally:
+                    nursery.cancel_scope.cancel()
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + SHUTDOWN_S):
+                        await engine.shut_down(self._swarm)
+                        await trio.to_thread.run_sync(self.book.save)
+                    self._sessions.close()
 
     def stop(self) -> None:
         """Ask `run` to end; it closes every connection first."""

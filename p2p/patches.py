@@ -31,6 +31,8 @@ this room imports libp2p, and nothing in this room imports it before this module
     are accepted from anybody. The host answers identify and ping, and starts neither.
 14. The resource manager's connection counters are rate-limited per process and cannot be tuned
     from outside; it is off, and the limits of `NodeSwarm` and `PeerHost` apply.
+15. The auto-connector dials any address that a stranger put into the peer store, whatever its
+    watermarks say. It is replaced by one that does nothing.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ with warnings.catch_warnings():  # 12
     from libp2p.io.exceptions import ConnectionClosedError, IOException
     from libp2p.io.trio import TrioTCPStream
     from libp2p.metrics.swarm import SwarmEvent
+    from libp2p.network.auto_connector import AutoConnector
     from libp2p.network.connection import swarm_connection
     from libp2p.network.connection.exceptions import RawConnError
     from libp2p.network.connection.raw_connection import RawConnection
@@ -375,11 +378,25 @@ class NodeYamux(yamux.Yamux):
                 await self.event_shutting_down.wait()
 
 
+class _NoAutoConnector(AutoConnector):
+    """Dials nobody: `Discovery` does, with its own limits (15)."""
+
+    async def run_background_task(self, nursery: trio.Nursery) -> None:
+        """Nothing."""
+
+    async def maybe_connect(self) -> None:
+        """Nothing."""
+
+
 class NodeSwarm(Swarm):
     """A swarm that gives slots back and survives its handlers (1, 9)."""
 
     admit_peer: Callable[[str], bool] | None = None
     max_streams_per_connection = 64
+
+    def _init_connection_management(self) -> None:
+        super()._init_connection_management()
+        self.auto_connector = _NoAutoConnector(swarm=self)
 
     def cap_inbound(self, connections: int) -> None:
         """At most so many connections at once that others opened."""
