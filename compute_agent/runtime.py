@@ -26,6 +26,8 @@ _COLLECTING = re.compile(rb"^(?:Collecting|Requirement already satisfied:?) ([A-
 _LOCKED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*==")
 _SELF_CHECK = "import numpy, onnx, onnxruntime, safetensors, torch; print(torch.__version__)"
 _SELF_CHECK_TIMEOUT_S = 120
+_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+_LOCKED_FOR = (3, 11)
 _HOW_TO_GET = "Install the workload runtime: `openstall compute runtime`, or the button in Sell compute."
 
 
@@ -82,7 +84,8 @@ def open_runtime(root: Path) -> Runtime:
         raise SandboxError(
             "runtime_missing", f"There is no workload runtime in {root}.", _HOW_TO_GET
         ) from error
-    version = ".".join(settings.get("version", "").split(".")[:2])
+    full_version = settings.get("version") or settings.get("version_info") or ""
+    version = ".".join(full_version.split(".")[:2])
     site = root / "lib" / f"python{version}" / "site-packages"
     try:
         python = (Path(settings.get("home", "/")) / f"python{version}").resolve(strict=True)
@@ -138,7 +141,7 @@ async def install_runtime(
         await trio.to_thread.run_sync(_clear, fresh)
         fresh.parent.mkdir(parents=True, exist_ok=True)
         on_progress(InstallProgress(stage="prepare", done=0, total=total, words="Making the folder"))
-        await _run([sys.executable, "-m", "venv", str(fresh)], lambda _line: None)
+        await _run([_python_for_runtime(), "-m", "venv", str(fresh)], lambda _line: None)
         seen: set[bytes] = set()
 
         def on_line(line: bytes) -> None:
@@ -153,7 +156,13 @@ async def install_runtime(
 
         pip = [str(fresh / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input"]
         pip += ["--disable-pip-version-check", "--no-compile", "--progress-bar", "off"]
-        await _run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)], on_line)
+        pip += ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+        try:
+            await _run(pip, on_line)
+        except SandboxError as error:
+            if "No matching distribution found for torch" not in error.message:
+                raise
+            await _run([*pip, "--extra-index-url", _TORCH_INDEX], on_line)
         on_progress(InstallProgress(stage="check", done=total - 1, total=total, words="Self-check"))
         with trio.fail_after(_SELF_CHECK_TIMEOUT_S):
             await _run([str(fresh / "bin" / "python"), "-I", "-c", _SELF_CHECK], lambda _line: None)
@@ -190,6 +199,21 @@ async def _run(command: list[str], on_line: Callable[[bytes], None]) -> None:
             f"The workload runtime could not be installed: {last.decode('utf-8', 'replace')}",
             "Check the network and the free disk space (3 GB), then try again.",
         )
+
+
+def _python_for_runtime() -> str:
+    """An interpreter of the version that the lock is for."""
+    if sys.version_info[:2] == _LOCKED_FOR and not getattr(sys, "frozen", False):
+        return sys.executable
+    name = ".".join(("python3", str(_LOCKED_FOR[1])))
+    found = shutil.which(name)
+    if found is None:
+        raise SandboxError(
+            "runtime_install_failed",
+            f"The workload runtime needs Python 3.{_LOCKED_FOR[1]}, which is not on this machine.",
+            f"Install {name} with its venv module, then try again.",
+        )
+    return found
 
 
 def _settings(path: Path) -> dict[str, str]:

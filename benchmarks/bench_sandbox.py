@@ -1,0 +1,151 @@
+"""What the sandbox costs: the way to a job's first line, and the pace of an ONNX model inside."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import trio
+from table import Row
+
+from openstall.compute_agent.runtime import Runtime, find_runtime
+from openstall.compute_agent.sandbox.cgroup import find_scope
+from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
+from openstall.compute_agent.sandbox.plan import Entry, Plan
+from openstall.compute_agent.specs import JobEvent, Limits, LogLine
+
+START_ROUNDS = 15
+PACE_ROUNDS = 5
+START_AIM_MS = 100.0
+PACE_AIM = 0.95
+
+HELLO = "print('first line', flush=True)\n"
+PACE = """
+import os, sys, time
+sys.path[:0] = sys.argv[2:]
+import numpy as np, onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+chance = np.random.default_rng(0)
+def weights(name, *shape):
+    return numpy_helper.from_array(chance.standard_normal(shape).astype(np.float32), name)
+graph = helper.make_graph(
+    [
+        helper.make_node("Conv", ["x", "k1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "k2"], ["c"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("GlobalAveragePool", ["d"], ["e"]),
+        helper.make_node("Flatten", ["e"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["y"]),
+    ],
+    "cnn",
+    [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])],
+    [weights("k1", 32, 3, 3, 3), weights("k2", 64, 32, 3, 3), weights("w", 64, 10)],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+x = chance.standard_normal((1, 3, 64, 64)).astype(np.float32)
+for _ in range(50): session.run(None, {"x": x})
+began, runs = time.process_time(), 0
+while time.process_time() - began < 1.5:
+    session.run(None, {"x": x}); runs += 1
+print("pace", runs / (time.process_time() - began), flush=True)
+"""
+
+
+def bare(runtime: Runtime, script: Path) -> tuple[str, float]:
+    """First line and milliseconds to it with the same interpreter and flags, without a sandbox."""
+    command = [str(runtime.python), "-I", "-S", "-B", str(script), "{}", str(runtime.site_packages)]
+    began = time.perf_counter()
+    quiet = {"ORT_DISABLE_TELEMETRY": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet) as process:
+        line = process.stdout.readline() if process.stdout else ""
+        spent_ms = (time.perf_counter() - began) * 1000
+    return line.strip(), spent_ms
+
+
+async def boxed(facilities: Facilities, runtime: Runtime, script: Path) -> tuple[str, float]:
+    """The same in a full sandbox, from before the launch to the line as the agent sees it."""
+    seen: list[tuple[str, float]] = []
+    began = time.perf_counter()
+
+    async def emit(event: JobEvent) -> None:
+        if isinstance(event, LogLine):
+            seen.append((event.text, (time.perf_counter() - began) * 1000))
+
+    plan = Plan(
+        entry=Entry(script=script),
+        runtime=runtime,
+        inputs=script.parent,
+        params=b"{}",
+        limits=Limits(),
+        mode=facilities.mode,
+    )
+    await run_sandbox(
+        facilities=facilities,
+        plan=plan,
+        emit=emit,
+        cancel=trio.Event(),
+        allowed={},
+        destination=script.parent,
+    )
+    return seen[0]
+
+
+async def measure() -> list[Row]:
+    """Both rows, bare and boxed runs in turn."""
+    runtime = find_runtime()
+    facilities = await find_facilities(runtime=runtime, scope=find_scope())
+    with tempfile.TemporaryDirectory(prefix="openstall-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # noqa: ASYNC240 - one call on a local temporary folder
+        hello, pace = folder / "hello.py", folder / "pace.py"
+        hello.write_text(HELLO)
+        pace.write_text(PACE)
+        starts = [
+            (bare(runtime, hello)[1], (await boxed(facilities, runtime, hello))[1])
+            for _ in range(START_ROUNDS)
+        ]
+        paces = [
+            (figure(bare(runtime, pace)[0]), figure((await boxed(facilities, runtime, pace))[0]))
+            for _ in range(PACE_ROUNDS)
+        ]
+    bare_ms, boxed_ms = (statistics.median(column) for column in zip(*starts, strict=True))
+    bare_pace, boxed_pace = (statistics.median(column) for column in zip(*paces, strict=True))
+    over_ms, ratio = boxed_ms - bare_ms, boxed_pace / bare_pace
+    mode = facilities.mode.replace("_", " ")
+    return [
+        Row(
+            name="sandbox: cold start to the job's first line, over a bare interpreter",
+            value=over_ms,
+            unit="ms",
+            limit=f"< {START_AIM_MS:.0f} ms",
+            ok=over_ms < START_AIM_MS,
+            note=f"{boxed_ms:.0f} ms against {bare_ms:.0f} ms bare, medians of {START_ROUNDS}; {mode}",
+        ),
+        Row(
+            name="sandbox: steady ONNX throughput against bare",
+            value=ratio,
+            unit="of bare",
+            limit=f">= {PACE_AIM}",
+            ok=ratio >= PACE_AIM,
+            note=f"{boxed_pace:.0f} against {bare_pace:.0f} runs per processor second, small CNN, 1 thread",
+        ),
+    ]
+
+
+def figure(line: str) -> float:
+    """The figure in a `pace …` line."""
+    return float(line.removeprefix("pace "))
+
+
+def rows() -> Iterable[Row]:
+    """For benchmarks/run.py."""
+    return trio.run(measure)
