@@ -15,7 +15,7 @@ from openstall.app.logging import get_logger
 from openstall.market.errors import OpenstallError
 
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 15.0
 STEADY_S = 30.0
 """A part that ran this long starts its pauses from the shortest again."""
 

@@ -29,7 +29,7 @@ from openstall.p2p.sessions import PeerEvent, PeerInfo, Sessions
 __all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate"]
 
 DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
-SAVE_EVERY_S = 60.0
+SAVE_EVERY_S = 5.0
 SHUTDOWN_S = 5.0
 
 log = logging.getLogger("openstall.p2p")

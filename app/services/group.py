@@ -161,6 +161,9 @@ class GroupService:
         async with self._transport(membership) as transport:
             self._line.transport = transport
             try:
+                if isinstance(transport, MemberTransport):
+                    await self._network.wait_up()
+                    await self._reach_host(membership)
                 await self._workers.chain(chain.verify)
                 self._grown((await self._workers.chain(chain.head)).number)
                 ready()
@@ -196,8 +199,6 @@ class GroupService:
 
     async def _follow(self, membership: Membership, chain: Chain, transport: Transport) -> None:
         """Notice new blocks for as long as the part runs; the chain being away for a while is no end."""
-        if isinstance(transport, MemberTransport):
-            await self._reach_host(membership)
         while True:
             try:
                 if isinstance(transport, MemberTransport):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,6 +20,8 @@ from openstall.p2p.host import PeerHost, PeerInfo
 from openstall.store.settings import Settings
 
 MAX_BOOTSTRAP = 32
+_PORTS = "network.ports"
+_TCP_PORT = re.compile(r"/tcp/(\d+)")
 _BOOTSTRAP = "network.bootstrap"
 
 log = get_logger("openstall.network")
@@ -108,18 +111,8 @@ class NetworkService:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """The node's part `network`."""
-        seed = self._identity.peer_seed
-        host = PeerHost(
-            seed=seed,
-            listen=self._config.listen,
-            peerstore_path=self._config.home.peerstore,
-            network=self._group,
-            name=self._identity.name,
-        )
-        for serve in self._protocols:
-            serve(host)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(host)
+            host = await self._start_host(stack)
             self._host = host
             self._up.set()
             try:
@@ -132,6 +125,37 @@ class NetworkService:
                 self._up = trio.Event()
                 self._down.set()
                 self._down = trio.Event()
+
+    async def _start_host(self, stack: AsyncExitStack) -> PeerHost:
+        """Listen where the last run did, so that the addresses which others hold stay true; else anywhere."""
+        ports: dict[str, int] = await self._workers.store(self._settings.get, _PORTS, {})
+        listen = [_on_port(address, ports.get(address)) for address in self._config.listen]
+        host = self._make_host(listen)
+        try:
+            await stack.enter_async_context(host)
+        except PeerError as error:
+            if error.code != "cannot_listen" or listen == list(self._config.listen):
+                raise
+            log.info("the port of the last run is taken", listen=listen)
+            host = self._make_host(self._config.listen)
+            await stack.enter_async_context(host)
+        bound = [int(found[1]) for found in map(_TCP_PORT.search, host.addrs) if found]
+        if bound:
+            kept = dict.fromkeys(self._config.listen, bound[0])
+            await self._workers.store(self._settings.set, _PORTS, kept)
+        return host
+
+    def _make_host(self, listen: Sequence[str]) -> PeerHost:
+        host = PeerHost(
+            seed=self._identity.peer_seed,
+            listen=listen,
+            peerstore_path=self._config.home.peerstore,
+            network=self._group,
+            name=self._identity.name,
+        )
+        for serve in self._protocols:
+            serve(host)
+        return host
 
     async def connect(self, addr: str) -> dict[str, Any]:
         """Connect to an address that a person entered, and remember it for the next start."""
@@ -182,3 +206,8 @@ def peer_dict(info: PeerInfo) -> dict[str, Any]:
         "direction": info.direction,
         "latency_ms": info.latency_ms,
     }
+
+
+def _on_port(address: str, port: int | None) -> str:
+    """A multiaddress that leaves the port open, with the port of the last run."""
+    return address.replace("/tcp/0", f"/tcp/{port}") if port and address.endswith("/tcp/0") else address

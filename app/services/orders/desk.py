@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError
 from openstall.market.orders.documents import Contract, read_contract
-from openstall.market.orders.machine import MACHINES, deadline
+from openstall.market.orders.machine import MACHINES, Party, deadline
 from openstall.store.orders import OrderRow, Orders
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class OpenOrder:
 
     order_id: str
     kind: str
-    role: str
+    role: Party
     other: str
     state: str
     contract: Contract
@@ -93,7 +93,7 @@ class OrderDesk:
         self,
         contract: Contract,
         *,
-        role: str,
+        role: Party,
         buyer_signature: str,
         seller_signature: str = "",
         data: dict[str, Any] | None = None,
@@ -186,7 +186,7 @@ class OrderDesk:
         return OpenOrder(
             order_id=row.order_id,
             kind=row.kind,
-            role=row.role,
+            role=cast(Party, row.role),
             other=row.other,
             state=row.state,
             contract=contract,
