@@ -169,7 +169,7 @@ class ApiClient(QObject):
 
     def _expect(self, reply: QNetworkReply, taker: _Taker[T]) -> None:
         self.pending += 1
-        reply.downloadProgress.connect(lambda got, _total: reply.abort() if got > MAX_ANSWER_BYTES else None)
+        reply.readyRead.connect(lambda: reply.abort() if reply.bytesAvailable() > MAX_ANSWER_BYTES else None)
         reply.finished.connect(lambda: self._settle(reply, taker))
 
     def _settle(self, reply: QNetworkReply, taker: _Taker[T]) -> None:
@@ -238,12 +238,18 @@ def _status(reply: QNetworkReply) -> int:
 
 def _answer_of(reply: QNetworkReply, kind: type[T]) -> T | Failure:
     status = _status(reply)
-    if status == 0:
+    good = 200 <= status < 300
+    if reply.error() == QNetworkReply.NetworkError.OperationCanceledError:
+        return UNREADABLE if status else UNREACHABLE
+    if status == 0 or (good and reply.error() != QNetworkReply.NetworkError.NoError):
         return UNREACHABLE
+    if reply.bytesAvailable() > MAX_ANSWER_BYTES:
+        return UNREADABLE
     try:
         value = json.loads(bytes(reply.readAll().data()) or b"null")
-        if 200 <= status < 300:
-            return documents.read(value if value is not None else {}, kind)
+        if good:
+            empty = value is None and kind is documents.Nothing
+            return documents.read({} if empty else value, kind)
         return documents.read(value.get("error") if isinstance(value, dict) else {}, Failure)
     except (UnreadableAnswer, ValueError, RecursionError):
         return UNREADABLE
