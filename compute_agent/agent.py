@@ -137,6 +137,16 @@ class Agent:
         job = self._jobs[spec.job_id]
         try:
             result = await self._result(request, spec, job)
+        except Exception:  # noqa: BLE001 - logged with its trace below
+            # a bug of ours in one job must not end the others; it is in the log with its trace
+            _log.exception("job %s", spec.job_id)
+            result = JobResult(
+                state="failed",
+                reason="agent_error",
+                words="The compute agent failed while it handled this job.",
+                what_next="Report it with the agent's log; only the seconds already counted can be owed.",
+                usage=job.usage,
+            )
         finally:
             del self._jobs[spec.job_id]
         self._send(Reply(job_id=spec.job_id, event=End(result=result)))

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -128,10 +129,11 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
     modes: tuple[Mode, ...] = ("user_namespace",)
     if os.geteuid() == 0:
         modes = ("dropped_root", "user_namespace")
+    no_scope = CgroupScope(manager=(), words=f"a sandbox does not start in a scope: {scope.words}")
     first: SandboxError | None = None
-    for mode in modes:
+    for mode, tried in product(modes, (scope, no_scope) if scope.manager else (scope,)):
         candidate = Facilities(
-            bwrap=bwrap, mode=mode, scope=scope, filter=plain, filter_with_fork=with_fork, landlock=0
+            bwrap=bwrap, mode=mode, scope=tried, filter=plain, filter_with_fork=with_fork, landlock=0
         )
         try:
             landlock = await probe(candidate, runtime)

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_NR_X86_64 = {"unshare": 272, "ptrace": 101, "keyctl": 250, "memfd": 319, "bpf": 321, "io_uring": 425}
-_NR_GENERIC = {"unshare": 97, "ptrace": 117, "keyctl": 219, "memfd": 279, "bpf": 280, "io_uring": 425}
+_NR_X86_64 = {"unshare": 272, "peek": 310, "keyctl": 250, "memfd": 319, "bpf": 321, "io_uring": 425}
+_NR_GENERIC = {"unshare": 97, "peek": 270, "keyctl": 219, "memfd": 279, "bpf": 280, "io_uring": 425}
 _NR = _NR_X86_64 if os.uname().machine == "x86_64" else _NR_GENERIC
 _CLONE_NEWUSER = 0x10000000
-_PTRACE_TRACEME = 0
 _OWN_VARIABLES = frozenset(
     {
         *("HOME", "TMPDIR", "USER", "LOGNAME", "LANG", "TZ", "PWD", "LD_LIBRARY_PATH", "LC_CTYPE"),
@@ -91,7 +90,7 @@ DOORS: dict[str, Callable[[], object]] = {
     "start a process": _fork,
     "become root": lambda: os.setuid(0),
     "new user namespace": _calls("unshare", _CLONE_NEWUSER),
-    "trace": _calls("ptrace", _PTRACE_TRACEME, 0, 0, 0),
+    "memory of a process": _calls("peek", os.getpid(), None, 0, None, 0, 0),
     "kernel keyring": _calls("keyctl", 0, -3, 0),
     "memory-only file": _calls("memfd", b"probe", 0),
     "bpf": _calls("bpf", 0, 0, 0),

@@ -59,9 +59,11 @@ async def doctor() -> list[Check]:
         Check(
             name="exact limits",
             severity="info",
-            ok=bool(scope.manager),
-            cause=scope.words,
-            fix="" if scope.manager else "None needed: limits are kept by watching ten times a second.",
+            ok=bool(facilities.scope.manager),
+            cause=facilities.scope.words,
+            fix=""
+            if facilities.scope.manager
+            else "None needed: limits are kept by watching ten times a second.",
         )
     )
     if runtime is None:

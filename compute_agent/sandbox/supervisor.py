@@ -131,6 +131,7 @@ class Supervisor:
         self._cancel = cancel
         self._launched = trio.current_time()
         self._ready = trio.Event()
+        self._starting = trio.CancelScope()
         self._begun: float | None = None
         self._ended: float | None = None
         self._limit = ""
@@ -154,6 +155,7 @@ class Supervisor:
                     readers.start_soon(self._read_events)
                     readers.start_soon(self._begin_when_ready)
                     status = await self._wait_dead()
+                    self._starting.cancel()
                 watchers.cancel_scope.cancel()
         finally:
             if status < 0:
@@ -188,9 +190,10 @@ class Supervisor:
         return status if status >= 0 else 128 - status
 
     async def _begin_when_ready(self) -> None:
-        with trio.move_on_after(_READY_TIMEOUT_S) as waiting:
+        self._starting.deadline = trio.current_time() + _READY_TIMEOUT_S
+        with self._starting:
             await self._ready.wait()
-        if waiting.cancelled_caught:
+        if not self._ready.is_set():
             self._stop("start")
             return
         try:
@@ -324,7 +327,8 @@ async def supervise(*, running: Running, plan: Plan, emit: Emit, cancel: trio.Ev
     Raises SandboxError `sandbox_start_failed` when the job never came to its first line.
     """
     outcome = await Supervisor(running=running, plan=plan, emit=emit, cancel=cancel).run()
-    if outcome.fault is not None and outcome.fault[0] == "sandbox_start_failed":
+    stopped = outcome.cancelled or outcome.limit
+    if not stopped and outcome.fault is not None and outcome.fault[0] == "sandbox_start_failed":
         raise SandboxError(
             outcome.fault[0],
             f"The sandbox could not be started: {outcome.fault[1]}.",

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from openstall.compute_agent.sandbox.host import Facilities, own_interpreter, probe
+from openstall.compute_agent.sandbox.cgroup import CgroupScope
+from openstall.compute_agent.sandbox.host import Facilities, find_facilities, own_interpreter, probe
 from openstall.compute_agent.sandbox.plan import DROPPED_ID_BASE, JOB_ID
 from openstall.compute_agent.specs import MIB, FirstOutput, Progress
 from openstall.market.errors import SandboxError
@@ -358,3 +359,28 @@ async def test_nothing_is_taken_from_a_job_that_failed(run_script: RunScript) ->
     )
     assert ran.outputs == ()
     assert list((ran.folder / "out").iterdir()) == []
+
+
+EXEC_SCOPE = ("/bin/sh", "-c", 'while [ "$1" = -p ]; do shift 2; done; exec "$@"', "scope")
+
+
+async def test_a_sandbox_runs_inside_a_scope_command(found: Facilities) -> None:
+    scope = CgroupScope(manager=EXEC_SCOPE, words="stands for systemd-run --scope, which execs too")
+    in_scope = await find_facilities(runtime=own_interpreter(), scope=scope)
+    assert in_scope.scope is scope
+    assert in_scope.mode == found.mode
+
+
+async def test_a_scope_that_does_not_work_is_left_out(found: Facilities) -> None:
+    scope = CgroupScope(manager=("/bin/false",), words="broken")
+    without = await find_facilities(runtime=own_interpreter(), scope=scope)
+    assert without.scope.manager == ()
+    assert without.mode == found.mode
+
+
+async def test_a_sandbox_that_dies_at_its_start_says_why(facilities: Facilities) -> None:
+    kill_everything = struct.pack("=HBBI", 0x06, 0, 0, 0x80000000)
+    with pytest.raises(SandboxError) as caught:
+        await probe(dataclasses.replace(facilities, filter=kill_everything), own_interpreter())
+    assert caught.value.code == "sandbox_start_failed"
+    assert caught.value.what_next
