@@ -1,0 +1,150 @@
+"""The catalogue's door: what strangers send is stored only if every check passes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openstall.app.services.door import PEER_KEY, Door, as_record_binding
+from openstall.ledger.binding import make_binding
+from openstall.ledger.chain import ChainParams
+from openstall.ledger.keys import PeerSeed
+from openstall.ledger.wallet import Wallet
+from openstall.market.errors import InvalidRecord
+from openstall.market.records import Peer, Record, SignedRecord, body_as_dict, sign_record
+from openstall.store.database import Store
+from openstall.store.records import Records
+from openstall.store.search import Search
+
+NOW = 1_800_000_000
+NETWORK = "group-7-abc"
+PARAMS = ChainParams(
+    chain_id=7,
+    genesis_hash="0x" + "11" * 32,
+    name="Test",
+    credit="0x" + "01" * 20,
+    escrow="0x" + "02" * 20,
+    channel="0x" + "03" * 20,
+    kind="group",
+)
+SEED = PeerSeed(b"\x05" * 32)
+WALLET = Wallet(b"\x06" * 32)
+
+
+class Noon:
+    def now(self) -> int:
+        return NOW
+
+
+def offer(**changes: Any) -> dict[str, Any]:
+    body = {
+        "title": "Quiet machine",
+        "kinds": ["infer"],
+        "cpu": "Zen",
+        "threads": 2,
+        "memory_bytes": 2**31,
+        "disk_bytes": 2**30,
+        "gpus": [],
+        "price_per_s_micro": 10_000,
+        "max_s": 600,
+        "withdraw_delay_s": 3600,
+        "wallet": WALLET.address,
+        "chain_id": 7,
+        "channel": PARAMS.channel,
+    }
+    return {**body, **changes}
+
+
+def signed(type_: str, body: dict[str, Any], *, key: str = "k", seq: int = 1, **changes: Any) -> SignedRecord:
+    fields: dict[str, Any] = {
+        "type": type_,
+        "network": NETWORK,
+        "author": SEED.peer_id,
+        "key": key,
+        "seq": seq,
+        "prev": "",
+        "issued": NOW,
+        "expires": NOW + 1000,
+        "body": body,
+    }
+    return sign_record(Record(**{**fields, **changes}), SEED.secret)
+
+
+def peer(**changes: Any) -> dict[str, Any]:
+    made = make_binding(WALLET, SEED.secret, peer_id=SEED.peer_id, nonce=1, expires=NOW + 1000, chain_id=7)
+    fields: dict[str, Any] = {"name": "Ann", "wallet": WALLET.address, "chain_id": 7, "addrs": []}
+    return body_as_dict(Peer(**{**fields, "binding": as_record_binding(made), **changes}))
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Any:
+    store = Store(tmp_path / "s.sqlite")
+    yield Records(store), Search(store)
+    store.close()
+
+
+@pytest.fixture
+def door(books: Any) -> Door:
+    return Door(records=books[0], params=PARAMS, network=NETWORK, clock=Noon())
+
+
+def refusal(door: Door, raw: bytes) -> str:
+    outcomes, new = door.admit([raw])
+    assert new == []
+    assert isinstance(outcomes[0], InvalidRecord), outcomes
+    return outcomes[0].code
+
+
+def test_good_records_are_stored_and_found(door: Door, books: Any) -> None:
+    found = [signed("offer", offer()), signed("peer", peer(), key=PEER_KEY, seq=2)]
+    outcomes, new = door.admit([one.raw for one in found])
+    assert outcomes == [one.cid for one in found]
+    assert new == ["offer", "peer"]
+    assert [row.cid for row in books[1].find(NETWORK, now=NOW, query="quiet").items] == [found[0].cid]
+    assert door.get(found[0].cid) == found[0].raw
+
+
+def test_replay_changes_nothing(door: Door) -> None:
+    record = signed("offer", offer())
+    door.admit([record.raw])
+    outcomes, new = door.admit([record.raw, record.raw])
+    assert (outcomes, new) == ([record.cid, record.cid], [])
+
+
+def test_one_bad_record_does_not_stop_the_batch(door: Door) -> None:
+    good = signed("offer", offer())
+    outcomes, new = door.admit([b"junk", good.raw, b"{}"])
+    assert [isinstance(one, InvalidRecord) for one in outcomes] == [True, False, True]
+    assert new == ["offer"]
+
+
+def test_listing_or_offer_of_another_contract_is_refused(door: Door) -> None:
+    assert refusal(door, signed("offer", offer(channel="0x" + "09" * 20)).raw) == "other_chain"
+    assert refusal(door, signed("offer", offer(chain_id=8)).raw) == "other_chain"
+
+
+def test_peer_record_needs_both_halves_of_the_binding(door: Door) -> None:
+    theirs = Wallet(b"\x08" * 32)
+    stolen = peer(wallet=theirs.address)
+    assert refusal(door, signed("peer", stolen, key=PEER_KEY).raw) == "bad_binding"
+    assert refusal(door, signed("peer", peer(), key="other").raw) == "bad_key"
+    elsewhere = make_binding(WALLET, SEED.secret, peer_id=SEED.peer_id, nonce=1, expires=NOW + 10, chain_id=8)
+    body = peer(binding=as_record_binding(elsewhere))
+    assert refusal(door, signed("peer", body, key=PEER_KEY).raw) == "bad_binding"
+
+
+def test_forged_changed_and_foreign_records(door: Door) -> None:
+    record = signed("offer", offer())
+    value = json.loads(record.raw)
+    value["record"]["body"]["price_per_s_micro"] = 1
+    changed = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+    assert refusal(door, changed) == "bad_signature"
+    assert refusal(door, signed("offer", offer(), network="group-8").raw) == "other_network"
+    assert refusal(door, signed("offer", offer(), issued=NOW + 3600, expires=NOW + 7200).raw) == "future"
+    assert refusal(door, signed("offer", offer(), issued=NOW - 50, expires=NOW - 1).raw) == "expired"
+    assert refusal(door, b"x" * 70_000) == "too_large"
+    assert refusal(door, b'{"record":{},"record":{},"sig":""}') == "duplicate_key"
+    assert refusal(door, b'{"record":NaN,"sig":""}') in ("float", "not_json")
