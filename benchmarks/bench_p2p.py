@@ -97,7 +97,11 @@ def _pair(folder: Path, source: Path, kind: str) -> dict[str, float]:
         assert sender.stdout is not None
         told = sender.stdout.readline().strip()
         done = subprocess.run(
-            [*command, f"{kind}-get", str(folder), told], stdout=subprocess.PIPE, text=True, check=True, timeout=600
+            [*command, f"{kind}-get", str(folder), told],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=600,
         )
     finally:
         sender.kill()
@@ -125,6 +129,7 @@ def _result(size: int, seconds: float, stall_s: float = 0.0) -> None:
 
 def _blob_send(folder: Path, source: Path) -> None:
     import trio
+
     from openstall.p2p.blob_transfer import BlobTransfer
     from openstall.p2p.blobs import BlobStore
     from openstall.p2p.host import PeerHost
@@ -145,6 +150,7 @@ def _blob_send(folder: Path, source: Path) -> None:
 
 def _blob_get(folder: Path, told: str) -> None:
     import trio
+
     from openstall.p2p.blob_transfer import BlobTransfer
     from openstall.p2p.blobs import BlobStore
     from openstall.p2p.host import PeerHost

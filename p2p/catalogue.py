@@ -21,6 +21,8 @@ from openstall.p2p.sync import Admit, Cid, RecordStore, Sync, SyncReport
 __all__ = ["Admit", "Catalogue", "RecordStore", "SyncReport"]
 
 SYNC_EVERY_S = 300.0
+RETRY_S = 2.0
+_WORKERS = 3
 _NETWORK = re.compile(r"^[A-Za-z0-9._:-]{1,80}$")
 
 log = logging.getLogger("openstall.p2p")
@@ -64,6 +66,8 @@ class Catalogue:
         self._sync = Sync(host=host, network=network, store=store, admit=admit)
         self._topic: Topic | None = None
         self._due: dict[str, None] = {}
+        self._busy: set[str] = set()
+        self._failures: dict[str, int] = {}
         self._wake = trio.Event()
         self._poke = f"/openstall/{network}/records/news/1"
         host.serve(
@@ -74,7 +78,8 @@ class Catalogue:
         """Take part until cancelled; the host must be running."""
         with single_errors():
             async with self._host.events() as events, trio.open_nursery() as nursery:
-                nursery.start_soon(self._work)
+                for _ in range(_WORKERS):
+                    nursery.start_soon(self._work, nursery)
                 nursery.start_soon(self._periodically)
                 for peer in self._host.peers():
                     self._want(peer.peer_id)
@@ -163,20 +168,36 @@ class Catalogue:
         self._due[peer_id] = None
         self._wake.set()
 
-    async def _work(self) -> None:
+    async def _work(self, nursery: trio.Nursery) -> None:
         while True:
-            while not self._due:
+            free = [one for one in self._due if one not in self._busy]
+            if not free:
                 self._wake = trio.Event()
                 await self._wake.wait()
-            peer_id = next(iter(self._due))
+                continue
+            peer_id = free[0]
             del self._due[peer_id]
+            self._busy.add(peer_id)
             try:
                 report = await self.sync_now(peer_id)
             except OpenstallError as error:
                 log.info("no sync with %s: %s", peer_id, error.code)
+                nursery.start_soon(self._again, peer_id)
                 continue
+            finally:
+                self._busy.discard(peer_id)
+                self._wake.set()
+            self._failures.pop(peer_id, None)
             if report.missing:
                 log.info("sync with %s: %d of %d records admitted", peer_id, report.admitted, report.missing)
+
+    async def _again(self, peer_id: str) -> None:
+        failures = self._failures[peer_id] = min(self._failures.get(peer_id, -1) + 1, 6)
+        await trio.sleep(min(RETRY_S * 2**failures, self._sync_every_s))
+        if peer_id in self.members():
+            self._want(peer_id)
+        else:
+            self._failures.pop(peer_id, None)
 
     async def _periodically(self) -> None:
         while True:

@@ -106,11 +106,12 @@ class Sessions:
             PeerError: the connection was lost meanwhile.
         """
         session = self._open.get(peer_id)
-        if session is None:
+        if session is not None:
+            await session.greeted.wait()
+        if session is None or self._open.get(peer_id) is not session:
             raise PeerError(
                 "peer_unreachable", "The other peer hung up at once.", "It may be full. Try again later."
             )
-        await session.greeted.wait()
         return self._info(session)
 
     @asynccontextmanager

@@ -37,14 +37,14 @@ class MemoryRecords:
 
     def digest_buckets(self) -> Sequence[bytes]:
         hashes = [hashlib.sha256() for _ in range(256)]
-        for cid in sorted(self.held):
+        for cid in sorted(list(self.held)):
             hashes[int(cid[:2], 16)].update(cid.encode())
         return [one.digest() for one in hashes]
 
     def cids_in_bucket(self, bucket: int) -> Sequence[str]:
-        return sorted(one for one in self.held if int(one[:2], 16) == bucket)
+        return sorted(one for one in list(self.held) if int(one[:2], 16) == bucket)
 
-    async def admit(self, raws: Sequence[bytes], from_peer: str) -> list[str | InvalidRecord]:
+    async def admit(self, raws: Sequence[bytes], _: str) -> list[str | InvalidRecord]:
         return [
             self.add(raw) if raw.startswith(b"record") else InvalidRecord("bad_signature", "Not a record.")
             for raw in raws
@@ -86,7 +86,7 @@ def new_host(nursery: trio.Nursery) -> NewHost:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a state that has no event of its own."""
     with trio.fail_after(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - states of libp2p have no events
             await trio.sleep(0.01)
 
 

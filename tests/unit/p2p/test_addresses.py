@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openstall.market.errors import PeerError
 from openstall.p2p import addresses
 from openstall.p2p.identity import peer_id_from_seed

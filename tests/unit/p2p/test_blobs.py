@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from openstall.market.errors import NotFound, PeerError, StoreError
 from openstall.p2p import blob_manifest
 from openstall.p2p.blob_manifest import CHUNK
@@ -48,7 +49,9 @@ async def test_progress_is_told_and_ends_at_the_size(tmp_path: Path) -> None:
     source = tmp_path / "a"
     source.write_bytes(os.urandom(40 * CHUNK))
     told: list[tuple[int, int]] = []
-    await BlobStore(tmp_path / "blobs").add_file(source, on_progress=lambda done, total: told.append((done, total)))
+    await BlobStore(tmp_path / "blobs").add_file(
+        source, on_progress=lambda done, total: told.append((done, total))
+    )
     assert told[-1] == (40 * CHUNK, 40 * CHUNK)
     assert told == sorted(told)
 

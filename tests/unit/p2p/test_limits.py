@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from openstall.p2p.limits import BAN_S, Rate, RateBudget, Scores
 
 

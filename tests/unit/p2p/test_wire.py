@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openstall.market.errors import NotFound, PeerError, Refused
 from openstall.p2p import blob_manifest, blob_wire, exchange, hello
 from openstall.p2p.blob_manifest import CHUNK
@@ -30,9 +31,10 @@ def test_any_bytes_as_a_question(raw: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_as_an_answer(raw: bytes) -> None:
     try:
-        assert exchange.decode_answer(raw) == raw[1:]
-    except PeerError as error:
-        assert error.code
+        result = exchange.decode_answer(raw)
+    except PeerError:
+        return
+    assert result == raw[1:]
 
 
 @given(st.binary(max_size=300))
@@ -60,7 +62,9 @@ def test_a_manifest_of_a_monstrous_size_is_refused_without_counting_it_out() -> 
         blob_manifest.decode(raw)
 
 
-@pytest.mark.parametrize("cid", ["", "../../etc/passwd", "b" + "a" * 57, "B" + "a" * 58, "b" + "a" * 57 + "/"])
+@pytest.mark.parametrize(
+    "cid", ["", "../../etc/passwd", "b" + "a" * 57, "B" + "a" * 58, "b" + "a" * 57 + "/"]
+)
 def test_only_a_blob_address_becomes_a_file_name(cid: str) -> None:
     with pytest.raises(PeerError):
         blob_manifest.check_cid(cid)
