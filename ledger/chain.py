@@ -70,6 +70,7 @@ class Chain:
     Args:
         highest: the highest block seen in an earlier run. A chain that no longer has it is refused.
         on_head: called with each higher block that is as deep as `confirmations` asks; store it.
+        clock: Unix seconds.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Chain:
         *,
         highest: Block | None = None,
         on_head: Callable[[Block], None] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.params = params
         self._transport = transport
         self._highest = highest
         self._on_head = on_head
+        self._clock = clock
         self._lock = threading.Lock()
         self._verified = False
 
@@ -137,6 +140,12 @@ class Chain:
         if settled_number >= 0:
             self._remember(newest if depth == 0 else self._block(hex(settled_number)))
         return newest
+
+    def now(self) -> int:
+        """Unix seconds by our clock, or by the chain's if that runs ahead of ours."""
+        with self._lock:
+            seen = self._highest.timestamp if self._highest is not None else 0
+        return max(int(self._clock()), seen)
 
     def balance_micro(self, address: str) -> int:
         """Credits of an address, in millionths."""

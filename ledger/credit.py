@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from openstall.ledger.abi import codec
 from openstall.ledger.chain import Chain, TxRequest
 from openstall.ledger.typed_data import Domain, permit_digest
@@ -39,7 +37,7 @@ class CreditClient:
 
         On a group chain the token is our own; elsewhere its EIP-712 name is asked from the token.
         """
-        deadline = int(time.time()) + PERMIT_LIFE_S
+        deadline = self._chain.now() + PERMIT_LIFE_S
         name = (
             _CREDIT_NAME if self._chain.params.kind == "group" else str(self._chain.view("Credit", "name")[0])
         )

@@ -24,11 +24,12 @@ EVM_RECURSION_LIMIT = 12_500
 
 @contextmanager
 def _limited(limit: int) -> Iterator[None]:
-    limit = max(limit, min(sys.getrecursionlimit(), EVM_RECURSION_LIMIT))
+    before = sys.getrecursionlimit()
     try:
         yield
     finally:
-        sys.setrecursionlimit(limit)
+        if sys.getrecursionlimit() != before:
+            sys.setrecursionlimit(max(before, limit))
 
 
 def eth_account() -> type[Account]:

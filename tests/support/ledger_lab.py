@@ -57,7 +57,7 @@ class Lab:
     outsider: Wallet = field(init=False)
 
     def __post_init__(self) -> None:
-        self.chain = Chain(self.host.params, self.host.handle)
+        self.chain = Chain(self.host.params, self.host.handle, clock=self.clock)
         self.escrow, self.channel = EscrowClient(self.chain), ChannelClient(self.chain)
         self.credit = CreditClient(self.chain)
         self.buyer, self.seller, self.arbiter, self.outsider = (
