@@ -8,7 +8,7 @@ meet the same machine.
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import json
 import os
 import resource
@@ -50,7 +50,7 @@ def rows() -> Iterable[Row]:
         yield Row(
             name="verified blob transfer to disk, 256 MB",
             value=ratio,
-            unit="× asyncio TLS 1.3",
+            unit="of asyncio TLS 1.3",
             limit=f"≥ {RATIO_AIM}",
             ok=ratio >= RATIO_AIM,
             note=f"{_speeds(blobs)} against {_speeds(tls)} MB/s, loopback, two processes",
@@ -134,10 +134,12 @@ def _blob_send(folder: Path, source: Path) -> None:
     from openstall.p2p.blobs import BlobStore
     from openstall.p2p.host import PeerHost
 
+    size = source.stat().st_size
+
     async def main() -> None:
         store = BlobStore(folder / "sender")
         for old in store.all():
-            if old.size != source.stat().st_size:
+            if old.size != size:
                 await store.remove(old.cid)
         info = store.all()[0] if store.all() else await store.add_file(source)
         async with PeerHost(seed=bytes(range(32))) as host:
@@ -193,15 +195,15 @@ def _certificate(folder: Path) -> None:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -216,6 +218,7 @@ def _tls_send(folder: Path, source: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    size = source.stat().st_size
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with source.open("rb") as file:
@@ -227,7 +230,7 @@ def _tls_send(folder: Path, source: Path) -> None:
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
         port = server.sockets[0].getsockname()[1]
-        print(json.dumps([port, source.stat().st_size]), flush=True)
+        print(json.dumps([port, size]), flush=True)
         await server.serve_forever()
 
     asyncio.run(main())

@@ -166,13 +166,16 @@ class Catalogue:
 
     def _want(self, peer_id: str) -> None:
         self._due[peer_id] = None
-        self._wake.set()
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        wake, self._wake = self._wake, trio.Event()
+        wake.set()
 
     async def _work(self, nursery: trio.Nursery) -> None:
         while True:
             free = [one for one in self._due if one not in self._busy]
             if not free:
-                self._wake = trio.Event()
                 await self._wake.wait()
                 continue
             peer_id = free[0]
@@ -186,7 +189,7 @@ class Catalogue:
                 continue
             finally:
                 self._busy.discard(peer_id)
-                self._wake.set()
+                self._wake_up()
             self._failures.pop(peer_id, None)
             if report.missing:
                 log.info("sync with %s: %d of %d records admitted", peer_id, report.admitted, report.missing)

@@ -109,8 +109,12 @@ async def negotiate_stream(host: BasicHost, peer_id: str, protocol: str) -> NetS
 
 def connections_of(swarm: NodeSwarm, peer_id: str) -> list[SwarmConn]:
     """The open connections with one peer."""
+    found = [cast(SwarmConn, one) for one in swarm.get_connections(ID.from_string(peer_id))]
+    # libp2p forgets a broken connection only after some pauses; its muxer knows at once.
     return [
-        cast(SwarmConn, one) for one in swarm.get_connections(ID.from_string(peer_id)) if not one.is_closed
+        one
+        for one in found
+        if not one.is_closed and not cast(NodeYamux, one.muxed_conn).event_shutting_down.is_set()
     ]
 
 

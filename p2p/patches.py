@@ -303,7 +303,6 @@ class NodeYamux(yamux.Yamux):
         while (
             len(data) > _HEADER.size and self._queued > MAX_QUEUED and not self.event_shutting_down.is_set()
         ):
-            self._drained = trio.Event()
             await self._drained.wait()
         if self.event_shutting_down.is_set():
             raise RawConnError("connection is closed")
@@ -331,12 +330,17 @@ class NodeYamux(yamux.Yamux):
                     await self._filled.wait()
                 batch = self._next_batch()
                 self._queued -= len(batch)
-                self._drained.set()
+                self._make_room()
                 await self.secured_conn.write(batch)
         except (RawConnError, IOException, OSError, trio.ClosedResourceError, trio.BrokenResourceError):
             await self._cleanup_on_error()
         finally:
-            self._drained.set()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        # Several streams may wait: wake them all, and let later ones wait for the next time.
+        drained, self._drained = self._drained, trio.Event()
+        drained.set()
 
     def _next_batch(self) -> bytes:
         batch = self._outbox.popleft()
@@ -356,7 +360,7 @@ class NodeYamux(yamux.Yamux):
             return await self._plain.exactly(length)
 
     async def _cleanup_on_error(self) -> None:
-        self._drained.set()
+        self._make_room()
         await super()._cleanup_on_error()
 
     async def _measure_rtt_loop(self) -> None:

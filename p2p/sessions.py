@@ -108,7 +108,7 @@ class Sessions:
         session = self._open.get(peer_id)
         if session is not None:
             await session.greeted.wait()
-        if session is None or self._open.get(peer_id) is not session:
+        if session is None or not engine.connections_of(self._swarm, peer_id):
             raise PeerError(
                 "peer_unreachable", "The other peer hung up at once.", "It may be full. Try again later."
             )
@@ -179,7 +179,7 @@ class Sessions:
 
     def _announce(self, session: _Session) -> None:
         session.greeted.set()
-        if session.announced or self._open.get(session.peer_id) is not session:
+        if session.announced or not engine.connections_of(self._swarm, session.peer_id):
             return
         session.announced = True
         self._tell(PeerEvent(kind="connected", peer=self._info(session)))

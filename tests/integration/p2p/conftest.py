@@ -37,7 +37,7 @@ class MemoryRecords:
 
     def digest_buckets(self) -> Sequence[bytes]:
         hashes = [hashlib.sha256() for _ in range(256)]
-        for cid in sorted(list(self.held)):
+        for cid in sorted(self.held.copy()):
             hashes[int(cid[:2], 16)].update(cid.encode())
         return [one.digest() for one in hashes]
 
