@@ -29,6 +29,8 @@ from openstall.store.job_log import JobLog
 
 RATE = Rate(per_s=0.5, burst=10)
 FIRST_FRAME_S = 15.0
+BETWEEN_JOBS_S = 1.0
+"""How often a follower of a job that does not run (yet, or any more) looks at the books."""
 IDLE_S = 15.0
 """A frame is sent at least this often, so that a dead follower is noticed."""
 
@@ -90,7 +92,7 @@ class JobFollow:
         sent: dict[str, Any] = {}
         while True:
             job = self._provider.jobs.get(order.order_id)
-            changed = job.changed if job else None
+            changed = job.changed if job is not None else trio.Event()
             order = await self._desk.load(order.order_id)
             message, next_line = await self._news(order, sent, next_line)
             if message is not None:
@@ -99,10 +101,13 @@ class JobFollow:
                     continue
                 if message.report:
                     return
-            with trio.move_on_after(IDLE_S if changed else 1.0) as idle:
-                await (changed or trio.Event()).wait()
-            if idle.cancelled_caught and changed:
-                await stream.send(write(FromProvider(started_at=job.started_at if job else 0)))
+            if job is None:
+                await trio.sleep(BETWEEN_JOBS_S)
+                continue
+            with trio.move_on_after(IDLE_S) as idle:
+                await changed.wait()
+            if idle.cancelled_caught:
+                await stream.send(write(FromProvider(started_at=job.started_at)))
 
     async def _news(
         self, order: OpenOrder, sent: dict[str, Any], next_line: int
