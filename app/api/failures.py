@@ -64,6 +64,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
+    if isinstance(error.__cause__, BodyTooLarge):  # FastAPI wraps whatever reading the body raised
+        return await _too_large(_request, error)
     codes = {404: "no_such_path", 405: "wrong_method", 400: "bad_request"}
     return answer(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
 
