@@ -140,10 +140,9 @@ class AgentClient:
     async def run(self, spec: JobSpec, inputs: Path, outputs: Path, on_event: OnEvent) -> JobResult:
         """Run one job to its end and return how it ended; never raises for what the job did.
 
-        Both folders are absolute paths. `inputs` is a folder of this job alone with plain files; as
-        root the agent makes them readable to everybody, so keep it inside a private folder. `outputs`
-        is created, and holds only the collected artefacts afterwards. Cancelling this call cancels
-        the job.
+        Absolute paths. `inputs` is a folder of this job alone with plain files; as root the agent
+        makes them readable to everybody: keep it inside a private folder. `outputs` is created and
+        holds only the collected artefacts afterwards. Cancelling this call cancels the job.
         Raises Conflict `job_running` when a job of this id runs already.
         """
         if spec.job_id in self._jobs:

@@ -80,57 +80,70 @@ def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] =
     Returns as soon as the namespaces exist (10-40 ms). Raises SandboxError `sandbox_start_failed`
     with bubblewrap's words when they cannot be made.
     """
-    params_read, params_write = os.pipe2(os.O_CLOEXEC)
-    log_read, log_write = os.pipe2(os.O_CLOEXEC)
-    events_read, events_write = os.pipe2(os.O_CLOEXEC)
-    info_read, info_write = os.pipe2(os.O_CLOEXEC)
-    seccomp_fd = os.memfd_create("openstall-seccomp", os.MFD_CLOEXEC)
+    pipes = _Pipes()
     process: subprocess.Popen[bytes] | None = None
     try:
-        try:
-            os.write(seccomp_fd, seccomp)
-            os.lseek(seccomp_fd, 0, os.SEEK_SET)
-            process = subprocess.Popen(
-                [
-                    *prefix,
-                    *bwrap_arguments(
-                        plan,
-                        bwrap=bwrap,
-                        seccomp_fd=seccomp_fd,
-                        info_fd=info_write,
-                        events_fd=events_write,
-                    ),
-                ],
-                stdin=params_read,
-                stdout=log_write,
-                stderr=log_write,
-                pass_fds=(seccomp_fd, info_write, events_write),
-                env={"PATH": "/usr/bin:/bin", **_bus()},
-                start_new_session=True,
-            )
-        finally:
-            for fd in (params_read, log_write, events_write, info_write, seccomp_fd):
-                os.close(fd)
-        init_pid = _init_pid(info_read)
+        process = _spawn(pipes, plan, bwrap, seccomp, prefix)
+        init_pid = _init_pid(pipes.info[0])
         return Running(
             process=process,
             init_pid=init_pid,
             init_pidfd=os.pidfd_open(init_pid),
             outer_pidfd=os.pidfd_open(process.pid),
-            log_fd=log_read,
-            events_fd=events_read,
-            params_fd=params_write,
+            log_fd=pipes.log[0],
+            events_fd=pipes.events[0],
+            params_fd=pipes.params[1],
         )
     except (OSError, ValueError, msgspec.DecodeError) as error:
         if process is not None:
             process.kill()
             process.wait()
-        failure = _start_failed(log_read, error)
-        for fd in (params_write, log_read, events_read):
+        failure = _start_failed(pipes.log[0], error)
+        for fd in (pipes.params[1], pipes.log[0], pipes.events[0]):
             os.close(fd)
         raise failure from error
     finally:
-        os.close(info_read)
+        os.close(pipes.info[0])
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_CLOEXEC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pipes:
+    """(read end, write end) each; the sandbox gets one end, the agent the other."""
+
+    params: tuple[int, int] = field(default_factory=_pipe)
+    log: tuple[int, int] = field(default_factory=_pipe)
+    events: tuple[int, int] = field(default_factory=_pipe)
+    info: tuple[int, int] = field(default_factory=_pipe)
+
+
+def _spawn(
+    pipes: _Pipes, plan: Plan, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
+    """Start bubblewrap; whatever happens, the sandbox's ends of the pipes are closed here."""
+    seccomp_fd = os.memfd_create("openstall-seccomp", os.MFD_CLOEXEC)
+    theirs = (seccomp_fd, pipes.info[1], pipes.events[1])
+    try:
+        os.write(seccomp_fd, seccomp)
+        os.lseek(seccomp_fd, 0, os.SEEK_SET)
+        command = bwrap_arguments(
+            plan, bwrap=bwrap, seccomp_fd=seccomp_fd, info_fd=theirs[1], events_fd=theirs[2]
+        )
+        return subprocess.Popen(
+            [*prefix, *command],
+            stdin=pipes.params[0],
+            stdout=pipes.log[1],
+            stderr=pipes.log[1],
+            pass_fds=theirs,
+            env={"PATH": "/usr/bin:/bin", **_bus()},
+            start_new_session=True,
+        )
+    finally:
+        for fd in (*theirs, pipes.params[0], pipes.log[1]):
+            os.close(fd)
 
 
 class _Info(msgspec.Struct):

@@ -164,6 +164,8 @@ class Supervisor:
                     await self._wait_dead()
         if self._held_progress is not None:
             await self._emit(Progress(done=self._held_progress.done, total=self._held_progress.total))
+        if self._begun is not None:
+            await self._emit(UsageTick(usage=self._usage()))
         return Outcome(
             exit_code=status,
             limit=self._limit,

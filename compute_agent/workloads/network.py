@@ -162,16 +162,18 @@ def export(
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["rows", linear[-1].out_features])],
         [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
     )
+    _write(graph, metadata)
+
+
+def _write(graph: Any, metadata: dict[str, Any]) -> None:
     model = helper.make_model(
         graph,
         producer_name="openstall",
         ir_version=_IR_VERSION,
         opset_imports=[helper.make_opsetid("", _OPSET)],
     )
-    helper.set_model_props(
-        model,
-        {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in metadata.items()},
-    )
+    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in metadata.items()}
+    helper.set_model_props(model, texts)
     checker.check_model(model, full_check=True)
     (OUTPUTS / "model.onnx").write_bytes(model.SerializeToString())
 
