@@ -15,7 +15,7 @@ from typing import Self
 import trio
 from trio_typing import TaskStatus
 
-from openstall.market.errors import PeerError
+from openstall.market.errors import PeerError, StoreError
 from openstall.p2p import addresses, engine, exchange, hello
 from openstall.p2p.dialling import Dialler
 from openstall.p2p.exchange import Handler, Server, StreamHandler
@@ -64,6 +64,7 @@ class PeerHost:
         self._scores = Scores(clock=time.monotonic)
         self._busy: Counter[str] = Counter()
         self._stop = trio.Event()
+        self._reached = trio.Event()
         self._exits: AsyncExitStack | None = None
         self._sessions = Sessions(
             swarm=self._swarm, own_hello=self._own_hello, ask_hello=self._ask_hello, book=self.book
@@ -151,8 +152,13 @@ class PeerHost:
 
     async def _save_regularly(self) -> None:
         while True:
-            await trio.sleep(SAVE_EVERY_S)
-            await trio.to_thread.run_sync(self.book.save)
+            with trio.move_on_after(SAVE_EVERY_S):
+                await self._reached.wait()
+            self._reached = trio.Event()
+            try:
+                await trio.to_thread.run_sync(self.book.save)
+            except StoreError as error:
+                log.warning("%s", error.message)
 
     # Where we are, whom we know
 
@@ -195,6 +201,7 @@ class PeerHost:
         with trio.move_on_after(timeout_s):
             if not engine.connections_of(self._swarm, peer_id):
                 await self._dialler.dial(peer_id)
+                self._reached.set()  # a peer that is killed must find its way back
             return await self._sessions.greeted(peer_id)
         raise unreachable()
 
