@@ -50,12 +50,9 @@ class AnvilProcess:
 
     Args:
         folder: the chain's folder; anvil's home, cache and temporary files stay inside.
-        state: a state file to load, or None to begin at the genesis.
     """
 
-    def __init__(
-        self, *, binary: Path, folder: Path, chain_id: int, genesis: Path, state: Path | None = None
-    ) -> None:
+    def __init__(self, *, binary: Path, folder: Path, chain_id: int, genesis: Path) -> None:
         self._scratch = folder / "scratch"
         self._command = [
             str(binary), "--quiet", "--host", "127.0.0.1", "--chain-id", str(chain_id),
@@ -63,7 +60,7 @@ class AnvilProcess:
             "--base-fee", "0", "--gas-price", "0", "--disable-min-priority-fee",
             "--gas-limit", str(BLOCK_GAS_LIMIT), "--no-cors", "--slots-in-an-epoch", "1",
             "--cache-path", str(self._scratch),
-            *(("--load-state", str(state)) if state else ("--init", str(genesis))),
+            "--init", str(genesis), "--no-request-size-limit",
         ]  # fmt: skip
         self._chain_id = chain_id
         self._process: subprocess.Popen[bytes] | None = None

@@ -38,9 +38,10 @@ class MinedBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """Where to begin after a start: a state file (None: the genesis) and the blocks to mine again."""
+    """Where to begin after a start: a state as anvil dumped it (None: the genesis), and what follows."""
 
-    state: Path | None
+    state: bytes | None
+    state_number: int
     blocks: list[MinedBlock]
 
 
@@ -60,13 +61,11 @@ class Journal:
             StoreError: a line in the middle is damaged, or blocks are missing.
         """
         blocks = {block.number: block for block in self._read_all()}
-        plain = self._folder / "restore.json"
-        plain.unlink(missing_ok=True)
         for path in reversed(self._states()):
-            if _unpack(path, plain):
-                number = _number_of(path)
-                self.state_bytes = path.stat().st_size
-                return self._recovery(plain, number, blocks)
+            packed = _sound(path)
+            if packed is not None:
+                self.state_bytes = len(packed)
+                return self._recovery(packed, _number_of(path), blocks)
         if self._states() and 1 not in blocks:
             raise _damaged(self._folder)
         return self._recovery(None, 0, blocks)
@@ -118,13 +117,13 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _recovery(self, state: Path | None, number: int, blocks: dict[int, MinedBlock]) -> Recovery:
+    def _recovery(self, state: bytes | None, number: int, blocks: dict[int, MinedBlock]) -> Recovery:
         following = sorted(later for later in blocks if later > number)
         if following != list(range(number + 1, number + 1 + len(following))):
             raise _damaged(self._folder)
         chosen = [blocks[later] for later in following]
         self.bytes_since_state = sum(sum(map(len, block.raw)) for block in chosen)
-        return Recovery(state=state, blocks=chosen)
+        return Recovery(state=state, state_number=number, blocks=chosen)
 
     def _read_all(self) -> Iterator[MinedBlock]:
         for path in self._journals():
@@ -172,15 +171,14 @@ def _parse(line: bytes, path: Path) -> MinedBlock:
         raise _damaged(path) from error
 
 
-def _unpack(packed: Path, plain: Path) -> bool:
-    """Unpack and check a state; False when it is damaged."""
+def _sound(path: Path) -> bytes | None:
+    """A packed state, or None when it is damaged."""
     try:
-        content = gzip.decompress(packed.read_bytes())
-        json.loads(content)
+        packed = path.read_bytes()
+        json.loads(gzip.decompress(packed))
     except (OSError, EOFError, zlib.error, ValueError):
-        return False
-    write_private(plain, content)
-    return True
+        return None
+    return packed
 
 
 def _number_of(path: Path) -> int:

@@ -19,6 +19,8 @@ from openstall.market.errors import ChainError, OpenstallError
 
 STATE_AFTER_BYTES = 2 * 1024 * 1024
 """Journal bytes after which the state is saved: some 3,000 transactions, or 2 s of replay."""
+BOOT_ATTEMPTS = 3
+"""Anvil may be killed again while blocks are replayed, for example when memory is short."""
 _log = structlog.get_logger(__name__)
 
 
@@ -56,6 +58,21 @@ class Miner:
             ChainError: anvil does not start, or does not rebuild the same blocks.
         """
         self.serving.clear()
+        for attempt in range(1, BOOT_ATTEMPTS + 1):
+            try:
+                self._boot_once()
+            except ChainError:
+                if attempt == BOOT_ATTEMPTS or (self.engine is not None and self._answers()):
+                    self.shut()
+                    raise
+            except BaseException:
+                self.shut()
+                raise
+            else:
+                self.serving.set()
+                return
+
+    def _boot_once(self) -> None:
         if self.engine is not None:
             self.engine.stop()
         self._journal.close()
@@ -65,18 +82,20 @@ class Miner:
             folder=self._folder,
             chain_id=self._chain_id,
             genesis=self._folder / "genesis.json",
-            state=recovery.state,
         )
         self.engine.start()
-        (self._folder / "restore.json").unlink(missing_ok=True)
+        if recovery.state is not None:
+            # Not by --load-state: that makes a genesis of its own, and later dumps would hold both.
+            self.engine.call("anvil_loadState", ["0x" + recovery.state.hex()])
         self.head = read_block(self.engine.call("eth_getBlockByNumber", ["latest", False]))
+        # With a loaded state anvil begins at the wall clock, and would refuse the older times of the journal.
+        self.engine.call("evm_setTime", [self.head.timestamp])
         for block in recovery.blocks:
             if block.parent != self.head.hash or block.number != self.head.number + 1:
                 raise _inconsistent(block.number)
             for raw in block.raw:
                 self.engine.call("eth_sendRawTransaction", [raw])
             self._mine(block)
-        self.serving.set()
         _log.info("group chain started", height=self.head.number, replayed=len(recovery.blocks))
 
     def revive(self) -> None:

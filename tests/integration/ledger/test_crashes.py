@@ -38,6 +38,17 @@ def gone(pid: int, timeout_s: float = 10.0) -> bool:
     return True
 
 
+def kill_engine(host: GroupHost) -> int:
+    """Kill anvil at this very moment, also while it is being started again."""
+    while True:
+        try:
+            pid = host.anvil_pid
+            os.kill(pid, signal.SIGKILL)
+        except (ChainError, ProcessLookupError):
+            continue
+        return pid
+
+
 def check_confirmed(chain: Chain, lines: list[str]) -> None:
     for line in lines:
         tx_hash, number, block_hash = line.split()[1:]
@@ -101,15 +112,17 @@ def test_anvil_killed_at_random_moments(
     for writer in writers:
         writer.start()
     chance, killed = random.Random(3), set()
-    for _ in range(6):
-        before = len(confirmed)
-        while len(confirmed) < before + chance.randint(3, 25) and not faults:
-            stop.wait(0.002)
-        killed.add(host.anvil_pid)
-        os.kill(host.anvil_pid, signal.SIGKILL)
-    stop.set()
-    for writer in writers:
-        writer.join()
+    try:
+        for _ in range(6):
+            enough = len(confirmed) + chance.randint(3, 25)
+            while len(confirmed) < enough and not faults:
+                stop.wait(0.002)
+            assert not faults, faults
+            killed.add(kill_engine(host))
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
     assert not faults, faults
     check_confirmed(lab.chain, confirmed)
     head = lab.chain.head()
@@ -139,6 +152,26 @@ def test_nothing_is_left_outside_the_folder(
         "genesis.json",
         "state",
     ] + ["wal"] * len(list((tmp_path / "chain").glob("wal-*")))
+
+
+def test_blocks_older_than_the_restart_are_replayed_on_a_loaded_state(
+    tmp_path: Path, host_at: HostAt, clock: Clock
+) -> None:
+    folder = tmp_path / "chain"
+    host = host_at(folder)
+    host.create("Old")
+    clock.ahead_s = -10_000  # the chain stands still in time while its blocks follow the state
+    lab = Lab(host, clock)
+    host.stop()
+    host = host_at(folder)
+    host.start()
+    lab = Lab(host, clock)
+    kill_engine(host)
+    head = lab.chain.head()
+    for ahead_s in (-10_000, 0, 50_000):
+        clock.ahead_s = ahead_s
+        kill_engine(host)
+        assert lab.chain.head() == head
 
 
 def test_a_host_with_a_rolled_back_folder_is_found_out(tmp_path: Path, host_at: HostAt, clock: Clock) -> None:
