@@ -12,6 +12,7 @@ from openstall.market.errors import PeerError
 from openstall.p2p.engine import BaseLibp2pError, NetStream
 
 _PREFIX = 4
+_FIRST = 65_000
 _BROKEN = (BaseLibp2pError, trio.ClosedResourceError, trio.BrokenResourceError)
 
 
@@ -41,7 +42,10 @@ class Framed:
         """
         async with self._sending:
             try:
-                await self._stream.write(b"".join((len(payload).to_bytes(_PREFIX, "big"), payload)))
+                # The prefix travels with the first piece; the rest of a large payload is not copied.
+                await self._stream.write(len(payload).to_bytes(_PREFIX, "big") + payload[:_FIRST])
+                if len(payload) > _FIRST:
+                    await self._stream.write(memoryview(payload)[_FIRST:])  # type: ignore[arg-type]
             except _BROKEN as error:
                 raise _cut() from error
 

@@ -19,6 +19,7 @@ from openstall.market.errors import PeerError
 from openstall.p2p import blob_manifest
 from openstall.p2p.blob_manifest import CHUNK, Manifest
 
+_EARLY = 6
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -46,6 +47,7 @@ class PartialBlob:
         self._lock = threading.Lock()
         self._sha = hashlib.sha256()
         self._hashed = 0
+        self._early: dict[int, bytes] = {}
         try:
             _allocate(self._data, manifest.size)
             self.have = bytearray(self._kept())
@@ -83,12 +85,17 @@ class PartialBlob:
         _write_all(self._data, data, index * CHUNK)
         _write_all(self._have_file, b"\1", index)
         self.have[index] = 1
-        with self._lock:
-            if index == self._hashed:
-                # Chunks mostly come in order: hash them while they are in memory.
-                self._sha.update(data)
-                self._hashed += 1
+        self._hash_in_order(index, data)
         return True
+
+    def _hash_in_order(self, index: int, data: bytes) -> None:
+        # Chunks come nearly in order: hash them while they are in memory, a few that are early included.
+        with self._lock:
+            if self._hashed <= index < self._hashed + _EARLY:
+                self._early[index] = data
+            while (data_next := self._early.pop(self._hashed, None)) is not None:
+                self._sha.update(data_next)
+                self._hashed += 1
 
     def check_sha256(self) -> None:
         """Compare the whole with the publisher's SHA-256; reads only what did not come in order. Blocking.
@@ -96,6 +103,7 @@ class PartialBlob:
         Raises:
             PeerError: `wrong_checksum`.
         """
+        self._early.clear()
         while self._hashed < self.manifest.chunks:
             trio.from_thread.check_cancelled()
             self._sha.update(
