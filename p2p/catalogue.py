@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 from typing import Annotated
 
@@ -20,7 +21,11 @@ from openstall.p2p.sync import Admit, Cid, RecordStore, Sync, SyncReport
 
 __all__ = ["Admit", "Catalogue", "RecordStore", "SyncReport"]
 
-SYNC_EVERY_S = 300.0
+SYNC_EVERY_S = 30.0
+SYNCED_PER_ROUND = 3
+"""Peers whose digests are compared in a round; two that hold the same exchange a few kilobytes."""
+POKED_AT_ONCE = 8
+BETWEEN_POKES_S = 1.0
 RETRY_S = 2.0
 _WORKERS = 3
 _NETWORK = re.compile(r"^[A-Za-z0-9._:-]{1,80}$")
@@ -69,6 +74,7 @@ class Catalogue:
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
         self._wake = trio.Event()
+        self._has_news = trio.Event()
         self._poke = f"/openstall/{network}/records/news/1"
         host.serve(
             self._poke, self._on_poke, max_request=0, max_response=0, per_peer_rate=Rate(per_s=1, burst=10)
@@ -81,6 +87,7 @@ class Catalogue:
                 for _ in range(_WORKERS):
                     nursery.start_soon(self._work, nursery)
                 nursery.start_soon(self._periodically)
+                nursery.start_soon(self._poke_others)
                 for peer in self._host.peers():
                     self._want(peer.peer_id)
                 if self._gossip:
@@ -92,12 +99,15 @@ class Catalogue:
                 nursery.cancel_scope.cancel()
 
     async def announce(self, *, cid: str, record_type: str, author: str, seq: int, size: int) -> None:
-        """Tell the network of a record that the local store now holds; nobody may be listening."""
-        if self._topic is None:
-            await self._poke_all(except_for="")
-            return
-        news = msgspec.json.encode(_News(cid=cid, type=record_type, author=author, seq=seq, size=size))
-        await self._topic.publish(news)
+        """Tell the network of a record that the local store now holds; nobody may be listening.
+
+        Gossip is quick but loses messages without a word (a mesh that is not formed yet, a full queue), so a
+        few peers are also asked to sync at once: what one of them has, the rest can get from it.
+        """
+        if self._topic is not None:
+            news = msgspec.json.encode(_News(cid=cid, type=record_type, author=author, seq=seq, size=size))
+            await self._topic.publish(news)
+        self._has_news.set()
 
     async def sync_now(self, peer_id: str) -> SyncReport:
         """Pull everything that a peer holds and we lack.
@@ -107,7 +117,7 @@ class Catalogue:
         """
         report = await self._sync.with_peer(peer_id)
         if report.admitted:
-            await self._poke_all(except_for=peer_id)
+            self._has_news.set()
         return report
 
     def members(self) -> list[str]:
@@ -152,17 +162,23 @@ class Catalogue:
         self._want(peer_id)
         return b""
 
-    async def _poke_all(self, *, except_for: str) -> None:
+    async def _poke_others(self) -> None:
+        """Ask a few members to sync with us, once for all the news of a second."""
+
         async def poke(peer_id: str) -> None:
             try:
                 await self._host.request(peer_id, self._poke, b"", timeout_s=10.0, max_response=0)
             except PeerError as error:
                 log.debug("peer %s was not told of news: %s", peer_id, error.code)
 
-        async with trio.open_nursery() as nursery:
-            for peer_id in self.members():
-                if peer_id != except_for:
+        while True:
+            await self._has_news.wait()
+            self._has_news = trio.Event()
+            members = self.members()
+            async with trio.open_nursery() as nursery:
+                for peer_id in random.sample(members, min(POKED_AT_ONCE, len(members))):
                     nursery.start_soon(poke, peer_id)
+            await trio.sleep(BETWEEN_POKES_S)
 
     def _want(self, peer_id: str) -> None:
         self._due[peer_id] = None
@@ -205,5 +221,6 @@ class Catalogue:
     async def _periodically(self) -> None:
         while True:
             await trio.sleep(self._sync_every_s)
-            for peer_id in self.members():
+            members = self.members()
+            for peer_id in random.sample(members, min(SYNCED_PER_ROUND, len(members))):
                 self._want(peer_id)

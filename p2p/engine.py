@@ -8,7 +8,7 @@ from typing import cast
 
 import trio
 
-from openstall.p2p.patches import NodeSwarm, NodeYamux, tcp, yamux  # isort: skip - before libp2p itself
+from openstall.p2p.patches import NodeYamux, tcp, yamux  # isort: skip - before libp2p itself
 
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -30,6 +30,8 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
+
+from openstall.p2p.swarm import NodeSwarm
 
 NEGOTIATE_S = 30
 
