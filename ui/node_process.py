@@ -46,7 +46,7 @@ class NodeProcess(QObject):
         super().__init__(api)
         self._home = home
         self._api = api
-        self._child: subprocess.Popen[bytes] | None = None
+        self.child: subprocess.Popen[bytes] | None = None
         self._waited_ms = 0
         self._asking = False
         self._timer = QTimer(self)
@@ -79,7 +79,7 @@ class NodeProcess(QObject):
         try:
             log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with log.open("wb") as output:
-                self._child = subprocess.Popen(
+                self.child = subprocess.Popen(
                     _command(self._home),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -106,8 +106,8 @@ class NodeProcess(QObject):
         if endpoint is not None and not self._asking:
             self.waiting.emit("The node is starting: opening its store and the network…")
             self._ask(endpoint, lambda _failure: None)
-        if self._child is not None and self._child.poll() is not None and not self._asking:
-            self._ended(self._child.returncode)
+        if self.child is not None and self.child.poll() is not None and not self._asking:
+            self._ended(self.child.returncode)
         elif self._waited_ms > PATIENCE_MS:
             self._timer.stop()
             self.failed.emit(

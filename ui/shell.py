@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QSettings, QSize, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from openstall.ui import icons, theme, words
 from openstall.ui.desk import Desk
@@ -116,6 +116,8 @@ class Shell(QWidget):
         name, _, argument = spec.partition(":")
         page = self._page(name, argument)
         old = self._stack.currentWidget()
+        focus = QApplication.focusWidget()
+        lost = focus is None or (old is not None and old.isAncestorOf(focus))
         self._spec = spec
         if self._stack.indexOf(page) < 0:
             self._stack.addWidget(page)
@@ -124,6 +126,9 @@ class Shell(QWidget):
             self._stack.removeWidget(old)
             old.deleteLater()
         self._buttons[_section(spec)].setChecked(True)
+        if lost:
+            # Whoever works by keyboard must not lose the place with the page that went.
+            self._buttons[_section(spec)].setFocus()
         self.shown.emit(spec)
 
     def _page(self, name: str, argument: str) -> Page:

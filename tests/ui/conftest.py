@@ -52,6 +52,9 @@ def open_window(qtbot: QtBot, app_theme: Theme, tmp_path: Path) -> Iterator[Call
     yield open_one
     for window in windows:
         window.api.close()
+        if window.node.child is not None:
+            # The home's own fixture has stopped the node by now; reap it.
+            window.node.child.wait(30)
 
 
 @pytest.fixture

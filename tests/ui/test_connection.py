@@ -40,7 +40,9 @@ class RawServer(QObject):
 
     def _connected(self) -> None:
         socket: QTcpSocket = self._server.nextPendingConnection()
-        socket.readyRead.connect(lambda: (socket.readAll(), socket.write(self._answer), socket.disconnectFromHost()))
+        socket.readyRead.connect(
+            lambda: (socket.readAll(), socket.write(self._answer), socket.disconnectFromHost())
+        )
 
 
 def ask(qtbot: QtBot, client: ApiClient, endpoint: Endpoint) -> Status | Failure:
@@ -94,7 +96,16 @@ def test_a_wrong_token_is_refused_in_words(qtbot: QtBot, client: ApiClient, peer
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"port": 70000, "token": "t"}', '{"port": 80, "token": "a\\nb"}', '{"port": 80}', "9" * 9000]
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"port": 70000, "token": "t"}',
+        '{"port": 80, "token": "a\\nb"}',
+        '{"port": 80}',
+        "9" * 9000,
+    ],
 )
 def test_a_damaged_api_file_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "api.json").write_text(text)
@@ -113,7 +124,9 @@ def test_an_answer_for_somebody_who_left_is_dropped(qtbot: QtBot, client: ApiCli
     assert got == []
 
 
-def test_an_operation_is_followed_to_its_error(qtbot: QtBot, client: ApiClient, peer: DemoPeer, tmp_path: Path) -> None:
+def test_an_operation_is_followed_to_its_error(
+    qtbot: QtBot, client: ApiClient, peer: DemoPeer, tmp_path: Path
+) -> None:
     endpoint = read_endpoint(peer.home)
     assert endpoint is not None
     client.attach(endpoint)
@@ -121,12 +134,16 @@ def test_an_operation_is_followed_to_its_error(qtbot: QtBot, client: ApiClient, 
     ended: list[object] = []
     bad = tmp_path / "model.pkl"
     bad.write_bytes(b"\x80\x04.")
-    operations.start("/v1/models/check", {"path": str(bad)}, owner=client, done=ended.append, failed=ended.append)
+    operations.start(
+        "/v1/models/check", {"path": str(bad)}, owner=client, done=ended.append, failed=ended.append
+    )
     qtbot.waitUntil(lambda: bool(ended), timeout=WAIT_MS)
     assert operations.awaited == 0
 
 
-def test_a_node_that_ends_at_once_is_told_with_its_own_words(qtbot: QtBot, client: ApiClient, tmp_path: Path) -> None:
+def test_a_node_that_ends_at_once_is_told_with_its_own_words(
+    qtbot: QtBot, client: ApiClient, tmp_path: Path
+) -> None:
     home = tmp_path / "occupied"
     home.write_text("a file, not a folder")
     node = NodeProcess(home, client)

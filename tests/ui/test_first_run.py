@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from accessibility import nameless, rich_labels
+from tests.support.accessibility import nameless, rich_labels
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFrame, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
@@ -89,6 +89,9 @@ def test_a_newcomer_gets_from_nothing_to_the_market(
     answer(run, ["wrong"] * 24)
     press_next(qtbot, run)
     qtbot.waitUntil(lambda: bool(run.banner.message), timeout=WAIT_MS)
+    qtbot.waitUntil(
+        lambda: all(not field.text() for field in run.words.findChildren(QLineEdit)), timeout=WAIT_MS
+    )
     answer(run, words)
     press_next(qtbot, run)
     qtbot.waitUntil(run.group.isVisible, timeout=WAIT_MS)
@@ -164,6 +167,8 @@ def test_a_locked_wallet_asks_for_its_passphrase(
     assert first_run(qtbot, window).group.isVisible()
 
 
-def test_the_words_are_not_left_in_the_window_settings(qapp: QApplication, peer: DemoPeer, tmp_path: Path) -> None:
+def test_the_words_are_not_left_in_the_window_settings(
+    qapp: QApplication, peer: DemoPeer, tmp_path: Path
+) -> None:
     for path in tmp_path.rglob("*.ini"):
         assert "words" not in path.read_text()

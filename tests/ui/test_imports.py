@@ -3,8 +3,25 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("torch", "web3", "libp2p", "trio", "onnxruntime", "numpy", "matplotlib", "fastapi", "httpx", "eth_account")
-OURS = ("openstall.market", "openstall.market.errors", "openstall.market.money", "openstall.resources", "openstall.resources.icons")
+HEAVY = (
+    "torch",
+    "web3",
+    "libp2p",
+    "trio",
+    "onnxruntime",
+    "numpy",
+    "matplotlib",
+    "fastapi",
+    "httpx",
+    "eth_account",
+)
+OURS = (
+    "openstall.market",
+    "openstall.market.errors",
+    "openstall.market.money",
+    "openstall.resources",
+    "openstall.resources.icons",
+)
 PROGRAM = """
 import pkgutil, sys, importlib, openstall.ui
 for found in pkgutil.walk_packages(openstall.ui.__path__, "openstall.ui."):

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from accessibility import nameless, rich_labels
-from PySide6.QtCore import Qt
+from tests.support.accessibility import nameless, rich_labels
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
@@ -32,10 +33,14 @@ def show(qtbot: QtBot, window: MainWindow, spec: str) -> Shell:
 
 
 def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    found = [button for button in inside.findChildren(QPushButton) if button.accessibleName() == name and button.isVisible()]
-    assert len(found) == 1, (name, [button.accessibleName() for button in inside.findChildren(QPushButton)])
-    qtbot.waitUntil(found[0].isEnabled, timeout=WAIT_MS)
-    qtbot.keyClick(found[0], Qt.Key.Key_Space)
+    def ready() -> list[QPushButton]:
+        buttons = inside.findChildren(QPushButton)
+        return [
+            one for one in buttons if one.accessibleName() == name and one.isVisible() and one.isEnabled()
+        ]
+
+    qtbot.waitUntil(lambda: len(ready()) == 1, timeout=WAIT_MS)
+    qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
 @pytest.mark.parametrize("spec", [*SECTIONS, "market:compute", "publish", "backup"])
@@ -45,11 +50,15 @@ def test_every_page_loads_and_can_be_read_out(qtbot: QtBot, window: MainWindow, 
     assert shell.page.banner.message == ""
     assert nameless(window) == []
     assert rich_labels(window) == []
-    empty = [label for label in shell.page.findChildren(QLabel) if label.isVisible() and label.text() == "None"]
+    empty = [
+        label for label in shell.page.findChildren(QLabel) if label.isVisible() and label.text() == "None"
+    ]
     assert empty == []
 
 
-@pytest.mark.parametrize("spec", ["", "nowhere", "model:", "buy:", "orders:" + "0" * 64, "model:bafynotthere"])
+@pytest.mark.parametrize(
+    "spec", ["", "nowhere", "model:", "buy:", "orders:" + "0" * 64, "model:bafynotthere"]
+)
 def test_a_view_that_is_not_there_harms_nothing(qtbot: QtBot, window: MainWindow, spec: str) -> None:
     shell = show(qtbot, window, "market")
     window.show_view(spec)
@@ -63,7 +72,29 @@ def test_the_rail_is_worked_by_keyboard(qtbot: QtBot, window: MainWindow) -> Non
     qtbot.waitActive(window)
     for at, section in enumerate(SECTIONS):
         qtbot.keyClick(window, Qt.Key(Qt.Key.Key_1 + at), Qt.KeyboardModifier.ControlModifier)
-        assert shell.spec == section
+        qtbot.waitUntil(partial(lambda wanted: shell.spec == wanted, section), timeout=WAIT_MS)
+
+
+class Orphans(QObject):
+    """Notes every window that is not the main one: a part shown before it has a parent flashes as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+            self.seen.append(f"{type(watched).__name__} {watched.accessibleName()}")
+        return False
+
+
+def test_no_part_of_a_page_opens_as_a_window(qtbot: QtBot, window: MainWindow, qapp: QApplication) -> None:
+    orphans = Orphans()
+    qapp.installEventFilter(orphans)
+    for spec in (*SECTIONS, "publish", "backup", "orders:" + "0" * 64):
+        show(qtbot, window, spec)
+    qapp.removeEventFilter(orphans)
+    assert orphans.seen == []
 
 
 def test_tab_reaches_every_control_in_view(qtbot: QtBot, window: MainWindow) -> None:
@@ -91,7 +122,9 @@ def test_the_way_back_leads_where_one_came_from(qtbot: QtBot, window: MainWindow
     assert shell.spec == "market"
 
 
-def test_credits_come_from_the_faucet_and_go_to_an_address(qtbot: QtBot, window: MainWindow, peer: DemoPeer) -> None:
+def test_credits_come_from_the_faucet_and_go_to_an_address(
+    qtbot: QtBot, window: MainWindow, peer: DemoPeer
+) -> None:
     page = show(qtbot, window, "wallet").page
     assert isinstance(page, WalletPage)
     if not peer.get("/v1/wallet")["faucet_claimed"]:
@@ -108,8 +141,12 @@ def test_credits_come_from_the_faucet_and_go_to_an_address(qtbot: QtBot, window:
     assert peer.balance_micro() == before - 12_500_000
 
 
-@pytest.mark.parametrize(("to", "amount"), [("0x12", "1"), ("0x" + "a" * 40, "1e9"), ("0x" + "a" * 40, "999999999"), ("", "1")])
-def test_a_payment_that_cannot_be_made_cannot_be_asked_for(qtbot: QtBot, window: MainWindow, to: str, amount: str) -> None:
+@pytest.mark.parametrize(
+    ("to", "amount"), [("0x12", "1"), ("0x" + "a" * 40, "1e9"), ("0x" + "a" * 40, "999999999"), ("", "1")]
+)
+def test_a_payment_that_cannot_be_made_cannot_be_asked_for(
+    qtbot: QtBot, window: MainWindow, to: str, amount: str
+) -> None:
     page = show(qtbot, window, "wallet").page
     assert isinstance(page, WalletPage)
     page._to.setText(to)
@@ -142,7 +179,11 @@ def test_the_theme_changes_at_once_and_is_remembered(qtbot: QtBot, window: MainW
 
 
 def test_a_second_start_shows_the_first_window(qtbot: QtBot, tmp_path: Path) -> None:
-    first, second, other = SingleInstance(tmp_path), SingleInstance(tmp_path), SingleInstance(tmp_path / "other")
+    first, second, other = (
+        SingleInstance(tmp_path),
+        SingleInstance(tmp_path),
+        SingleInstance(tmp_path / "other"),
+    )
     assert first.claim()
     with qtbot.waitSignal(first.asked_to_show):
         assert not second.claim()
@@ -153,7 +194,9 @@ def test_a_second_start_shows_the_first_window(qtbot: QtBot, tmp_path: Path) -> 
 
 def test_pictures_are_taken_of_the_real_window(peer: DemoPeer, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "openstall.ui.capture", "--home", str(peer.home), "--out", str(tmp_path)]
-    done = subprocess.run([*command, "--views", "market,wallet", "--theme", "dark"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, "--views", "market,wallet", "--theme", "dark"], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     for name in ("market.png", "wallet.png"):
         image = QImage(str(tmp_path / name))
@@ -162,8 +205,16 @@ def test_pictures_are_taken_of_the_real_window(peer: DemoPeer, tmp_path: Path) -
 
 
 def test_a_picture_of_what_is_not_there_fails_with_words(tmp_path: Path) -> None:
-    (tmp_path / "home").write_text("no folder")
-    command = [sys.executable, "-m", "openstall.ui.capture", "--home", str(tmp_path / "home"), "--out", str(tmp_path)]
+    (tmp_path / "file").write_text("no folder")
+    command = [
+        sys.executable,
+        "-m",
+        "openstall.ui.capture",
+        "--home",
+        str(tmp_path / "file"),
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run([*command, "--views", "market"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "node_not_started" in done.stderr

@@ -31,9 +31,18 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 def test_every_text_can_be_read(colours: Colours) -> None:
-    pairs = [(ink, ground) for ink in ("text", "muted", "accent", "good", "care", "bad") for ground in ("window", "surface")]
+    pairs = [
+        (ink, ground)
+        for ink in ("text", "muted", "accent", "good", "care", "bad")
+        for ground in ("window", "surface")
+    ]
     pairs += [(tone, f"{tone}_wash") for tone in ("good", "care", "bad", "accent")]
-    pairs += [("on_accent", "accent"), ("text", "selection"), ("muted", "sunken"), ("accent_strong", "accent_wash")]
+    pairs += [
+        ("on_accent", "accent"),
+        ("text", "selection"),
+        ("muted", "sunken"),
+        ("accent_strong", "accent_wash"),
+    ]
     for ink, ground in pairs:
         assert contrast(getattr(colours, ink), getattr(colours, ground)) >= 4.5, (ink, ground)
 
@@ -55,14 +64,24 @@ def test_every_icon_is_drawn_in_the_ink_alone(app_theme: Theme) -> None:
         assert "currentColor" in source
         assert "#" not in source
         image = icons.pixmap(name, "accent", 24, 2.0).toImage()
-        inked = {image.pixelColor(x, y).name() for x in range(48) for y in range(48) if image.pixelColor(x, y).alpha() == 255}
+        inked = {
+            image.pixelColor(x, y).name()
+            for x in range(48)
+            for y in range(48)
+            if image.pixelColor(x, y).alpha() == 255
+        }
         assert inked == {theme.colour("accent").name()}, name
 
 
 def test_an_icon_follows_the_theme(app_theme: Theme) -> None:
     def ink() -> set[str]:
         image = made.pixmap(24, 24).toImage()
-        return {image.pixelColor(x, y).name() for x in range(24) for y in range(24) if image.pixelColor(x, y).alpha() == 255}
+        return {
+            image.pixelColor(x, y).name()
+            for x in range(24)
+            for y in range(24)
+            if image.pixelColor(x, y).alpha() == 255
+        }
 
     made = icons.icon("wallet")
     app_theme.choose("light")

@@ -166,7 +166,8 @@ def test_enter_opens_a_row(qtbot: QtBot) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "micro"), [("12.5", 12_500_000), ("", None), ("1e3", None), ("-1", None), ("0.0000001", None), ("1,000", 10**9)]
+    ("text", "micro"),
+    [("12.5", 12_500_000), ("", None), ("1e3", None), ("-1", None), ("0.0000001", None), ("1,000", 10**9)],
 )
 def test_an_amount_field_takes_decimals_only(qtbot: QtBot, text: str, micro: int | None) -> None:
     field = AmountField()

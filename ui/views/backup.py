@@ -37,6 +37,9 @@ class BackupTest(QWidget):
     def _asked(self, question: BackupQuestion) -> None:
         clear(self._grid)
         self._fields = {}
+        if not question.positions:
+            self.passed.emit()
+            return
         for at, position in enumerate(question.positions):
             field = QLineEdit()
             field.setMaximumWidth(220)
@@ -49,8 +52,7 @@ class BackupTest(QWidget):
             self._grid.addWidget(field, at, 1)
             self._fields[position] = field
         self._grid.setColumnStretch(2, 1)
-        if self._fields:
-            next(iter(self._fields.values())).setFocus()
+        next(iter(self._fields.values())).setFocus()
 
     def check(self) -> None:
         """Have the node compare."""
@@ -65,7 +67,9 @@ class BackupTest(QWidget):
         )
 
     def _wrong(self, failure: Failure) -> None:
+        """After a mistake the node asks for other words."""
         self.failed.emit(failure)
+        self.ask()
 
 
 class BackupPage(Page):

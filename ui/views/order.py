@@ -18,7 +18,7 @@ from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.inputs import NumberField
-from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, focus, row
 from openstall.ui.widgets.marks import Badge, Picture, Provenance
 from openstall.ui.widgets.notices import Banner, ProgressRow
 from openstall.ui.widgets.text import Text
@@ -253,7 +253,7 @@ class OrderPage(Page):
         )
         leave = button("&Not now", lambda: clear(self._ask), kind="primary")
         self._ask.addLayout(row(1, go, leave))
-        (reason if name == "dispute" else leave).setFocus()
+        focus(reason if name == "dispute" else leave)
 
     def _show_ruling(self) -> None:
         share = NumberField(50, 0, 100, suffix="% to the buyer")

@@ -52,7 +52,8 @@ class Page(QWidget):
         self.banner = Banner()
         self.title = Text(title, "title")
         self.subtitle = Text(subtitle, "muted")
-        self.subtitle.setVisible(bool(subtitle))
+        if not subtitle:
+            self.subtitle.hide()
         self.tools = QHBoxLayout()
         self.tools.setSpacing(theme.GRID)
         self.body = QVBoxLayout()

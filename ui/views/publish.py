@@ -101,7 +101,7 @@ class PublishPage(Page):
         self.price = AmountField("", name="Price in credits")
         self.price.edited.connect(self._look)
         self.licence = Choice([(name, name) for name in LICENCES])
-        self.licence.setEditable(True)
+        self.licence.let_type("Licence")
         self.deliver = Choice(DELIVER, chosen=2)
         self.review = Choice(REVIEW, chosen=1)
         self.arbiter = QLineEdit()

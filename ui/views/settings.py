@@ -11,7 +11,7 @@ from openstall.ui.documents import Nothing
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import When
 from openstall.ui.widgets.inputs import Choice
-from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, focus, row
 from openstall.ui.widgets.text import Text
 
 CHOICES: tuple[tuple[theme.Choice, str], ...] = (
@@ -85,7 +85,7 @@ class SettingsPage(Page):
         stop = button("Yes: stop the node", self._stop_node, icon="stop")
         leave = button("&Keep it running", lambda: clear(self._ask), kind="primary")
         self._ask.addLayout(row(stop, leave, 1))
-        leave.setFocus()
+        focus(leave)
 
     def _stop_node(self) -> None:
         clear(self._ask)

@@ -15,7 +15,7 @@ from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words
 from openstall.ui.widgets.figures import Amount, CopyId
 from openstall.ui.widgets.inputs import AmountField, mark_wrong
-from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, focus, row
 from openstall.ui.widgets.marks import Provenance
 from openstall.ui.widgets.notices import Banner, EmptyState, ProgressRow
 from openstall.ui.widgets.table import Column, RowTable
@@ -198,7 +198,7 @@ class WalletPage(Page):
         self._confirm.addLayout(facts)
         self._confirm.addWidget(bill)
         self._confirm.addLayout(row(1, send, leave))
-        leave.setFocus()
+        focus(leave)
 
     def _pay(self, to: str, micro: int) -> None:
         clear(self._confirm)

@@ -155,6 +155,13 @@ class Choice(QComboBox):
         if options:
             self.setCurrentIndex(chosen)
 
+    def let_type(self, name: str) -> None:
+        """Take other values than those of the list too."""
+        self.setEditable(True)
+        field = self.lineEdit()
+        if field is not None:
+            field.setAccessibleName(name)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         painter = QPainter(self)

@@ -34,7 +34,9 @@ class Panel(QFrame):
         self.body.setContentsMargins(margin, margin, margin, margin)
         self.body.setSpacing(theme.GRID)
         self.heading = Text(heading, "heading")
-        self.heading.setVisible(bool(heading))
+        # Hidden, never shown, before it has a parent: a shown orphan would open as a window of its own.
+        if not heading:
+            self.heading.hide()
         self.body.addWidget(self.heading)
 
 
@@ -114,6 +116,12 @@ def button(
     if clicked is not None:
         made.clicked.connect(lambda: clicked())  # noqa: PLW0108 - drops Qt's argument
     return made
+
+
+def focus(widget: QWidget) -> None:
+    """Move the focus to a part that was only now added; a part that is not shown yet cannot take it."""
+    widget.show()
+    widget.setFocus()
 
 
 def rule() -> QFrame:

@@ -33,7 +33,8 @@ class Banner(QFrame):
         self._do: Callable[[], object] | None = None
         self._close = button("", self._shut, icon="cancel", kind="quiet", description="Close this message")
         self._close.setAccessibleName("Close this message")
-        self._close.setVisible(closable)
+        if not closable:
+            self._close.hide()
         texts = QVBoxLayout()
         texts.setSpacing(2)
         texts.addWidget(self._message)
@@ -132,7 +133,8 @@ class ProgressRow(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName("Progress")
         self._cancel = button("Cancel", self.cancelled.emit, icon="cancel")
-        self._cancel.setVisible(cancel)
+        if not cancel:
+            self._cancel.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.GRID // 2)
