@@ -13,7 +13,7 @@ from openstall.store.records import _COLUMNS, RecordRow, _row
 MAX_QUERY_CHARS = 200
 MAX_TERMS = 12
 MAX_LIMIT = 200
-MAX_RANKED = 5_000
+MAX_RANKED = 2_000
 TITLE_WEIGHT = 8.0
 WORDS_WEIGHT = 1.0
 
@@ -63,8 +63,8 @@ class Search:
     ) -> Page:
         """Best matches first; `limit` is capped at 200.
 
-        Words that match more than `MAX_RANKED` records rank only those that came in last, so that
-        the most common word costs no more than a rare one.
+        Words that match more than `MAX_RANKED` records are not worth weighing: what has them in its
+        title comes first, then what came in last. So the most common word costs no more than a rare one.
         """
         limit = max(0, min(limit, MAX_LIMIT))
         offset = max(0, offset)
@@ -73,8 +73,13 @@ class Search:
             return Page(items=[], total=0, exact=True)
         where, values = _filter(network, now, types, author)
         with self._store.read() as db:
-            hits = _ranked(db, expression, where, values) if expression else _newest(db, where, values)
+            hits = _matching(db, expression, where, values) if expression else _newest(db, where, values)
             exact = len(hits) <= MAX_RANKED
+            if expression and exact:
+                hits = _ranked(db, expression, where, values)
+            elif expression:
+                titled = _matching(db, f"title : ({expression})", where, values)
+                hits = list(dict.fromkeys([*titled, *hits]))
             hits = hits[:MAX_RANKED]
             wanted = hits[offset : offset + limit]
             marks = ",".join("?" * len(wanted))
@@ -85,13 +90,22 @@ class Search:
         return Page(items=[by_id[hit] for hit in wanted if hit in by_id], total=len(hits), exact=exact)
 
 
+# CROSS JOIN keeps the index of words outermost; the planner would scan the records instead.
+_MATCHES = "FROM records_fts f CROSS JOIN records r ON r.id = f.rowid WHERE records_fts MATCH ?"
+
+
+def _matching(db: Database, expression: str, where: str, values: list[str | int]) -> list[int]:
+    rows = db.execute(
+        f"SELECT r.id {_MATCHES} AND {where} ORDER BY f.rowid DESC LIMIT ?",
+        [expression, *values, MAX_RANKED + 1],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def _ranked(db: Database, expression: str, where: str, values: list[str | int]) -> list[int]:
     rows = db.execute(
-        f"SELECT r.id, bm25(records_fts, {TITLE_WEIGHT}, {WORDS_WEIGHT}), r.issued "
-        # CROSS JOIN keeps the index of words outermost; the planner would scan records instead.
-        "FROM records_fts f CROSS JOIN records r ON r.id = f.rowid "
-        f"WHERE records_fts MATCH ? AND {where} ORDER BY f.rowid DESC LIMIT ?",
-        [expression, *values, MAX_RANKED + 1],
+        f"SELECT r.id, bm25(records_fts, {TITLE_WEIGHT}, {WORDS_WEIGHT}), r.issued {_MATCHES} AND {where}",
+        [expression, *values],
     ).fetchall()
     rows.sort(key=lambda row: (row[1], -row[2], row[0]))
     return [row[0] for row in rows]
