@@ -29,6 +29,7 @@ class NodeProcess:
 
     home: Path
     options: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     api: httpx.Client = field(init=False)
     token: str = ""
@@ -39,7 +40,11 @@ class NodeProcess:
         self.home.mkdir(exist_ok=True)
         with (self.home / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
-                [*command, *self.options, *more], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [*command, *self.options, *more],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
             )
         until(self._answers, f"node of {self.home.name}: {self.output()}")
 
@@ -143,9 +148,9 @@ def nodes_in(folder: Path) -> Iterator[NodeFactory]:
     """Makes nodes with homes below a folder, and ends them all."""
     made: list[NodeProcess] = []
 
-    def make(name: str, *options: str, agent: bool = False, start: bool = True) -> NodeProcess:
+    def make(name: str, *options: str, agent: bool = False, start: bool = True, **env: str) -> NodeProcess:
         fixed = ("--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", *(() if agent else ("--no-agent",)))
-        node = NodeProcess(home=folder / name, options=(*fixed, *options))
+        node = NodeProcess(home=folder / name, options=(*fixed, *options), environment=env)
         made.append(node)
         if start:
             node.start()

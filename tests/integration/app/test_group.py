@@ -162,3 +162,18 @@ def test_group_survives_restarts_of_both(pair: tuple[NodeProcess, NodeProcess]) 
     assert (
         refused(member.api.post("/v1/wallet/send", json={"to": "0x" + "ab" * 20}), 422) == "invalid_request"
     )
+
+
+def test_without_anvil_the_group_lives_in_memory_and_says_so(make_node: MakeNode) -> None:
+    node = make_node("node", OPENSTALL_ANVIL="/nowhere/anvil")
+    node.create_identity("Ann")
+    made = node.done("/v1/group/create", name="Passing group")
+    assert made["durable"] is False
+    assert "Nothing is saved" in node.get("/v1/status")["group"]["banner"]
+    node.done("/v1/wallet/faucet")
+    node.done("/v1/wallet/send", to="0x" + "ab" * 20, amount_micro=CREDIT)
+    assert node.wallet()["balance_micro"] == 999 * CREDIT
+    assert len(node.wallet()["history"]) == 2
+    node.terminate()
+    node.start()
+    assert node.get("/v1/group")["state"] == "none"
