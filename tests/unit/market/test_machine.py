@@ -91,7 +91,7 @@ def test_every_moment_has_a_way_out_for_a_party_that_is_left_alone(machine: Mach
         at.state for at in found if len(at.silent) == len(PARTIES[machine.kind])
     } >= states - machine.final
     counts = f"{len(states)} states, {len(machine.steps)} steps, {len(found)} moments, {waiting} ways out"
-    print(f"\n{machine.kind}: {counts}")  # noqa: T201  # shown by -s: how much was explored
+    print(f"\n{machine.kind}: {counts}")  # shown by -s: how much was explored
 
 
 @both
