@@ -43,10 +43,12 @@ from openstall.ui.theme import Theme
 app = QApplication([])
 home = Path(sys.argv[1])
 theme = Theme(app, "light")
-window = MainWindow(home=home, theme=theme, settings=QSettings(str(home / "w.ini"), QSettings.Format.IniFormat))
+settings = QSettings(str(home / "w.ini"), QSettings.Format.IniFormat)
+window = MainWindow(home=home, theme=theme, settings=settings)
 """
 
-UNTIL_PAINTED = """
+UNTIL_PAINTED = f"""
+heavy = {HEAVY!r}
 from PySide6.QtCore import QEvent, QObject, QTimer
 class First(QObject):
     def eventFilter(self, watched, event):
@@ -57,16 +59,16 @@ first = First()
 window.installEventFilter(first)
 window.show()
 app.exec()
-print(",".join(name for name in %r if name in sys.modules))
-""" % (HEAVY,)
+print(",".join(name for name in heavy if name in sys.modules))
+"""
 
-STALLS = """
+STALLS = f"""
+sections, watch_s = {SECTIONS!r}, {WATCH_S!r}
 from PySide6.QtCore import QTimer, Qt
 import time
-sections, watch_s = %r, %r
 window.show()
 window.begin()
-state = {"last": 0.0, "worst": 0.0, "worst_view": "", "end": 0.0, "at": 0, "ticks": 0}
+state = {{"last": 0.0, "worst": 0.0, "worst_view": "", "end": 0.0, "at": 0, "ticks": 0}}
 def tick():
     now = time.perf_counter()
     late = (now - state["last"]) * 1000 - 5
@@ -79,7 +81,7 @@ def tick():
         app.exit(0)
 def turn():
     state["at"] += 1
-    window.show_view(sections[state["at"] %% len(sections)])
+    window.show_view(sections[state["at"] % len(sections)])
 timer = QTimer()
 timer.setTimerType(Qt.TimerType.PreciseTimer)
 timer.setInterval(5)
@@ -87,11 +89,11 @@ timer.timeout.connect(tick)
 turner = QTimer()
 turner.setInterval(400)
 turner.timeout.connect(turn)
-warm = {"left": 2 * len(sections)}
+warm = {{"left": 2 * len(sections)}}
 def warm_up():
-    # Every page is made once before the watch begins; the first making is measured as its own row.
+    # Every page is shown once before the watch begins; the first showing is measured as its own row.
     started = time.perf_counter()
-    window.show_view(sections[warm["left"] %% len(sections)])
+    window.show_view(sections[warm["left"] % len(sections)])
     app.processEvents()
     state["first"] = max(state.get("first", 0.0), (time.perf_counter() - started) * 1000)
     warm["left"] -= 1
@@ -103,10 +105,10 @@ def warm_up():
         state["end"] = time.perf_counter() + watch_s
         timer.start()
         turner.start()
-window.arrived.connect(lambda: QTimer.singleShot(500, warm_up))
+window.arrived.connect(lambda: QTimer.singleShot(4000, warm_up))
 app.exec()
 window.api.close()
-""" % (SECTIONS, WATCH_S)
+"""
 
 
 def rows() -> Iterator[Row]:
@@ -146,7 +148,11 @@ def _start_up(environment: dict[str, str], home: Path) -> Iterator[Row]:
 def _seconds(program: str, environment: dict[str, str], home: Path) -> tuple[float, str]:
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", program, str(home)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(home)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return time.perf_counter() - started, done.stdout.strip()
 
@@ -181,12 +187,12 @@ def _stalls(environment: dict[str, str], home: Path) -> Iterator[Row]:
         f"and listed {sold} packages of {PACKAGE_MB} MB",
     )
     yield Row(
-        name="first making of the slowest page",
+        name="first showing of the slowest page",
         value=first,
         unit="ms",
-        limit="< 150 ms",
-        ok=first < 150,
-        note="once for each page of a session, with the import of its module",
+        limit="< 100 ms",
+        ok=first < 100,
+        note="once for each page of a session: its parts are laid out and styled for the first time",
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QSettings, Qt, Signal
 from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import QMainWindow, QMessageBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QMainWindow, QStackedWidget, QWidget
 
 from openstall.ui import icons
 from openstall.ui.api import ApiClient, Endpoint
@@ -14,9 +15,11 @@ from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing, Status
 from openstall.ui.node_process import NodeProcess
 from openstall.ui.operations import Operations
-from openstall.ui.shell import Shell
 from openstall.ui.theme import Theme
 from openstall.ui.views.start import StartPage
+
+if TYPE_CHECKING:
+    from openstall.ui.shell import Shell
 
 WIDTH, HEIGHT = 1280, 800
 
@@ -119,6 +122,9 @@ class MainWindow(QMainWindow):
 
     def _show_shell(self, view: str) -> None:
         if self.shell is None:
+            # Imported now: the window is on screen long before the pages are needed.
+            from openstall.ui.shell import Shell
+
             self.shell = Shell(self.desk, self._settings)
             self._replace(self.shell)
         self.desk.refresh()
@@ -158,6 +164,8 @@ class MainWindow(QMainWindow):
 
     def _may_close(self) -> bool:
         """Ask once what becomes of the sale; False keeps the window open."""
+        from PySide6.QtWidgets import QMessageBox
+
         box = QMessageBox(self)
         box.setTextFormat(Qt.TextFormat.PlainText)
         box.setIcon(QMessageBox.Icon.Question)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from openstall.ui.api import UNREACHABLE, ApiClient, Endpoint
 from openstall.ui.documents import Failure, Status
+
+if TYPE_CHECKING:
+    import subprocess
 
 POLL_MS = 100
 PATIENCE_MS = 60_000
@@ -75,6 +78,8 @@ class NodeProcess(QObject):
 
     def _launch(self) -> None:
         self.waiting.emit("Starting the node on this computer…")
+        import subprocess
+
         log = self._home / "log" / START_LOG
         try:
             log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

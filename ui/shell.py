@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QSettings, QSize, Qt, Signal
+from PySide6.QtCore import QSettings, QSize, Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from openstall.ui import icons, theme, words
@@ -19,6 +19,8 @@ from openstall.ui.widgets.text import Text
 
 RAIL_WIDTH = 216
 DEEPEST_WAY_BACK = 50
+PREPARE_MS = 300
+"""Pause between two sections that are made ahead."""
 RAIL: tuple[tuple[str, str, str], ...] = (
     ("market", "&Market", "market"),
     ("sell", "Sell &compute", "compute"),
@@ -76,6 +78,10 @@ class Shell(QWidget):
         desk.status_changed.connect(self._show_foot)
         desk.wallet_changed.connect(self._show_foot)
         self._show_foot()
+        self._idle = QTimer(self)
+        self._idle.setInterval(PREPARE_MS)
+        self._idle.timeout.connect(self._prepare_one)
+        self._idle.start()
 
     @property
     def page(self) -> Page:
@@ -130,6 +136,14 @@ class Shell(QWidget):
             # Whoever works by keyboard must not lose the place with the page that went.
             self._buttons[_section(spec)].setFocus()
         self.shown.emit(spec)
+
+    def _prepare_one(self) -> None:
+        """Make one section ahead, while nobody waits: the first visit then only has to show it."""
+        missing = next((name for name, _label, _icon in RAIL if name not in self._kept), None)
+        if missing is None:
+            self._idle.stop()
+        elif self._spec:
+            self._stack.addWidget(self._page(missing, ""))
 
     def _page(self, name: str, argument: str) -> Page:
         """The page of a view. The sections are kept; a page about one thing is made anew each time."""

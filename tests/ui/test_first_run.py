@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.accessibility import nameless, rich_labels
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFrame, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
@@ -15,6 +14,7 @@ from openstall.app.demo.peers import DemoPeer
 from openstall.ui.main_window import MainWindow
 from openstall.ui.views.first_run import FirstRun
 from openstall.ui.views.start import UnlockPage
+from tests.support.accessibility import nameless, rich_labels
 
 WAIT_MS = 60_000
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.accessibility import nameless, rich_labels
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QWidget
@@ -19,6 +18,7 @@ from openstall.ui.shell import RAIL, Shell
 from openstall.ui.views.network import NetworkPage
 from openstall.ui.views.settings import SettingsPage
 from openstall.ui.views.wallet import WalletPage
+from tests.support.accessibility import nameless, rich_labels
 
 WAIT_MS = 60_000
 SECTIONS = [name for name, _label, _icon in RAIL]
@@ -192,11 +192,14 @@ def test_a_second_start_shows_the_first_window(qtbot: QtBot, tmp_path: Path) -> 
     other.release()
 
 
+def capture(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "openstall.ui.capture", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
 def test_pictures_are_taken_of_the_real_window(peer: DemoPeer, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "openstall.ui.capture", "--home", str(peer.home), "--out", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "--views", "market,wallet", "--theme", "dark"], capture_output=True, text=True, timeout=120
-    )
+    to = ("--home", str(peer.home), "--out", str(tmp_path))
+    done = capture(*to, "--views", "market,wallet", "--theme", "dark")
     assert done.returncode == 0, done.stderr
     for name in ("market.png", "wallet.png"):
         image = QImage(str(tmp_path / name))
@@ -206,15 +209,6 @@ def test_pictures_are_taken_of_the_real_window(peer: DemoPeer, tmp_path: Path) -
 
 def test_a_picture_of_what_is_not_there_fails_with_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    command = [
-        sys.executable,
-        "-m",
-        "openstall.ui.capture",
-        "--home",
-        str(tmp_path / "file"),
-        "--out",
-        str(tmp_path),
-    ]
-    done = subprocess.run([*command, "--views", "market"], capture_output=True, text=True, timeout=120)
+    done = capture("--home", str(tmp_path / "file"), "--out", str(tmp_path), "--views", "market")
     assert done.returncode == 1
     assert "node_not_started" in done.stderr

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ EVENTS = [
 def test_events_are_the_same_however_the_bytes_arrive(cuts: list[int]) -> None:
     edges = [0, *sorted(set(cuts)), len(STREAM)]
     parser = EventParser()
-    found = [event for a, b in zip(edges, edges[1:], strict=False) for event in parser.feed(STREAM[a:b])]
+    found = [event for a, b in pairwise(edges) for event in parser.feed(STREAM[a:b])]
     assert found == EVENTS
 
 
