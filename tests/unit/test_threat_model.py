@@ -31,7 +31,7 @@ def rows() -> list[tuple[int, str]]:
 
 
 @cache
-def tests_in(path: str) -> frozenset[str]:
+def functions_of(path: str) -> frozenset[str]:
     """The test functions of a file, without importing it."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
@@ -52,7 +52,7 @@ def test_every_row_names_a_test_in_its_last_column(number: int, row: str) -> Non
 def test_every_named_test_exists() -> None:
     named = TEST_ID.findall(PAGE.read_text(encoding="utf-8"))
     missing = [
-        f"{path}::{name}" for path, name in named if not (ROOT / path).is_file() or name not in tests_in(path)
+        f"{path}::{name}" for path, name in named if not (ROOT / path).is_file() or name not in functions_of(path)
     ]
     assert missing == []
 
