@@ -52,7 +52,9 @@ def test_every_row_names_a_test_in_its_last_column(number: int, row: str) -> Non
 def test_every_named_test_exists() -> None:
     named = TEST_ID.findall(PAGE.read_text(encoding="utf-8"))
     missing = [
-        f"{path}::{name}" for path, name in named if not (ROOT / path).is_file() or name not in functions_of(path)
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).is_file() or name not in functions_of(path)
     ]
     assert missing == []
 
