@@ -49,7 +49,6 @@ class Part:
         self._bus = bus
         self._wake = trio.Event()
         self._scope: trio.CancelScope | None = None
-        self._changed = trio.Event()
 
     async def supervise(self) -> None:
         """Run for ever; the node's nursery holds this."""
@@ -74,11 +73,6 @@ class Part:
         self._wake.set()
         if self._scope is not None:
             self._scope.cancel()
-
-    async def settled(self) -> None:
-        """Wait until the part is not starting any more: ready, failed or off."""
-        while self._wake.is_set() or self.state is PartState.STARTING:
-            await self._changed.wait()
 
     async def _attempt(self) -> None:
         self._set(PartState.STARTING, None)
@@ -109,8 +103,6 @@ class Part:
             return
         self.state, self.error = state, error
         log.info("part", part=self.name, state=str(state))
-        self._changed.set()
-        self._changed = trio.Event()
         self._bus.publish("status", {"part": self.name, "state": str(state)})
 
 

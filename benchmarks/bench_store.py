@@ -50,7 +50,9 @@ class _Texts:
     def __init__(self) -> None:
         self.random = random.Random(1)
         letters = "abcdefghijklmnopqrstuvwxyz"
-        self.words = ["".join(self.random.choices(letters, k=self.random.randint(3, 10))) for _ in range(20_000)]
+        self.words = [
+            "".join(self.random.choices(letters, k=self.random.randint(3, 10))) for _ in range(20_000)
+        ]
         self.weights = [1 / rank for rank in range(1, len(self.words) + 1)]
 
     def some(self, count: int) -> str:

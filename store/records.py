@@ -69,7 +69,7 @@ class Outcome(StrEnum):
     QUOTA = "quota"
 
 
-_COLUMNS = "r.cid, r.type, r.author, r.key, r.seq, r.issued, r.expires, r.title, r.size, r.current"
+ROW_COLUMNS = "r.cid, r.type, r.author, r.key, r.seq, r.issued, r.expires, r.title, r.size, r.current"
 
 
 class Records:
@@ -121,18 +121,18 @@ class Records:
     def row(self, cid: str) -> RecordRow | None:
         """What the store knows of a record, or None."""
         with self._store.read() as db:
-            row = db.execute(f"SELECT {_COLUMNS} FROM records r WHERE r.cid = ?", [cid]).fetchone()
-        return None if row is None else _row(row)
+            row = db.execute(f"SELECT {ROW_COLUMNS} FROM records r WHERE r.cid = ?", [cid]).fetchone()
+        return None if row is None else row_of(row)
 
     def live(self, network: str, author: str, type_: str, key: str, *, now: int) -> RecordRow | None:
         """The record that holds now for an author's type and key, or None."""
         with self._store.read() as db:
             row = db.execute(
-                f"SELECT {_COLUMNS} FROM records r WHERE r.network = ? AND r.author = ? "
+                f"SELECT {ROW_COLUMNS} FROM records r WHERE r.network = ? AND r.author = ? "
                 "AND r.type = ? AND r.key = ? AND r.current = 1 AND r.expires > ?",
                 [network, author, type_, key, now],
             ).fetchone()
-        return None if row is None else _row(row)
+        return None if row is None else row_of(row)
 
     def last_of(self, network: str, author: str) -> tuple[int, str]:
         """Highest `seq` that the author signed and its cid; (0, "") before the first."""
@@ -317,7 +317,7 @@ def _insert(db: Database, record: NewRecord, *, current: bool, now: int) -> None
     db.execute("INSERT INTO record_bodies (id, raw) VALUES (?, ?)", [cursor.lastrowid, record.raw])
 
 
-def _row(row: Sequence[object]) -> RecordRow:
+def row_of(row: Sequence[object]) -> RecordRow:
     cid, type_, author, key, seq, issued, expires, title, size, current = row
     return RecordRow(
         cid=str(cid),

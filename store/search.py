@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from openstall.store.database import Store
-from openstall.store.records import _COLUMNS, RecordRow, _row
+from openstall.store.records import ROW_COLUMNS, RecordRow, row_of
 
 MAX_QUERY_CHARS = 200
 MAX_TERMS = 12
@@ -84,9 +84,9 @@ class Search:
             wanted = hits[offset : offset + limit]
             marks = ",".join("?" * len(wanted))
             rows = db.execute(
-                f"SELECT r.id, {_COLUMNS} FROM records r WHERE r.id IN ({marks})", wanted
+                f"SELECT r.id, {ROW_COLUMNS} FROM records r WHERE r.id IN ({marks})", wanted
             ).fetchall()
-        by_id = {row[0]: _row(row[1:]) for row in rows}
+        by_id = {row[0]: row_of(row[1:]) for row in rows}
         return Page(items=[by_id[hit] for hit in wanted if hit in by_id], total=len(hits), exact=exact)
 
 

@@ -110,21 +110,25 @@ def cell(item: dict[str, Any], field: str) -> str:
     value: Any = item
     for part in field.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    name = field.rsplit(".", 1)[-1]
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case int() if name.endswith("_micro"):
-            return f"{format_amount(value)} cr"
-        case int() if name.endswith(("_at", "_by")) or name in ("at", "issued", "expires"):
-            return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-        case int() if name.endswith("_bytes") or name == "size":
-            return size_words(value)
-        case list():
-            return ", ".join(plain(str(one)) for one in value)
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return _number_words(value, field.rsplit(".", 1)[-1])
+    if isinstance(value, list):
+        return ", ".join(plain(str(one)) for one in value)
     return plain(str(value))
+
+
+def _number_words(value: int, name: str) -> str:
+    if name.endswith("_micro"):
+        return f"{format_amount(value)} cr"
+    if name.endswith(("_at", "_by")) or name in ("at", "issued", "expires"):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    if name.endswith("_bytes") or name == "size":
+        return size_words(value)
+    return str(value)
 
 
 def size_words(size: int) -> str:

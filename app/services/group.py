@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import trio
@@ -16,12 +16,13 @@ from openstall.app.paths import Home
 from openstall.app.services.chain_code import check_contracts
 from openstall.app.services.chain_hosting import Hosted
 from openstall.app.services.gateway import Gateway, HeadBoard, MemberTransport
+from openstall.app.services.membership import Line, Membership
 from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.ledger.chain import Block, Chain, ChainParams, identify
 from openstall.ledger.hosting import ChainHost, open_host
 from openstall.ledger.invitation import Invitation, invite, read_invitation, write_invitation
-from openstall.ledger.transport import HttpTransport, JsonValue, Transport
+from openstall.ledger.transport import HttpTransport, Transport
 from openstall.market.errors import ChainError, Conflict, Refused
 from openstall.store.settings import Settings
 
@@ -31,29 +32,8 @@ RETRY_S = 1.0
 VERIFY_S = 20.0
 _GROUP = "group"
 _HEAD = "group.head"
-PLAY_MONEY = (
-    "Play money: credits of this group are worth nothing outside it, and its host can rewrite its chain."
-)
-NOT_SAVED = "Nothing is saved: the chain of this group ends with this node (the anvil program is missing)."
 
 log = get_logger("openstall.group")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """What is remembered of the joined group."""
-
-    state: str
-    params: ChainParams
-    durable: bool = True
-    invitation: str = ""
-    rpc_url: str = ""
-
-    @property
-    def network(self) -> str:
-        """Name of the group's catalogue and of what is signed in it: unlike for any two chains."""
-        params = self.params
-        return f"{params.kind}-{params.chain_id}-{params.genesis_hash[2:14]}-{params.escrow[2:10].lower()}"
 
 
 class GroupService:
@@ -319,15 +299,12 @@ class GroupService:
         membership = self._membership
         if membership is None:
             return {"state": "none", "name": None, "chain_id": None, "network": None, "banner": None}
-        banner = None
-        if membership.params.kind == "group":
-            banner = PLAY_MONEY if membership.durable else f"{NOT_SAVED} {PLAY_MONEY}"
         return {
             "state": membership.state,
             "name": membership.params.name,
             "chain_id": membership.params.chain_id,
             "network": membership.network,
-            "banner": banner,
+            "banner": membership.banner,
         }
 
     def _invitation(self, membership: Membership) -> str | None:
@@ -370,24 +347,6 @@ class GroupService:
     async def _wait_chain(self) -> None:
         """Until the chain answers; on failure the part goes on trying, and the status says why."""
         await self._board.beyond(-1, timeout_s=VERIFY_S)
-
-
-class Line:
-    """The transport of the moment; the chain that is called through it stays one object."""
-
-    def __init__(self) -> None:
-        self.transport: Transport | None = None
-
-    def __call__(self, method: str, params: list[Any]) -> JsonValue:
-        """One call; ChainError while there is no transport."""
-        transport = self.transport
-        if transport is None:
-            raise ChainError(
-                "chain_unreachable",
-                "The chain of your group is not reachable now.",
-                "It is tried again by itself. Your money is safe.",
-            )
-        return transport(method, params)
 
 
 def _verify(params: ChainParams, transport: Transport) -> None:

@@ -53,6 +53,8 @@ class IdentityService:
         self._name = ""
         self._tested = False
         self._busy = False
+        self.trouble: dict[str, str] | None = None
+        """Why the wallet did not open by itself at the start."""
 
     @property
     def state(self) -> str:
@@ -112,6 +114,7 @@ class IdentityService:
             elif passphrase_file is not None:
                 await self.unlock(await self._workers.store(_read_passphrase, passphrase_file))
         except IdentityError as error:
+            self.trouble = error.as_dict()
             log.warning("wallet stays locked", code=error.code, reason=error.message)
 
     async def create(self, *, name: str, passphrase: str | None) -> dict[str, Any]:
@@ -200,6 +203,7 @@ class IdentityService:
     async def _opened(self, words: tuple[str, ...]) -> None:
         self._wallet = await self._workers.work(Wallet.from_words, words)
         self._words = () if self._tested else words
+        self.trouble = None
         log.info("wallet open", wallet=self._wallet.address)
         self._bus.publish("status", {"part": "identity"})
         self._on_open()

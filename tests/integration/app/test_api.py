@@ -155,6 +155,12 @@ def test_locked_wallet_opens_with_its_passphrase_only(make_node: Callable[..., N
     secret.chmod(0o600)
     node.start("--passphrase-file", os.fspath(secret))
     assert node.get("/v1/identity")["wallet"] == made["wallet"]
+    assert node.get("/v1/status")["warnings"] == []
+    node.terminate()
+    secret.write_text("some other passphrase")
+    node.start("--passphrase-file", os.fspath(secret))
+    assert node.get("/v1/identity")["state"] == "locked"
+    assert [one["code"] for one in node.get("/v1/status")["warnings"]] == ["wrong_passphrase"]
 
 
 def test_no_secret_is_ever_logged_or_printed(make_node: Callable[..., NodeProcess]) -> None:

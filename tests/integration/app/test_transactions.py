@@ -12,7 +12,7 @@ import trio
 
 from openstall.app.clock import SystemClock
 from openstall.app.events import EventBus
-from openstall.app.services.group import Line
+from openstall.app.services.membership import Line
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.chain import Chain, TxRequest

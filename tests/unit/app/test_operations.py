@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,10 +14,10 @@ from openstall.market.errors import Conflict, MoneyError, NotFound
 
 
 @pytest.fixture
-async def operations(nursery: trio.Nursery) -> AsyncIterator[Operations]:
+async def operations(nursery: trio.Nursery) -> Operations:
     found = Operations(bus=EventBus(), clock=SystemClock())
     found.bind(nursery)
-    yield found
+    return found
 
 
 async def ended(operations: Operations, operation_id: str) -> Operation:

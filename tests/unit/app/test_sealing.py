@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from nacl.public import PrivateKey
+
 from openstall.app.services import keys, sealing
 from openstall.market.errors import InvalidOrder, StoreError
 

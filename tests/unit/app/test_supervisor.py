@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import trio
 import trio.testing
@@ -26,7 +27,7 @@ async def test_failing_part_is_tried_again_with_growing_pauses(
     await trio.sleep(500)
     assert part.state is PartState.FAILED
     assert part.error == {"code": "away", "message": "The chain is away.", "what_next": "Wait."}
-    pauses = [round(later - earlier, 3) for earlier, later in zip(tries, tries[1:], strict=False)]
+    pauses = [round(later - earlier, 3) for earlier, later in pairwise(tries)]
     assert pauses[:3] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
     assert max(pauses) == LONGEST_PAUSE_S
 
