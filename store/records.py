@@ -318,6 +318,7 @@ def _insert(db: Database, record: NewRecord, *, current: bool, now: int) -> None
 
 
 def row_of(row: Sequence[object]) -> RecordRow:
+    """A row of `ROW_COLUMNS` as what it is."""
     cid, type_, author, key, seq, issued, expires, title, size, current = row
     return RecordRow(
         cid=str(cid),

@@ -74,7 +74,9 @@ class ComputeService:
         if self._installing:
             raise Conflict("installing", "The runtime is being installed already.")
         if not _LOCK.is_file():
-            raise SandboxError("no_lock", "This installation does not list the runtime's packages.", "Reinstall it.")
+            raise SandboxError(
+                "no_lock", "This installation does not list the runtime's packages.", "Reinstall it."
+            )
 
         def tell(step: InstallProgress) -> None:
             progress(f"{step.stage.capitalize()}: {step.words}", step.done, step.total, "steps")

@@ -16,6 +16,7 @@ from pathlib import Path
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
+
 from openstall.market.errors import InvalidOrder, StoreError
 from openstall.market.records import FileEntry
 
