@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from table import Row
+
 from openstall.ledger.anvil import find_anvil
 from openstall.ledger.chain import Chain, TxRequest
 from openstall.ledger.credit import CreditClient
@@ -17,7 +19,6 @@ from openstall.ledger.group_host import GroupHost
 from openstall.ledger.transactions import build_and_sign
 from openstall.ledger.vouchers import recover_voucher, sign_voucher
 from openstall.ledger.wallet import Wallet
-from table import Row
 
 VOUCHERS = 2_000
 SALES = 10

@@ -22,7 +22,7 @@ ADMIN = [
     "evm_setNextBlockTimestamp", "evm_setAutomine", "evm_setAccountNonce", "eth_sendTransaction",
     "eth_sendUnsignedTransaction", "eth_sign", "eth_signTypedData_v4", "eth_signTransaction", "eth_accounts",
     "personal_unlockAccount", "wallet_getCapabilities", "debug_traceTransaction", "trace_block",
-    "txpool_content", "txpool_status", "ots_getApiLevel", "admin_peers", "miner_start", "erigon_getHeaderByNumber",
+    "txpool_content", "txpool_status", "ots_getApiLevel", "admin_peers", "miner_start",
     "eth_newFilter", "eth_subscribe", "rpc_modules", "", "eth_call ", "ETH_CALL",
 ]  # fmt: skip
 

