@@ -78,6 +78,9 @@ class Photographer(QObject):
             return
         name, _, about = self._current.partition(":")
         path = self._folder / f"{self._prefix}{name}{'-' + about[-8:] if about else ''}.png"
+        focus = QApplication.focusWidget()
+        if focus is not None:
+            focus.clearFocus()
         if not self._window.grab().save(str(path)):
             print(f"cannot write {path}", file=sys.stderr)  # noqa: T201 - a command line tool
             self.finished.emit(1)
@@ -140,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         views = [view.strip() for view in options.views.split(",") if view.strip()]
         photographer = Photographer(window, views, options.out, options.prefix)
         photographer.finished.connect(app.exit)
-        photographer.begin()
+        QTimer.singleShot(0, photographer.begin)
         status = app.exec()
         window.api.close()
     return status

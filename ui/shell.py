@@ -123,7 +123,9 @@ class Shell(QWidget):
         page = self._page(name, argument)
         old = self._stack.currentWidget()
         focus = QApplication.focusWidget()
-        lost = focus is None or (old is not None and old.isAncestorOf(focus))
+        lost = (
+            focus is None or (old is not None and old.isAncestorOf(focus)) or focus in self._buttons.values()
+        )
         self._spec = spec
         if self._stack.indexOf(page) < 0:
             self._stack.addWidget(page)

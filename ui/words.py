@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import unicodedata
 
-from PySide6.QtCore import QDateTime, QLocale
+from PySide6.QtCore import QDate, QDateTime, QLocale
 
 from openstall.market.money import format_amount
 
@@ -105,8 +105,12 @@ def moment(at: int) -> str:
 
 
 def day(at: int) -> str:
-    """The same in short, for columns."""
-    return QLocale.system().toString(QDateTime.fromSecsSinceEpoch(at), "d MMM yyyy HH:mm") if at else ""
+    """The same in short, for columns; the year only where it is not this one."""
+    if not at:
+        return ""
+    then = QDateTime.fromSecsSinceEpoch(at)
+    this_year = then.date().year() == QDate.currentDate().year()
+    return QLocale.system().toString(then, "d MMM HH:mm" if this_year else "d MMM yyyy HH:mm")
 
 
 def duration(seconds: int) -> str:

@@ -26,13 +26,13 @@ STATES = {
 COLUMNS: list[Column[PeerLine]] = [
     Column(title="Name", text=lambda p: p.name or "no name given", stretch=True),
     Column(title="Peer", text=lambda p: words.short_id(p.peer_id), width=124, tip=lambda p: p.peer_id),
-    Column(title="Address", text=lambda p: p.addr or "—", width=176, tip=lambda p: p.addr),
+    Column(title="Address", text=lambda p: p.addr or "—", width=170, tip=lambda p: p.addr),
     Column(
         title="Opened by",
         text=lambda p: {"inbound": "them", "outbound": "you", "in": "them", "out": "you"}.get(
             p.direction, p.direction or "—"
         ),
-        width=88,
+        width=100,
     ),
     Column(
         title="Delay",

@@ -25,20 +25,38 @@ from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.timeline import Timeline
 
 LOG_LINES_KEPT = 5000
+_COMPLETE = (
+    "&Confirm: pay the seller",
+    "done",
+    "The money leaves escrow for the seller at once. It cannot be undone.",
+)
+_DISPUTE = (
+    "Open a &dispute…",
+    "scales",
+    "The arbiter decides about the money. It stays in escrow until then.",
+)
+_CLAIM = ("C&laim the payment", "coin", "The review time has passed: the seller is paid.")
 _ACTIONS = {
-    "complete": (
-        "&Confirm: pay the seller",
-        "done",
-        "The money leaves escrow for the seller at once. This cannot be undone.",
+    ("sale", "complete"): _COMPLETE,
+    ("sale", "dispute"): _DISPUTE,
+    ("sale", "claim"): _CLAIM,
+    ("sale", "cancel"): (
+        "Ca&ncel the order",
+        "cancel",
+        "The order ends. The whole price is the buyer's again.",
     ),
-    "dispute": (
-        "Open a &dispute…",
-        "scales",
-        "The arbiter decides about the money. It stays in escrow until then.",
+    ("sale", "refund"): (
+        "Take my money &back",
+        "back",
+        "The time to deliver has passed: the whole price returns.",
     ),
-    "cancel": ("Ca&ncel", "cancel", "Stops the order. What was not earned goes back to the buyer."),
-    "refund": ("Take my money &back", "back", "The time to deliver has passed: the whole amount returns."),
-    "claim": ("C&laim the payment", "coin", "The review time has passed: the seller is paid."),
+    ("compute", "cancel"): ("Stop the &job", "stop", "The job stops. Only the seconds until now are paid."),
+    ("compute", "refund"): (
+        "Take my money &back…",
+        "back",
+        "What is not earned returns after the withdrawal delay. For a provider that has fallen silent: "
+        "it can claim what it earned until then.",
+    ),
 }
 
 
@@ -229,15 +247,15 @@ class OrderPage(Page):
         for name in order.actions:
             if name == "rule":
                 self._show_ruling()
-            elif name in _ACTIONS:
-                text, icon, meaning = _ACTIONS[name]
+            elif (order.kind, name) in _ACTIONS:
+                text, icon, meaning = _ACTIONS[order.kind, name]
                 self._buttons.addWidget(
                     button(text, partial(self._consent, name), icon=icon, description=meaning)
                 )
 
     def _consent(self, name: str) -> None:
         """Ask once more, with what it means, before an order moves."""
-        text, _icon, meaning = _ACTIONS[name]
+        text, _icon, meaning = _ACTIONS[self._order.kind, name]
         clear(self._ask)
         self._ask.addWidget(Text(meaning, "strong"))
         reason = QLineEdit()

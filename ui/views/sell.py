@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
-from openstall.ui import documents, theme, words
+from openstall.ui import documents, icons, theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing, UnreadableAnswer
 from openstall.ui.trade import Body, Compute, Order
@@ -28,7 +28,7 @@ LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
 
 JOB_COLUMNS: list[Column[Order]] = [
     Column(title="Job", text=lambda j: j.title or "job", stretch=True),
-    Column(title="For", text=lambda j: j.other_name or words.short_id(j.other), width=112),
+    Column(title="For", text=lambda j: j.other_name or words.short_id(j.other), width=96),
     Column(
         title="State",
         text=lambda j: state_word(j.state),
@@ -36,7 +36,7 @@ JOB_COLUMNS: list[Column[Order]] = [
         width=112,
         tip=lambda j: j.state_words,
     ),
-    Column(title="Since", text=lambda j: words.day(j.created_at), sort=lambda j: j.created_at, width=144),
+    Column(title="Since", text=lambda j: words.day(j.created_at), sort=lambda j: j.created_at, width=108),
     Column(
         title="At most",
         text=lambda j: words.amount(j.amount_micro),
@@ -193,7 +193,12 @@ class SellPage(Page):
                 if agent.state != "starting"
                 else "The compute agent is starting."
             )
-        self._switch.setText("&Stop selling" if self._compute.selling else "&Start selling")
+        selling = self._compute.selling
+        self._switch.setText("&Stop selling" if selling else "&Start selling")
+        self._switch.setIcon(icons.icon("stop" if selling else "play", "text" if selling else "on_accent"))
+        self._switch.setProperty("kind", "" if selling else "primary")
+        self._switch.style().unpolish(self._switch)
+        self._switch.style().polish(self._switch)
         self._switch.setAccessibleName(self._switch.text().replace("&", ""))
         self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
 
