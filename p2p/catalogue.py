@@ -94,7 +94,7 @@ class Catalogue:
                     await nursery.start(self._follow_gossip)
                 task_status.started()
                 async for event in events:
-                    if event.kind == "connected" and event.peer.network == self._network:
+                    if event.kind != "disconnected" and event.peer.network == self._network:
                         self._want(event.peer.peer_id)
                 nursery.cancel_scope.cancel()
 

@@ -99,7 +99,7 @@ class Discovery:
                 nursery.start_soon(self._keep_connected, nursery)
                 task_status.started()
                 async for event in events:
-                    if event.kind == "connected" and self._settings.exchange:
+                    if event.kind != "disconnected" and self._settings.exchange:
                         nursery.start_soon(self._ask, event.peer.peer_id)
                     self._wake.set()
                 nursery.cancel_scope.cancel()

@@ -221,6 +221,10 @@ class PeerHost:
             raise PeerError("peer_banned", "That peer broke the rules and is shut out for some minutes.")
         return peer_id
 
+    async def introduce(self) -> None:
+        """Tell the connected peers that this peer's name or group has changed, and learn theirs."""
+        await self._sessions.greet_again()
+
     async def disconnect(self, peer_id: str) -> None:
         """Close every connection with a peer."""
         for connection in engine.connections_of(self._swarm, peer_id):

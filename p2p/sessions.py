@@ -36,9 +36,9 @@ class PeerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerEvent:
-    """A peer came or went."""
+    """A peer came, went, or has moved to another group."""
 
-    kind: Literal["connected", "disconnected"]
+    kind: Literal["connected", "disconnected", "moved"]
     peer: PeerInfo
 
 
@@ -158,6 +158,21 @@ class Sessions:
         if session.announced:
             self._tell(PeerEvent(kind="disconnected", peer=self._info(session)))
 
+    async def greet_again(self) -> None:
+        """Tell all connected peers who we are now, and learn who they are."""
+        async with trio.open_nursery() as nursery:
+            for session in list(self._open.values()):
+                nursery.start_soon(self._greet_again, session)
+
+    async def _greet_again(self, session: _Session) -> None:
+        try:
+            answer = await self._ask_hello(session.peer_id, hello.encode(self._own_hello(session.addr)))
+            self._learn(session, hello.decode(answer))
+        except PeerError as error:
+            log.info("peer %s was not told of the change: %s", session.peer_id, error.code)
+            return
+        self._announce(session)
+
     async def _greet(self, session: _Session) -> None:
         with trio.move_on_after(GREETING_S):
             if session.direction == "in":
@@ -173,7 +188,10 @@ class Sessions:
         self._announce(session)
 
     def _learn(self, session: _Session, greeting: hello.Hello) -> None:
+        moved = session.network != greeting.network
         session.name, session.network = greeting.name, greeting.network
+        if moved and session.announced:
+            self._tell(PeerEvent(kind="moved", peer=self._info(session)))
         found = hello.useful_addrs(greeting, remote=session.addr)
         self._book.learn(session.peer_id, found, name=greeting.name)
 

@@ -339,7 +339,7 @@ class GroupService:
         await self._workers.store(self._settings.remove, _HEAD)
         await self._workers.store(self._settings.set, _GROUP, kept)
         self._set(membership, None)
-        await self._network.reconnect()
+        await self._network.introduce()
         log.info("joined", state=membership.state, network=membership.network)
         self._on_joined()
         self._bus.publish("status", {"part": "group"})

@@ -97,17 +97,10 @@ class NetworkService:
         if self._looking is not None:
             self._looking.cancel()
 
-    async def reconnect(self) -> None:
+    async def introduce(self) -> None:
         """Greet all connected peers again: they learned the group when they connected, and it has changed."""
-        host = self._host
-        if host is None:
-            return
-        for peer in host.peers():
-            await host.disconnect(peer.peer_id)
-            try:
-                await host.connect(peer.peer_id)
-            except PeerError as error:
-                log.info("peer lost when the group changed", peer=peer.peer_id, code=error.code)
+        if self._host is not None:
+            await self._host.introduce()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """The node's part `network`."""
