@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,10 @@ SAVE_EVERY_S = 5.0
 SHUTDOWN_S = 5.0
 
 log = logging.getLogger("openstall.p2p")
+
+
+Lookup = Callable[[str], Awaitable[Sequence[str]]]
+"""Addresses that a peer has published, as the application knows them; asked before each dial."""
 
 
 class PeerHost:
@@ -64,6 +68,7 @@ class PeerHost:
         self._scores = Scores(clock=time.monotonic)
         self._busy: Counter[str] = Counter()
         self._stop = trio.Event()
+        self.lookup: Lookup = _nothing_known
         self._reached = trio.Event()
         self._exits: AsyncExitStack | None = None
         self._sessions = Sessions(
@@ -200,6 +205,7 @@ class PeerHost:
         peer_id = self._target(target)
         with trio.move_on_after(timeout_s):
             if not engine.connections_of(self._swarm, peer_id):
+                self.book.learn(peer_id, [addresses.split(one)[0] for one in await self.lookup(peer_id)])
                 await self._dialler.dial(peer_id)
                 self._reached.set()  # a peer that is killed must find its way back
             return await self._sessions.greeted(peer_id)
@@ -333,6 +339,10 @@ class PeerHost:
     async def _ask_hello(self, peer_id: str, payload: bytes) -> bytes:
         framed = await self._open(peer_id, hello.PROTOCOL, max_frame=hello.MAX_BYTES)
         return await exchange.ask(framed, payload, max_response=hello.MAX_BYTES)
+
+
+async def _nothing_known(_peer_id: str) -> Sequence[str]:
+    return ()
 
 
 def unreachable() -> PeerError:

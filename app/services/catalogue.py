@@ -12,13 +12,21 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
-from openstall.app.services.door import Door
+from openstall.app.services.door import PEER_KEY, Door
 from openstall.app.services.group import GroupService
 from openstall.app.services.identity import IdentityService
 from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.market.errors import InvalidRecord, NotFound
-from openstall.market.records import Record, SignedRecord, Tombstone, body_as_dict, parse_record, sign_record
+from openstall.market.records import (
+    Peer,
+    Record,
+    SignedRecord,
+    Tombstone,
+    body_as_dict,
+    parse_record,
+    sign_record,
+)
 from openstall.p2p.catalogue import Catalogue as SharedCatalogue
 from openstall.store.records import Outcome, RecordRow, Records
 from openstall.store.search import Search
@@ -55,6 +63,7 @@ class Catalogue:
         self._clock = clock
         self._publishing = trio.Lock()
         self._shared: SharedCatalogue | None = None
+        network.lookup = self.addrs_of
 
     async def run(self, ready: Callable[[], None]) -> None:
         """The node's part `catalogue`: off without a group."""
@@ -153,6 +162,18 @@ class Catalogue:
             )
         network = self._group.membership.network
         return await self._workers.work(parse_record, raw, network=network, now=self._clock.now())
+
+    async def addrs_of(self, peer_id: str) -> list[str]:
+        """Where a peer says that it can be reached, by its own record; empty where there is none."""
+        if not self._group.joined:
+            return []
+        network, now = self._group.membership.network, self._clock.now()
+        row = await self._workers.store(self._records.live, network, peer_id, "peer", PEER_KEY, now=now)
+        raw = await self._workers.store(self._records.raw, row.cid) if row else None
+        if raw is None:
+            return []
+        body = (await self._workers.work(parse_record, raw, network=network, now=now)).body
+        return list(body.addrs) if isinstance(body, Peer) else []
 
     async def peer_name(self, peer_id: str) -> str:
         """What a peer calls itself; the end of its id where that is not known."""

@@ -16,7 +16,7 @@ from openstall.app.services.identity import IdentityService
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError, PeerError
 from openstall.p2p.discovery import Discovery, DiscoverySettings
-from openstall.p2p.host import PeerHost, PeerInfo
+from openstall.p2p.host import Lookup, PeerHost, PeerInfo
 from openstall.store.settings import Settings
 
 MAX_BOOTSTRAP = 32
@@ -46,6 +46,8 @@ class NetworkService:
         self._bus = bus
         self._protocols: list[Callable[[PeerHost], None]] = []
         self._host: PeerHost | None = None
+        self.lookup: Lookup | None = None
+        """Set by the catalogue: the addresses in a peer's own record."""
         self._group = ""
         self._looking: trio.CancelScope | None = None
         self._up = trio.Event()
@@ -146,6 +148,8 @@ class NetworkService:
             network=self._group,
             name=self._identity.name,
         )
+        if self.lookup is not None:
+            host.lookup = self.lookup
         for serve in self._protocols:
             serve(host)
         return host
