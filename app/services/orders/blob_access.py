@@ -8,6 +8,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from openstall.market.errors import InvalidOrder
+from openstall.market.records import BlobRef
+from openstall.p2p.blobs import BlobInfo
+
+
+def check_blob(found: BlobInfo, signed: BlobRef) -> None:
+    """Whether a blob is what was signed; its address alone says nothing about the other two figures.
+
+    Raises:
+        InvalidOrder: size or checksum differ.
+    """
+    if (found.size, found.sha256) != (signed.size, signed.sha256):
+        raise InvalidOrder(
+            "wrong_file", "A file has another size or checksum than the one that was signed for."
+        )
+
 
 class BlobAccess:
     """Grants by cid, in memory: asked for every run of chunks. Rebuilt from the order book at every start."""

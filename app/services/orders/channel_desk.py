@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk, check_chain
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
@@ -138,10 +138,12 @@ class ChannelDesk:
     async def _send(
         self, order: OpenOrder, purpose: str, build: Callable[[ChannelClient], TxRequest]
     ) -> None:
+        check_chain(order, self.chain.params.chain_id)
         client = ChannelClient(self.chain)
         await self.transactions.send(purpose, order.order_id, lambda: build(client))
 
     def _steps(self, order: OpenOrder) -> list[tuple[str, int, str]]:
+        check_chain(order, self.chain.params.chain_id)
         client = ChannelClient(self.chain)
         terms = _terms(order)
         channel = client.channel(client.channel_id(terms))

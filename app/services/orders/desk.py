@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.threads import Workers
-from openstall.market.errors import OpenstallError
+from openstall.market.errors import Conflict, OpenstallError
 from openstall.market.orders.documents import Contract, read_contract
 from openstall.market.orders.machine import MACHINES, Party, deadline
 from openstall.store.orders import OrderRow, Orders
@@ -38,6 +38,20 @@ class OpenOrder:
     def final(self) -> bool:
         """Whether nothing more can happen."""
         return self.state in MACHINES[self.kind].final
+
+
+def check_chain(order: OpenOrder, chain_id: int) -> None:
+    """An order of another group must neither be read from nor paid on this chain.
+
+    Raises:
+        Conflict: it belongs to a chain that this node has left.
+    """
+    if order.contract.order.chain_id != chain_id:
+        raise Conflict(
+            "other_group",
+            "This order belongs to another group than the one this node is in.",
+            "Open it with the group it was made in.",
+        )
 
 
 @dataclass(slots=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from openstall.app.services.orders.desk import OpenOrder
+import trio
+
+from openstall.app.services.orders.desk import OpenOrder, check_chain
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
 from openstall.ledger.chain import Chain, TxRequest
 from openstall.ledger.escrow import EscrowClient, EscrowTerms, escrow_key
 from openstall.ledger.wallet import Wallet
-from openstall.market.errors import InvalidOrder
+from openstall.market.errors import ChainError, InvalidOrder
 from openstall.market.orders.documents import Contract
 
 _COMPLETED, _REFUNDED = 4, 5
@@ -44,6 +46,11 @@ class EscrowDesk:
     transactions: TransactionService
     wallet: Wallet
     workers: Workers
+    _purses: dict[str, trio.Lock] = field(default_factory=dict)
+
+    def purse(self, order_id: str) -> trio.Lock:
+        """Held by whoever pays for an order, or steps back from it: it is one or the other."""
+        return self._purses.setdefault(order_id, trio.Lock())
 
     async def look(self, order: OpenOrder) -> EscrowView:
         """What the chain shows; money under other terms than the signed ones counts as no money."""
@@ -94,10 +101,12 @@ class EscrowDesk:
         await self._send(order, "settle_silent", lambda client: client.settle_silent(_key(order)))
 
     async def _send(self, order: OpenOrder, purpose: str, build: Callable[[EscrowClient], TxRequest]) -> None:
+        check_chain(order, self.chain.params.chain_id)
         client = EscrowClient(self.chain)
         await self.transactions.send(purpose, order.order_id, lambda: build(client))
 
     def _look(self, order: OpenOrder) -> EscrowView:
+        check_chain(order, self.chain.params.chain_id)
         client = EscrowClient(self.chain)
         contract = order.contract
         now = client.order(contract.order.buyer_wallet, contract.order_hash)
@@ -131,6 +140,10 @@ class EscrowDesk:
                     name, sealed_key = "deliver", bytes(event.args["sealedKey"])
                 case "Disputed":
                     name = "dispute"
+                case "Settled" if not steps:
+                    raise ChainError(
+                        "gap_in_chain", "The chain shows the end of an escrow but not its beginning.", ""
+                    )
                 case "Settled" if event.args["state"] == _COMPLETED:
                     undisputed = steps[-1].event == "deliver"
                     name = "claim" if undisputed and at > since + terms.review_s else "complete"

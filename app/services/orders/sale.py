@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import trio
+
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.escrow_desk import EscrowDesk, EscrowView
 from openstall.app.services.orders.negotiation import Negotiation
@@ -17,6 +19,7 @@ from openstall.app.services.selling import Stock
 from openstall.market.errors import ChainError, InvalidOrder
 from openstall.market.orders.machine import SALE
 
+_MONEY_HELD = SALE.money_held
 LAPSE_GRACE_S = 120
 """A buyer's payment may still be on its way to the chain when the time to pay ends."""
 
@@ -96,27 +99,52 @@ class SaleBuyer:
             await self._negotiation.copy_to_arbiter(order)
             await self._unpacking.fetch(order)
         if order.state == "agreed":
-            await self._escrow.fund(order)
+            order = await self._pay(order)
         order, view = await self._watch.catch_up(order)
         match order.state:
             case "funded":
                 await self._watch.after_deadline(order, "refund", self._escrow.refund)
             case "delivered" if "verified" not in order.data:
                 await self._verify(order, view)
+            case "delivered" if order.data["verified"] is False:
+                await self._complain(order)
             case "disputed":
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
+        if order.state in _MONEY_HELD:
+            await self._negotiation.copy_to_arbiter(order)
+
+    async def _pay(self, order: OpenOrder) -> OpenOrder:
+        """Pay, unless the buyer stepped back or the time ran out while the package was on its way."""
+        async with self._escrow.purse(order.order_id):
+            order = await self._desk.load(order.order_id)
+            late = self._desk.now() > order.contract.sale.fund_by
+            if order.state != "agreed" or (late and not await self._escrow.started(order, "fund")):
+                return order
+            await self._escrow.fund(order)
+            return order
 
     async def _verify(self, order: OpenOrder, view: EscrowView) -> None:
-        """Open the package; a key or file that is not what was signed goes to the arbiter by itself."""
+        """Open the package; a key or file that is not what was signed goes to the arbiter by itself.
+
+        Raises:
+            ChainError: the chain does not show the key (yet): no fault of the seller's.
+        """
+        if view.sealed_key is None:
+            raise ChainError("no_key_yet", "The chain does not show the delivered key.", "It is read again.")
         try:
             await self._unpacking.unpack(order, view.sealed_key)
         except InvalidOrder as error:
             await self._desk.patch(order.order_id, verified=False, fault=error.as_dict())
-            if order.contract.sale.arbiter:
-                await self._escrow.dispute(order, error.message)
-                await self._watch.catch_up(order)
+            await self._complain(await self._desk.load(order.order_id))
             raise
         await self._desk.patch(order.order_id, verified=True)
+
+    async def _complain(self, order: OpenOrder) -> None:
+        """Call the arbiter about a fault that is in the books, for as long as that is possible."""
+        overdue = order.deadline_at is not None and self._desk.now() > order.deadline_at
+        if order.contract.sale.arbiter and not overdue:
+            await self._escrow.dispute(order, str(order.data["fault"]["message"]))
+            await self._watch.catch_up(order)
 
 
 class SaleSeller:
@@ -136,13 +164,10 @@ class SaleSeller:
         order, _view = await self._watch.catch_up(order)
         now = self._desk.now()
         match order.state:
-            case "agreed":
-                if now > order.contract.sale.fund_by + LAPSE_GRACE_S:
-                    await self._desk.advance(
-                        order, "lapse", actor="clock", words="The buyer did not pay in time."
-                    )
-                else:
-                    await self._negotiation.copy_to_arbiter(order)
+            case "proposed" | "agreed" if now > order.contract.sale.fund_by + LAPSE_GRACE_S:
+                order = await self._desk.advance(
+                    order, "lapse", actor="clock", words="The buyer did not pay in time."
+                )
             case "funded" if now <= order.contract.sale.deliver_by:
                 await self._escrow.deliver(order, await self._stock.sealed_key(order.contract.sale))
                 await self._watch.catch_up(order)
@@ -150,6 +175,9 @@ class SaleSeller:
                 await self._watch.after_deadline(order, "claim", self._escrow.claim)
             case "disputed":
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
+        if order.state == "agreed" or order.state in _MONEY_HELD:
+            # Last, because an arbiter who is away must not hold up what is due.
+            await self._negotiation.copy_to_arbiter(order)
 
 
 class SaleArbiter:
@@ -189,15 +217,27 @@ class SaleActions:
     async def cancel(self, order: OpenOrder) -> None:
         """Buyer before paying: step back. Seller after payment: give the whole price back."""
         if order.role == "buyer":
-            if await self._escrow.started(order, "fund"):
-                raise ChainError(
-                    "already_paid",
-                    "The payment is already on its way.",
-                    "Wait for delivery; late delivery returns the money.",
-                )
-            await self._desk.advance(order, "withdraw", actor="you", words="You stepped back before paying.")
+            await self._step_back(order)
             return
         await self._do(order, "cancel", lambda: self._escrow.cancel(order))
+
+    async def _step_back(self, order: OpenOrder) -> None:
+        paid = ChainError(
+            "already_paid",
+            "The payment is already on its way.",
+            "Wait for delivery; late delivery returns the money.",
+        )
+        purse = self._escrow.purse(order.order_id)
+        try:
+            purse.acquire_nowait()
+        except trio.WouldBlock as error:
+            raise paid from error
+        try:
+            if await self._escrow.started(order, "fund"):
+                raise paid
+            await self._desk.advance(order, "withdraw", actor="you", words="You stepped back before paying.")
+        finally:
+            purse.release()
 
     async def refund(self, order: OpenOrder) -> None:
         """Anybody, after the delivery deadline: the price goes back to the buyer."""

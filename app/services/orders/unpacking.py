@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import trio
+
 from openstall.app.services.keys import box_secret
+from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.sealing import open_key, unseal
 from openstall.app.threads import Workers
-from openstall.market.errors import InvalidOrder, StoreError
+from openstall.market.errors import StoreError
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.store.library import Library
@@ -36,6 +39,7 @@ class Unpacking:
         self._folder = folder
         self._seed = seed
         self._workers = workers
+        self._opening = trio.CapacityLimiter(1)
 
     async def fetch(self, order: OpenOrder) -> None:
         """Bring the whole encrypted package onto this disk, before any money moves; resumes after a crash.
@@ -45,36 +49,45 @@ class Unpacking:
             StoreError: not enough room on the disk; no money has moved.
         """
         terms = order.contract.sale
-        needed = terms.blob.size + sum(entry.size for entry in terms.files)
+        needed = sum(entry.size for entry in terms.files)
+        if not self._blobs.have(terms.blob.cid):
+            needed += terms.blob.size
         if shutil.disk_usage(self._folder.parent).free < needed:
             raise StoreError(
                 "disk_full",
                 f"The package needs {needed // 2**20 + 1} MiB of free disk. You have not paid anything yet.",
                 "Free some space; the order goes on by itself.",
             )
-        if self._blobs.have(terms.blob.cid):
-            return
-        await self._transfer.fetch(
-            terms.blob.cid,
-            [order.other],
-            expected_size_max=terms.blob.size,
-            on_progress=lambda done, total: self._desk.progress(
-                order.order_id, "Fetching the encrypted package", done, total, "bytes"
-            ),
-        )
+        await self._bring(order)
 
-    async def unpack(self, order: OpenOrder, sealed_key: bytes | None) -> Path:
+    async def _bring(self, order: OpenOrder) -> None:
+        blob = order.contract.sale.blob
+        if not self._blobs.have(blob.cid):
+            await self._transfer.fetch(
+                blob.cid,
+                [order.other],
+                expected_size_max=blob.size,
+                on_progress=lambda done, total: self._desk.progress(
+                    order.order_id, "Fetching the encrypted package", done, total, "bytes"
+                ),
+            )
+        check_blob(self._blobs.info(blob.cid), blob)
+
+    async def unpack(self, order: OpenOrder, sealed_key: bytes) -> Path:
         """Open the package into the library and check every file against the signed contract.
 
         Raises:
             InvalidOrder: the key or a file is not what the seller signed for.
+            PeerError: the package was lost from this disk, and cannot be fetched again now.
         """
         terms = order.contract.sale
-        if sealed_key is None:
-            raise InvalidOrder("no_key", "The chain shows a delivery without a key.", "Open a dispute.")
         key = open_key(sealed_key, box_secret(self._seed, order.contract.order.nonce), terms.key_sha256)
+        await self._bring(order)
         target = self._folder / order.order_id[:16]
-        await self._workers.store(lambda: unseal(self._blobs.path(terms.blob.cid), key, terms.files, target))
+        # Not on the store's threads: a package of many gigabytes would keep the books waiting.
+        await trio.to_thread.run_sync(
+            lambda: unseal(self._blobs.path(terms.blob.cid), key, terms.files, target), limiter=self._opening
+        )
         await self._workers.store(
             lambda: self._library.add(
                 package_id=order.order_id,
