@@ -37,8 +37,8 @@ class Door:
         self._network = network
         self._clock = clock
 
-    def admit(self, raws: Sequence[bytes]) -> tuple[list[str | InvalidRecord], list[str]]:
-        """Each record's cid or why it was refused, in order; and the types of those that are new and live."""
+    def admit(self, raws: Sequence[bytes]) -> tuple[list[str | InvalidRecord], list[SignedRecord]]:
+        """Each record's cid or why it was refused, in order; and those that are new and live."""
         outcomes: list[str | InvalidRecord] = []
         good: list[SignedRecord] = []
         for raw in raws:
@@ -50,7 +50,7 @@ class Door:
                 outcomes.append(signed.cid)
                 good.append(signed)
         kept = self.store(good) if good else []
-        new = [one.record.type for one, what in zip(good, kept, strict=True) if what is Outcome.NEW]
+        new = [one for one, what in zip(good, kept, strict=True) if what is Outcome.NEW]
         return outcomes, new
 
     def check(self, raw: bytes) -> SignedRecord:
