@@ -61,8 +61,10 @@ class ChannelClient:
             salt=terms.salt,
         )
 
-    def open(self, wallet: Wallet, terms: ChannelTerms) -> TxRequest:
+    def open(self, wallet: Wallet, terms: ChannelTerms, *, pay_by: int | None = None) -> TxRequest:
         """Deposit, in one transaction, with an allowance signed for exactly the deposit.
+
+        After `pay_by` (Unix seconds) the allowance is void, so a late payment fails instead of landing.
 
         Raises:
             InvalidOrder: the wallet is not the payer of the terms.
@@ -71,7 +73,7 @@ class ChannelClient:
             raise InvalidOrder("wrong_signer", "This wallet is not the payer of the order.")
         token = self._chain.params.credit
         permit = CreditClient(self._chain).sign_permit(
-            wallet, self._chain.params.channel, terms.deposit_micro
+            wallet, self._chain.params.channel, terms.deposit_micro, pay_by=pay_by
         )
         args = (terms.payee, token, terms.deposit_micro, terms.withdraw_delay_s, terms.salt, permit)
         return self._request("openWithPermit", 400_000, "set money aside for the job", *args)

@@ -32,12 +32,16 @@ class CreditClient:
         """Let a contract take an amount: for currencies without signed allowances."""
         return self._request("approve", 80_000, "authorise the payment", spender, amount_micro)
 
-    def sign_permit(self, wallet: Wallet, spender: str, amount_micro: int) -> Permit:
-        """Let a contract take exactly this amount within the hour, without a transaction.
+    def sign_permit(
+        self, wallet: Wallet, spender: str, amount_micro: int, *, pay_by: int | None = None
+    ) -> Permit:
+        """Let a contract take exactly this amount, without a transaction, until `pay_by` or for an hour.
 
         On a group chain the token is our own; elsewhere its EIP-712 name is asked from the token.
         """
         deadline = self._chain.now() + PERMIT_LIFE_S
+        if pay_by is not None:
+            deadline = min(deadline, pay_by)
         name = (
             _CREDIT_NAME if self._chain.params.kind == "group" else str(self._chain.view("Credit", "name")[0])
         )

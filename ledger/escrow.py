@@ -89,10 +89,17 @@ class EscrowClient:
         self._chain = chain
         self._abi = codec("OrderEscrow")
 
-    def fund(self, wallet: Wallet, order_hash: bytes, terms: EscrowTerms) -> TxRequest:
-        """Pay in, in one transaction, with an allowance that the wallet signs for exactly this amount."""
+    def fund(
+        self, wallet: Wallet, order_hash: bytes, terms: EscrowTerms, *, pay_by: int | None = None
+    ) -> TxRequest:
+        """Pay in, in one transaction, with an allowance that the wallet signs for exactly this amount.
+
+        After `pay_by` (Unix seconds) the allowance is void, so a late payment fails instead of landing.
+        """
         token = self._chain.params.credit
-        permit = CreditClient(self._chain).sign_permit(wallet, self._chain.params.escrow, terms.amount_micro)
+        permit = CreditClient(self._chain).sign_permit(
+            wallet, self._chain.params.escrow, terms.amount_micro, pay_by=pay_by
+        )
         packed = _pack(terms, token)
         return self._request("fundWithPermit", 400_000, "pay into escrow", order_hash, packed, permit)
 

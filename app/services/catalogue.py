@@ -34,7 +34,6 @@ from openstall.store.search import Search
 TYPES = ("listing", "offer", "peer")
 SHORTEST_TOMBSTONE_S = 86_400
 PURGE_EVERY_S = 3_600
-MAX_RECALLED = 200
 
 log = get_logger("openstall.catalogue")
 
@@ -83,7 +82,6 @@ class Catalogue:
                 )
                 self._shared = shared
                 try:
-                    await self._recall_addresses()
                     ready()
                     await shared.run()
                 finally:
@@ -276,27 +274,10 @@ class Catalogue:
         async def admit(raws: Sequence[bytes], _from_peer: str) -> Sequence[str | InvalidRecord]:
             outcomes, new = await self._workers.work(door.admit, raws)
             if new:
-                self._learn_addresses(new)
                 self._changed([one.record.type for one in new])
             return outcomes
 
         return admit
-
-    def _learn_addresses(self, records: Sequence[SignedRecord]) -> None:
-        """Authors say in their peer records where they are reached: orders go straight to them."""
-        for record in records:
-            if isinstance(record.body, Peer) and record.record.author != self._identity.peer_id:
-                self._network.learn(record.record.author, record.body.addrs)
-
-    async def _recall_addresses(self) -> None:
-        network, now = self._group.membership.network, self._clock.now()
-        page = await self._workers.store(
-            self._search.find, network, now=now, types=("peer",), limit=MAX_RECALLED
-        )
-        raws = await self._workers.store(self._records.raws, [row.cid for row in page.items])
-        self._learn_addresses(
-            [await self._workers.work(parse_record, raw, network=network, now=now) for raw in raws.values()]
-        )
 
     def _changed(self, types: Sequence[str]) -> None:
         self._bus.publish("catalogue", {"types": sorted(set(types)), "count": len(types)})

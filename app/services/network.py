@@ -15,7 +15,6 @@ from openstall.app.logging import get_logger
 from openstall.app.services.identity import IdentityService
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError, PeerError
-from openstall.p2p import addresses
 from openstall.p2p.discovery import Discovery, DiscoverySettings
 from openstall.p2p.host import Lookup, PeerHost, PeerInfo
 from openstall.store.settings import Settings
@@ -149,11 +148,17 @@ class NetworkService:
             network=self._group,
             name=self._identity.name,
         )
-        if self.lookup is not None:
-            host.lookup = self.lookup
+        host.lookup = self._published_addrs
         for serve in self._protocols:
             serve(host)
         return host
+
+    async def _published_addrs(self, peer_id: str) -> list[str]:
+        """Where a peer says that it is reached; what cannot be dialled from here is left out."""
+        addrs = await self.lookup(peer_id) if self.lookup is not None else ()
+        # Loopback means this machine: only from a peer that can be on it, as we are reached there too.
+        here = any(addresses.is_loopback(own) for own in self.addrs)
+        return [one for one in addrs if addresses.dialable(one) and (here or not addresses.is_loopback(one))]
 
     async def connect(self, addr: str) -> dict[str, Any]:
         """Connect to an address that a person entered, and remember it for the next start."""
@@ -167,18 +172,6 @@ class NetworkService:
         """Addresses that a person entered."""
         kept: list[str] = await self._workers.store(self._settings.get, _BOOTSTRAP, [])
         return kept
-
-    def learn(self, peer_id: str, addrs: Sequence[str]) -> None:
-        """Take in where a peer says that it is reached; what cannot be dialled is left out."""
-        host = self._host
-        if host is None or host.is_banned(peer_id):
-            return
-        # Loopback means this machine: only from a peer that can be on it, as we are reached there too.
-        here = any(addresses.is_loopback(own) for own in host.addrs)
-        usable = [
-            one for one in addrs if addresses.dialable(one) and (here or not addresses.is_loopback(one))
-        ]
-        host.book.learn(peer_id, [addresses.split(one)[0] for one in usable])
 
     async def reach(self, peer_id: str, addrs: list[str]) -> PeerInfo:
         """Connect to a peer by any of the addresses that are known or given."""

@@ -52,7 +52,8 @@ class ChannelDesk:
 
     async def open(self, order: OpenOrder) -> None:
         """Buyer: set the cap aside, in one transaction with its allowance."""
-        await self._send(order, "fund", lambda client: client.open(self.wallet, _terms(order)))
+        pay_by = order.contract.compute.fund_by
+        await self._send(order, "fund", lambda client: client.open(self.wallet, _terms(order), pay_by=pay_by))
 
     async def start_withdraw(self, order: OpenOrder) -> None:
         """Buyer: announce that the rest is taken back after the delay."""

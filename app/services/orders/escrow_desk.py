@@ -64,7 +64,11 @@ class EscrowDesk:
         """Buyer: pay the price in, in one transaction with its allowance."""
         terms = _terms(order.contract)
         await self._send(
-            order, "fund", lambda client: client.fund(self.wallet, order.contract.order_hash, terms)
+            order,
+            "fund",
+            lambda client: client.fund(
+                self.wallet, order.contract.order_hash, terms, pay_by=order.contract.sale.fund_by
+            ),
         )
 
     async def deliver(self, order: OpenOrder, sealed_key: bytes) -> None:
