@@ -15,6 +15,7 @@ from openstall.app.logging import get_logger
 from openstall.app.services.identity import IdentityService
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.p2p import addresses
 from openstall.p2p.discovery import Discovery, DiscoverySettings
 from openstall.p2p.host import Lookup, PeerHost, PeerInfo
 from openstall.store.settings import Settings
