@@ -23,10 +23,11 @@ def reach(peer: DemoPeer, order_id: str, state: str) -> None:
 
 
 def killed(market: Market, who: str) -> None:
-    """End a node as a power cut would, and start it again."""
+    """End a node as a power cut would, and start it again until it trades."""
     peer: DemoPeer = getattr(market, who)
     peer.kill()
     peer.start_again()
+    wait_for(lambda: peer.get("/v1/status")["trading"] or None, 60, f"{who} trades again")
 
 
 @pytest.mark.parametrize("who", ["seller", "provider"])
