@@ -283,7 +283,7 @@ class TradeLab:
             "offer": inputs[0].blob.cid,
             "title": "A job",
             "job_kind": "train",
-            "params": {},
+            "params": {"task": "classification", "label": "y"},
             "inputs": msgspec.to_builtins(inputs),
             "limits": {
                 "memory_bytes": 2**30,
@@ -302,6 +302,11 @@ class TradeLab:
             "settle_by": now + 1600 + 600 + 1000,
         }
         return self.order("compute", terms | changes)
+
+    def next_block(self) -> None:
+        """Let the chain notice the time: its clock moves with its blocks."""
+        outsider = self.chain.outsider
+        self.chain.do(outsider, CreditClient(self.chain.chain).transfer(outsider.address, 1))
 
     async def both(self, contract: Contract) -> str:
         """Enter the agreed contract in both books; its id."""

@@ -71,6 +71,12 @@ class ChannelDesk:
         channel = await self.workers.chain(client.channel, client.channel_id(_terms(order)))
         return channel.state in ("withdrawing", "closed")
 
+    async def is_open(self, order: OpenOrder) -> bool:
+        """Whether the money is set aside and not paid out yet."""
+        client = ChannelClient(self.chain)
+        channel = await self.workers.chain(client.channel, client.channel_id(_terms(order)))
+        return channel.state in ("open", "withdrawing")
+
     async def close(self, order: OpenOrder) -> None:
         """Provider: take the highest voucher, return the rest."""
         channel_id = ChannelClient(self.chain).channel_id(_terms(order))
@@ -115,6 +121,12 @@ class ChannelDesk:
         client.check(voucher, _terms(order), least_micro=highest)
         await self._keep(order, voucher)
         return amount_micro
+
+    async def held(self, order: OpenOrder) -> tuple[int, str] | None:
+        """The highest voucher: its amount and its signature as hex; None before the first."""
+        channel_id = ChannelClient(self.chain).channel_id(_terms(order))
+        row = await self.workers.store(self.vouchers.highest, channel_id.hex())
+        return (row.amount_micro, row.signature.hex()) if row else None
 
     async def highest(self, order: OpenOrder) -> int:
         """The highest amount that a voucher covers, in micro-credits."""

@@ -13,6 +13,9 @@ import trio
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_ends import end_words, job_spec, not_run
+from openstall.app.services.orders.job_inputs import JobInputs
+from openstall.app.services.orders.job_logbook import Logbook
 from openstall.app.services.orders.job_wire import clip
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
@@ -21,12 +24,18 @@ from openstall.compute_agent.specs import (
     JobEvent,
     JobResult,
     JobSpec,
-    Limits,
     LogLine,
     Progress,
     UsageTick,
 )
-from openstall.market.errors import ChainError, OpenstallError, PeerError
+from openstall.market.errors import (
+    ChainError,
+    InvalidOrder,
+    NotFound,
+    PeerError,
+    SandboxError,
+    StoreError,
+)
 from openstall.market.metering import Tick, owed, sign_tick
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.machine import COMPUTE
@@ -34,6 +43,7 @@ from openstall.market.orders.results import JobReport, sign_report
 from openstall.market.records import BlobRef
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
+from openstall.p2p.nurseries import single_errors
 from openstall.store.job_log import JobLog
 
 LAPSE_GRACE_S = 120
@@ -42,7 +52,7 @@ UNPAID_S = 20
 LAST_VOUCHER_WAIT_S = 60
 """How long the provider waits for the voucher of the last seconds before it settles with the one before."""
 CHANNEL_POLL_S = 5.0
-_CPU_SLACK_S = 60
+_BEFORE_THE_END = ("agreed", "funded", "running")
 
 
 @dataclass(slots=True)
@@ -52,7 +62,6 @@ class RunningJob:
     changed: trio.Event = field(default_factory=trio.Event)
     started_at: int = 0
     useful_since: int = 0
-    lines: int = 0
     done: int = 0
     total: int = 0
     tick: Tick | None = None
@@ -82,21 +91,29 @@ class JobProvider:
     workers: Workers
     wake: Callable[[str], None]
     jobs: dict[str, RunningJob] = field(default_factory=dict)
+    _inputs: JobInputs = field(init=False)
+    _tills: dict[str, trio.Lock] = field(default_factory=dict)
+    _closing: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._inputs = JobInputs(
+            desk=self.desk, blobs=self.blobs, transfer=self.transfer, workers=self.workers
+        )
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order = await self.channel.catch_up(order)
         now = self.desk.now()
         match order.state:
-            case "agreed" if now > order.contract.compute.fund_by + LAPSE_GRACE_S:
+            case "proposed" | "agreed" if now > order.contract.compute.fund_by + LAPSE_GRACE_S:
                 await self.desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
             case "funded" if now > order.contract.compute.start_by:
-                await self._finish(order, _not_run("too_late", "The job could not start in time."))
+                await self._finish(order, not_run("too_late", "The job could not start in time."))
             case "funded":
                 await self._run(order)
             case "running":
                 words = "The provider's node was restarted while the job ran."
-                await self._finish(order, _not_run("provider_restarted", words))
+                await self._finish(order, not_run("provider_restarted", words))
             case "ended" | "withdrawing":
                 await self._settle(order)
 
@@ -108,7 +125,7 @@ class JobProvider:
             await self.agent.cancel(order.order_id)
         elif order.state == "funded":
             await self._finish(
-                order, _not_run("cancelled", "The buyer cancelled before the start.", state="cancelled")
+                order, not_run("cancelled", "The buyer cancelled before the start.", state="cancelled")
             )
             self.wake(order.order_id)
 
@@ -123,45 +140,91 @@ class JobProvider:
         """Keep a voucher of the buyer if it is valid and higher than the last.
 
         Raises:
-            InvalidOrder: not the buyer's, or above the deposit.
+            InvalidOrder: not the buyer's, above the deposit, or too late to be claimed: such a promise
+                must not open the results.
         """
-        paid = await self.channel.accept(order, amount_micro, signature)
-        self.access.note_paid(order.order_id, paid)
+        async with self._till(order.order_id):
+            if not await self._payable(order.order_id):
+                raise InvalidOrder(
+                    "channel_closed", "The voucher came after the settlement. It pays for nothing."
+                )
+            paid = await self.channel.accept(order, amount_micro, signature)
+            self.access.note_paid(order.order_id, paid)
         job = self.jobs.get(order.order_id)
         if job is not None:
             job.paid_micro = paid
         self.wake(order.order_id)
 
+    def _till(self, order_id: str) -> trio.Lock:
+        """Held while a voucher is taken in, and when the last one is chosen: it is one after the other."""
+        return self._tills.setdefault(order_id, trio.Lock())
+
+    async def _payable(self, order_id: str) -> bool:
+        """Whether the chain would still pay for a voucher."""
+        order = await self.desk.load(order_id)
+        if order.final or order_id in self._closing or await self.channel.started(order, "close"):
+            return False
+        return order.state in _BEFORE_THE_END or await self.channel.is_open(order)
+
     async def _run(self, order: OpenOrder) -> None:
         place = self.folder / order.order_id[:24]
-        inputs = place / "in"
         try:
-            await self._fetch_inputs(order, inputs)
+            spec = await self._prepare(order, place / "in")
+            if spec is not None:
+                await self._work(order, spec, place)
         except PeerError:
-            raise
-        except OpenstallError as error:
-            await self._finish(order, _not_run(error.code, error.message))
-            return
-        job = self.jobs[order.order_id] = RunningJob(started_at=self.desk.now())
+            raise  # the buyer may come back: the inputs that came so far stay
+        except InvalidOrder as error:
+            await self._finish(order, not_run(error.code, error.message))
+        except (StoreError, SandboxError, NotFound) as error:
+            if order.order_id in self.jobs:
+                raise
+            await self._finish(order, not_run(error.code, error.message))
+        finally:
+            await self.workers.work(shutil.rmtree, place, ignore_errors=True)
+        await self._inputs.forget(order.order_id)
+
+    async def _prepare(self, order: OpenOrder, inputs: Path) -> JobSpec | None:
+        """A job that may start, with its inputs in place; None where it was ended meanwhile."""
+        spec = job_spec(order)
+        left_s = order.contract.compute.start_by - self.desk.now()
+        with trio.move_on_after(max(0, left_s)) as start_by:
+            await self._inputs.bring(order, inputs)
+        if start_by.cancelled_caught:
+            raise InvalidOrder("too_late", "The buyer's data did not come in time.")
+        now = await self.channel.catch_up(await self.desk.load(order.order_id))
+        return spec if now.state == "funded" else None
+
+    async def _work(self, order: OpenOrder, spec: JobSpec, place: Path) -> None:
+        job = RunningJob(started_at=self.desk.now())
+        order = await self.desk.advance(
+            order,
+            "start",
+            actor="you",
+            words="The job started in the sandbox.",
+            data={"started_at": job.started_at},
+        )
+        if order.state != "running":
+            return  # cancelled in this very moment
+        self.jobs[order.order_id] = job
+        log = Logbook(order_id=order.order_id, desk=self.desk, log=self.log, workers=self.workers)
         try:
-            order = await self.desk.advance(
-                order,
-                "start",
-                actor="you",
-                words="The job started in the sandbox.",
-                data={"started_at": job.started_at},
-            )
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stop_when_withdrawn, order, job)
-                result = await self.agent.run(
-                    self._spec(order), inputs, place / "out", lambda event: self._on_event(order, job, event)
-                )
-                nursery.cancel_scope.cancel()
+            with single_errors():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._stop_when_withdrawn, order, job)
+                    nursery.start_soon(log.keep_regularly)
+                    result = await self.agent.run(
+                        spec,
+                        place / "in",
+                        place / "out",
+                        lambda event: self._on_event(order, job, log, event),
+                    )
+                    nursery.cancel_scope.cancel()
+            await log.flush()
             await self._finish(order, result, job, place / "out")
         finally:
             self.jobs.pop(order.order_id, None)
             job.tell()
-            await self.workers.work(shutil.rmtree, place, ignore_errors=True)
 
     async def _stop_when_withdrawn(self, order: OpenOrder, job: RunningJob) -> None:
         """A buyer who asks for the money back wants no more work."""
@@ -176,44 +239,10 @@ class JobProvider:
                 job.stop = "withdrawn"
                 await self.agent.cancel(order.order_id)
 
-    def _spec(self, order: OpenOrder) -> JobSpec:
-        terms = order.contract.compute
-        seconds = terms.max_s
-        return JobSpec(
-            job_id=order.order_id,
-            kind=terms.job_kind,  # type: ignore[arg-type]  # the pattern of the schema allows only these
-            params=terms.params,
-            limits=Limits(
-                wall_s=seconds,
-                cpu_s=seconds * terms.limits.threads + _CPU_SLACK_S,
-                memory_bytes=terms.limits.memory_bytes,
-                processes=terms.limits.processes,
-                disk_bytes=terms.limits.disk_bytes,
-                log_bytes=terms.limits.log_bytes,
-                threads=terms.limits.threads,
-            ),
-        )
-
-    async def _fetch_inputs(self, order: OpenOrder, inputs: Path) -> None:
-        await self.workers.work(_fresh_folder, inputs)
-        for item in order.contract.compute.inputs:
-            if not self.blobs.have(item.blob.cid):
-                await self.transfer.fetch(
-                    item.blob.cid,
-                    [order.other],
-                    expected_size_max=item.blob.size,
-                    on_progress=lambda done, total: self.desk.progress(
-                        order.order_id, "Fetching the buyer's data", done, total, "bytes"
-                    ),
-                )
-            await self.blobs.export(item.blob.cid, inputs / item.name)
-
-    async def _on_event(self, order: OpenOrder, job: RunningJob, event: JobEvent) -> None:
+    async def _on_event(self, order: OpenOrder, job: RunningJob, log: Logbook, event: JobEvent) -> None:
         match event:
             case LogLine(text=text):
-                await self.workers.store(self.log.append, order.order_id, clip(text), at=self.desk.now())
-                self.desk.bus.publish("job_log", {"order_id": order.order_id, "seq": job.lines, "text": text})
-                job.lines += 1
+                await log.add(clip(text))
             case FirstOutput():
                 job.useful_since = self.desk.now()
             case Progress(done=done, total=total):
@@ -257,7 +286,8 @@ class JobProvider:
         if job is not None:
             await self._meter_end(order, job, result)
         outputs = []
-        if folder is not None:
+        # A buyer who is taking the money back gets no results, and hashing them could outlast the delay.
+        if folder is not None and not (job and job.stop == "withdrawn"):
             for item in result.outputs:
                 info = await self.blobs.add_file(folder / item.name)
                 outputs.append(
@@ -266,7 +296,7 @@ class JobProvider:
         tick = job.tick if job else None
         seconds = tick.seconds if tick else int(order.data.get("seconds", 0))
         amount = tick.owed_micro if tick else int(order.data.get("owed_micro", 0))
-        state, reason, words = _end_words(result, job)
+        state, reason, words = end_words(result, job.stop if job else "")
         report = JobReport(
             order=order.order_id,
             state=state,
@@ -310,31 +340,11 @@ class JobProvider:
             and waited < LAST_VOUCHER_WAIT_S
         ):
             return
-        await self.channel.close(order)
+        async with self._till(order.order_id):
+            self._closing.add(order.order_id)
+        try:
+            await self.channel.close(order)
+        finally:
+            if not await self.channel.started(order, "close"):
+                self._closing.discard(order.order_id)
         await self.channel.catch_up(order)
-
-
-def _fresh_folder(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-
-
-def _not_run(reason: str, words: str, state: str = "failed") -> JobResult:
-    return JobResult(state=state, reason=reason, words=words)  # type: ignore[arg-type]  # one of the literal states
-
-
-_STOPPED = {
-    "cancelled": ("cancelled", "The buyer cancelled the job."),
-    "owner_stopped": ("cancelled", "The provider stopped the job to have the machine back."),
-    "withdrawn": ("cancelled", "The buyer asked for the rest of the money back."),
-    "unpaid": ("limit", "The job was stopped because its seconds were no longer paid for."),
-    "cap": ("limit", "The job reached the cap that the buyer set."),
-}
-
-
-def _end_words(result: JobResult, job: RunningJob | None) -> tuple[str, str, str]:
-    """State, reason and words of the report: who stopped the job goes before how the process ended."""
-    if result.state == "cancelled" and job is not None and job.stop in _STOPPED:
-        state, words = _STOPPED[job.stop]
-        return state, job.stop, words
-    return result.state, result.reason, result.words

@@ -77,7 +77,8 @@ def read_from_buyer(raw: bytes) -> FromBuyer:
 
 
 def clip(text: str) -> str:
-    """A log line as it is sent: at most `MAX_LINE_CHARS` characters."""
+    """A log line as it is kept: printable, because a job printed it, and at most `MAX_LINE_CHARS` long."""
+    text = "".join(one if one.isprintable() else " " for one in text[: MAX_LINE_CHARS + 1])
     return text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"
 
 
