@@ -145,13 +145,20 @@ class Library(Document, frozen=True, kw_only=True):
     total: int = 0
 
 
+class RunReport(Document, frozen=True, kw_only=True):
+    """The figures of a run, measured on this machine; none without the right answers."""
+
+    task: str = ""
+    metrics: list[Metric] = []
+
+
 class RunResult(Document, frozen=True, kw_only=True):
     """What a local run of a model gave."""
 
     predictions_path: str = ""
     rows: int = 0
     preview: list[list[Any]] = []
-    report: dict[str, Any] = {}
+    report: RunReport = field(default_factory=RunReport)
 
 
 class Check(Document, frozen=True, kw_only=True):

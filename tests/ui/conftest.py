@@ -35,6 +35,10 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoPeer]:
         yield found
 
 
+def _answered(window: MainWindow) -> None:
+    window._asked_about_selling = True
+
+
 @pytest.fixture
 def open_window(qtbot: QtBot, app_theme: Theme, tmp_path: Path) -> Iterator[Callable[[Path], MainWindow]]:
     """Opens real windows on a home folder; closes them after the test."""
@@ -43,7 +47,8 @@ def open_window(qtbot: QtBot, app_theme: Theme, tmp_path: Path) -> Iterator[Call
     def open_one(home: Path) -> MainWindow:
         settings = QSettings(str(tmp_path / f"desktop-{len(windows)}.ini"), QSettings.Format.IniFormat)
         window = MainWindow(home=home, theme=app_theme, settings=settings)
-        qtbot.addWidget(window)
+        # A window that sells asks what becomes of the sale before it closes; nobody is here to answer.
+        qtbot.addWidget(window, before_close_func=_answered)
         windows.append(window)
         window.show()
         window.begin()

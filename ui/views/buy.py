@@ -64,6 +64,8 @@ class BuyPage(Page):
             f"After delivery the money waits {words.duration(body.review_s)} while you check the model.",
         )
         facts.add("How it comes back", self._way_back(entry))
+        if body.arbiter:
+            facts.add("Arbiter's wallet", CopyId(body.arbiter, what="arbiter's wallet", whole=True))
         self._panel.body.addLayout(facts)
         self._panel.body.addSpacing(theme.GRID)
         bill = Bill(self.desk)

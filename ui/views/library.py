@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
+    QHeaderView,
     QLineEdit,
     QTableWidget,
     QTableWidgetItem,
@@ -165,14 +165,8 @@ class LibraryPage(Page):
         self._result.body.addWidget(Text("Result", "heading"))
         self._result.body.addLayout(_figures(result))
         self._result.body.addWidget(_preview(result.preview))
-        copied = button(
-            "&Copy the path",
-            lambda: QGuiApplication.clipboard().setText(result.predictions_path),
-            icon="copy",
-        )
-        self._result.body.addLayout(
-            row(Text("All predictions:", wrap=False), CopyId(result.predictions_path, what="path"), 1, copied)
-        )
+        where = CopyId(result.predictions_path, what="path of all predictions", head=48)
+        self._result.body.addLayout(row(Text("All predictions", "muted", wrap=False), where, 1))
         self._result.show()
 
 
@@ -181,13 +175,7 @@ def _figures(result: RunResult) -> QGridLayout:
     grid.setHorizontalSpacing(3 * theme.GRID)
     grid.setColumnStretch(3, 1)
     figures: list[tuple[str, str]] = [("rows", f"{result.rows:,}")]
-    metrics = result.report.get("metrics")
-    if isinstance(metrics, dict):
-        figures += [
-            (str(name), str(value))
-            for name, value in list(metrics.items())[:8]
-            if isinstance(value, str | int | float)
-        ]
+    figures += [(metric.name, metric.value) for metric in result.report.metrics[:8]]
     for at, (name, value) in enumerate(figures):
         label = Text(words.one_line(value, 40), "strong", wrap=False)
         label.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -207,6 +195,8 @@ def _preview(rows: list[list[Any]]) -> QTableWidget:
     table.verticalHeader().hide()
     table.setShowGrid(False)
     table.setMinimumHeight(200)
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     for at, cells in enumerate(body):
         for column_at, cell in enumerate(cells[: len(head)]):
             item = QTableWidgetItem(words.one_line(cell, 60))

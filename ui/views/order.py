@@ -54,8 +54,10 @@ _ACTIONS = {
     ("compute", "refund"): (
         "Take my money &back…",
         "back",
-        "What is not earned returns after the withdrawal delay. For a provider that has fallen silent: "
-        "it can claim what it earned until then.",
+        (
+            "What is not earned returns after the withdrawal delay. For a provider that has fallen silent: "
+            "it can claim what it earned until then."
+        ),
     ),
 }
 

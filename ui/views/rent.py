@@ -204,7 +204,7 @@ class RentPage(Page):
         self._facts.add("Longest job", words.span(body.max_s))
         self._max_s.setRange(1, max(1, body.max_s))
         if not self._kind.count():
-            for kind in body.kinds:
+            for kind in sorted(body.kinds, reverse=True):
                 self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
         self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))

@@ -1,0 +1,153 @@
+"""Both journeys by the window alone: rent a machine to train a model, sell it, buy it, run it, pay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QLabel, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from openstall.app.demo.dataset import LABEL
+from openstall.ui.main_window import MainWindow
+from openstall.ui.shell import Shell
+from openstall.ui.views.buy import BuyPage
+from openstall.ui.views.library import LibraryPage
+from openstall.ui.views.market import MarketPage
+from openstall.ui.views.model import ModelPage
+from openstall.ui.views.order import OrderPage
+from openstall.ui.views.publish import PublishPage
+from openstall.ui.views.rent import RentPage
+from openstall.ui.views.sell import SellPage
+from tests.support.accessibility import nameless, rich_labels
+from tests.support.stage import CREDIT, Market, open_market
+
+WAIT_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    with open_market(tmp_path_factory.mktemp("market")) as found:
+        yield found
+
+
+def shell_of(qtbot: QtBot, window: MainWindow) -> Shell:
+    qtbot.waitUntil(lambda: window.shell is not None and window.shell.page.is_loaded, timeout=WAIT_MS)
+    assert window.shell is not None
+    return window.shell
+
+
+def show(qtbot: QtBot, shell: Shell, spec: str) -> QWidget:
+    shell.show_view(spec)
+    qtbot.waitUntil(lambda: shell.page.is_loaded, timeout=WAIT_MS)
+    return shell.page
+
+
+def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
+    def ready() -> list[QPushButton]:
+        return [
+            one
+            for one in inside.findChildren(QPushButton)
+            if one.accessibleName().startswith(name) and one.isVisible() and one.isEnabled()
+        ]
+
+    qtbot.waitUntil(lambda: len(ready()) == 1, timeout=WAIT_MS)
+    qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
+
+
+def texts(inside: QWidget) -> list[str]:
+    return [label.text() for label in inside.findChildren(QLabel) if label.isVisible()]
+
+
+def test_both_journeys_by_the_window_alone(
+    qtbot: QtBot, open_window: Callable[[Path], MainWindow], stage: Market
+) -> None:
+    money = stage.money()
+
+    provider = shell_of(qtbot, open_window(stage.provider.home))
+    selling = show(qtbot, provider, "sell")
+    assert isinstance(selling, SellPage)
+    selling._price.setText("0.01")
+    push(qtbot, selling, "Start selling")
+    qtbot.waitUntil(lambda: stage.provider.get("/v1/status")["selling"], timeout=WAIT_MS)
+
+    seller = shell_of(qtbot, open_window(stage.seller.home))
+    market = show(qtbot, seller, "market:compute")
+    assert isinstance(market, MarketPage)
+    qtbot.waitUntil(lambda: market.offers.model.rowCount() == 1, timeout=WAIT_MS)
+    market.offers.choose(market.offers.model.key_of(0))
+    qtbot.keyClick(market.offers.view, Qt.Key.Key_Return)
+    rent = seller.page
+    assert isinstance(rent, RentPage)
+    qtbot.waitUntil(lambda: rent.is_loaded, timeout=WAIT_MS)
+    rent._kind.setCurrentIndex(rent._kind.findData("train"))
+    rent._train.data.take(str(stage.train))
+    rent._train.label.setText(LABEL)
+    rent._max_s.setValue(200)
+    assert rent.cap_micro == 2 * CREDIT
+    push(qtbot, rent, "Set aside 2.00 and start")
+    qtbot.waitUntil(lambda: isinstance(seller.page, OrderPage), timeout=WAIT_MS)
+    job = seller.page
+    assert isinstance(job, OrderPage)
+    qtbot.waitUntil(lambda: job._order.state == "settled", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "test accuracy" in job._log.toPlainText(), timeout=WAIT_MS)
+    assert nameless(job) == []
+    assert rich_labels(job) == []
+
+    push(qtbot, job, "Sell this model")
+    publish = seller.page
+    assert isinstance(publish, PublishPage)
+    publish.name.setText("Screening <b>model</b>")
+    publish.summary.setPlainText("Tells benign from malignant.")
+    publish.price.setText("25")
+    publish.metric_value.setText("0.97")
+    push(qtbot, publish, "List it for sale")
+    qtbot.waitUntil(lambda: isinstance(seller.page, ModelPage), timeout=WAIT_MS)
+
+    buyer = shell_of(qtbot, open_window(stage.buyer.home))
+    shop = show(qtbot, buyer, "market")
+    assert isinstance(shop, MarketPage)
+    shop.search.field.setText("screening")
+    qtbot.waitUntil(lambda: shop.models.model.rowCount() == 1, timeout=WAIT_MS)
+    shop.models.choose(shop.models.model.key_of(0))
+    qtbot.keyClick(shop.models.view, Qt.Key.Key_Return)
+    model = buyer.page
+    assert isinstance(model, ModelPage)
+    qtbot.waitUntil(lambda: model.is_loaded, timeout=WAIT_MS)
+    assert "Screening <b>model</b>" in texts(model)
+    qtbot.waitUntil(lambda: "wallet belongs to this peer" in texts(model), timeout=WAIT_MS)
+    push(qtbot, model, "Buy…")
+    confirm = buyer.page
+    assert isinstance(confirm, BuyPage)
+    qtbot.waitUntil(lambda: confirm.is_loaded, timeout=WAIT_MS)
+    assert stage.buyer.get("/v1/orders")["total"] == 0
+    push(qtbot, confirm, "Pay 25.00 credits into escrow")
+    qtbot.waitUntil(lambda: isinstance(buyer.page, OrderPage), timeout=WAIT_MS)
+    bought = buyer.page
+    assert isinstance(bought, OrderPage)
+    qtbot.waitUntil(lambda: bought._order.verified is True, timeout=WAIT_MS)
+
+    push(qtbot, bought, "Run it on my rows")
+    library = buyer.page
+    assert isinstance(library, LibraryPage)
+    qtbot.waitUntil(lambda: library.table.current() is not None, timeout=WAIT_MS)
+    library.rows.take(str(stage.holdout))
+    library.label.setText(LABEL)
+    push(qtbot, library, "Run")
+    qtbot.waitUntil(library._result.isVisible, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "accuracy" in texts(library), timeout=WAIT_MS)
+    assert nameless(library) == []
+
+    order = show(qtbot, buyer, f"orders:{bought._id}")
+    assert isinstance(order, OrderPage)
+    push(qtbot, order, "Confirm: pay the seller")
+    push(qtbot, order, "Yes: confirm: pay the seller")
+    qtbot.waitUntil(lambda: order._order.state == "completed", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: stage.money() == money, timeout=WAIT_MS)
+
+    push(qtbot, selling, "Stop selling")
+    qtbot.waitUntil(lambda: not stage.provider.get("/v1/status")["selling"], timeout=WAIT_MS)
+    assert isinstance(order.grab().toImage(), QImage)
