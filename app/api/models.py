@@ -40,7 +40,7 @@ class CardBody(Body):
     intended_use: LongText
     training_data: LongText
     limits: LongText
-    metrics: Annotated[list[ClaimedMetric], Field(max_length=32)] = []
+    metrics: Annotated[list[ClaimedMetric], Field(max_length=32, default_factory=list)]
 
 
 class Publish(Body):

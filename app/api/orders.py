@@ -29,7 +29,7 @@ class Rent(Body):
     offer_cid: Annotated[str, Field(max_length=80)]
     kind: Literal["infer", "train"]
     inputs: Annotated[dict[str, PathText], Field(max_length=16)]
-    params: dict[str, Any] = {}
+    params: Annotated[dict[str, Any], Field(default_factory=dict)]
     max_s: Annotated[int, Field(ge=1, le=30 * 86_400)]
     cap_micro: Annotated[int, Field(ge=1, le=MAX_MICRO)]
     pay_within_s: int = PAY_WITHIN_S
@@ -79,7 +79,7 @@ def router(node: Node) -> APIRouter:
 
     @routes.get("")
     async def listed(
-        role: Literal["", "buyer", "seller", "arbiter"] = "", open_only: Annotated[bool, Query()] = False
+        *, role: Literal["", "buyer", "seller", "arbiter"] = "", open_only: Annotated[bool, Query()] = False
     ) -> dict[str, Any]:
         """All orders, newest first."""
         items = await node.trade.orders.items(role=role, open_only=open_only)

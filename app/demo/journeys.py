@@ -23,6 +23,20 @@ WORTHY = 0.9
 """The demo fails if the bought model is right on fewer of the rows it never saw."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """The three peers; the provider also hosts the chain and is the sale's arbiter."""
+
+    provider: DemoPeer
+    seller: DemoPeer
+    buyer: DemoPeer
+
+    @property
+    def all(self) -> list[DemoPeer]:
+        """In the order of the receipt."""
+        return [self.provider, self.seller, self.buyer]
+
+
 @dataclass(slots=True)
 class Story:
     """What happened, for the receipt."""
@@ -43,8 +57,9 @@ class Story:
         self.say(f"  done in {took:.1f} s")
 
 
-def open_market(story: Story, provider: DemoPeer, seller: DemoPeer, buyer: DemoPeer) -> None:
+def open_market(story: Story, cast: Cast) -> None:
     """The provider hosts a group; the others join by invitation; everybody takes the group's play money."""
+    provider, seller, buyer = cast.all
     with story.step("The provider opens a group with its own chain"):
         provider.operate("/v1/group/create", name="Demo market")
         invitation = provider.get("/v1/group")["invitation"]
@@ -57,8 +72,9 @@ def open_market(story: Story, provider: DemoPeer, seller: DemoPeer, buyer: DemoP
             peer.notes["before_micro"] = peer.balance_micro()
 
 
-def rent_and_train(story: Story, provider: DemoPeer, seller: DemoPeer, train: Path, folder: Path) -> Path:
+def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
     """Journey 3: the seller trains its model as a job on the provider's machine; returns the model."""
+    provider, seller = cast.provider, cast.seller
     with story.step("The provider checks its sandbox and puts its machine on offer"):
         provider.post(
             "/v1/compute/sell",
@@ -94,10 +110,9 @@ def rent_and_train(story: Story, provider: DemoPeer, seller: DemoPeer, train: Pa
     return folder / "model.onnx"
 
 
-def sell_and_buy(
-    story: Story, seller: DemoPeer, buyer: DemoPeer, model: Path, holdout: Path, arbiter: str
-) -> None:
+def sell_and_buy(story: Story, cast: Cast, model: Path, holdout: Path) -> None:
     """Journey 1: the seller lists the model, the buyer finds, buys, checks and accepts it."""
+    seller, buyer = cast.seller, cast.buyer
     report = json.loads((model.parent / "report.json").read_text())
     metrics = [{**found, "data": "the seller's own test split"} for found in report["metrics"]]
     with story.step("The seller publishes the model"):
@@ -108,18 +123,18 @@ def sell_and_buy(
             "/v1/models/publish",
             path=str(package),
             title="Breast cancer screening from cell measurements",
-            summary="Tells benign from malignant by 30 measurements of a fine needle aspirate. Small and fast.",
+            summary="Tells benign from malignant by 30 measurements of a fine needle aspirate. Small, fast.",
             licence="Apache-2.0",
             price_micro=MODEL_PRICE_MICRO,
             card={
-                "intended_use": "Teaching and comparison. Not a medical device; never the only ground for a decision.",
-                "training_data": "70 % of the Wisconsin diagnostic breast cancer data (UCI, CC BY 4.0), 398 cases.",
+                "intended_use": "Teaching and comparison. Not a medical device.",
+                "training_data": "70 % of the Wisconsin diagnostic breast cancer data (UCI, CC BY 4.0).",
                 "limits": "One hospital, 1990s images; other laboratories measure differently.",
                 "metrics": metrics,
             },
             review_s=86_400,
             deliver_s=600,
-            arbiter=arbiter,
+            arbiter=cast.provider.wallet,
         )
     with story.step("The buyer finds it by search"):
         listing = _first(buyer, "listing", "breast cancer")

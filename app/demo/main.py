@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from openstall.app.demo.dataset import write_data
-from openstall.app.demo.journeys import Story, open_market, rent_and_train, sell_and_buy
+from openstall.app.demo.journeys import Cast, Story, open_market, rent_and_train, sell_and_buy
 from openstall.app.demo.peers import DemoPeer, running_peer
 from openstall.app.demo.receipt import make_receipt, save_receipt
 from openstall.compute_agent.runtime import find_runtime
@@ -32,22 +32,22 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[di
     train, holdout = write_data(runtime, folder)
     with ExitStack() as stack:
         with story.step("Three nodes start, each with a wallet of its own"):
-            provider, seller, buyer = (
-                stack.enter_context(running_peer(name, folder / name))
+            peers = {
+                name: stack.enter_context(running_peer(name, folder / name))
                 for name in ("provider", "seller", "buyer")
-            )
-        open_market(story, provider, seller, buyer)
-        artefacts = folder / "trained"
-        model = rent_and_train(story, provider, seller, train, artefacts)
-        sell_and_buy(story, seller, buyer, model, holdout, provider.wallet)
-        receipt = make_receipt(story, [provider, seller, buyer], time.monotonic() - begun)
+            }
+        cast = Cast(**peers)
+        open_market(story, cast)
+        model = rent_and_train(story, cast, train, folder / "trained")
+        sell_and_buy(story, cast, model, holdout)
+        receipt = make_receipt(story, cast.all, time.monotonic() - begun)
         text = save_receipt(receipt, folder)
         show(receipt)
         _say(f"Saved in {text.parent}")
         if display:
             _say("The desktop opens on the buyer's side; close it to end the demo.")
             subprocess.run(
-                [sys.executable, "-m", "openstall.ui.main", "--home", str(buyer.home)], check=False
+                [sys.executable, "-m", "openstall.ui.main", "--home", str(cast.buyer.home)], check=False
             )
 
 

@@ -75,12 +75,13 @@ def print_receipt(receipt: dict[str, Any]) -> str:
             f"{('+' if change > 0 else '') + format_amount(change):>16}   {party['wallet'][:10]}…"
         )
     job, sale = receipt["job"], receipt["sale"]
+    paid = f"paid {format_amount(job['paid_micro'])} of at most {format_amount(job['cap_micro'])}"
+    conserved = f"money before = money after: {format_amount(receipt['total_micro'])} credits, conserved."
     lines += [
         "-" * 66,
-        f"trained on a rented machine   {job['seconds']} s, {job['vouchers']} vouchers, paid "
-        f"{format_amount(job['paid_micro'])} of at most {format_amount(job['cap_micro'])}",
+        f"trained on a rented machine   {job['seconds']} s, {job['vouchers']} vouchers, {paid}",
         f"model sold for                {format_amount(sale['price_micro'])} credits, through escrow",
-        f"checked by the buyer          {sale['accuracy']:.1%} right on {sale['rows']} rows the seller never had",
+        f"checked by the buyer          {sale['accuracy']:.1%} right on {sale['rows']} unseen rows",
         "-" * 66,
     ]
     for name in ("job", "sale"):
@@ -90,8 +91,7 @@ def print_receipt(receipt: dict[str, Any]) -> str:
     lines += [f"{step['seconds']:>7.1f} s  {step['what']}" for step in receipt["steps"]]
     lines += [
         "=" * 66,
-        f"money before = money after: {format_amount(receipt['total_micro'])} credits, conserved."
-        f"   Whole demo: {receipt['total_s']} s",
+        f"{conserved}   Whole demo: {receipt['total_s']} s",
     ]
     return "\n".join(lines)
 

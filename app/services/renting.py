@@ -81,7 +81,7 @@ class Renting:
         if rules.threads > machine.cores_logical or rules.memory_bytes > machine.memory_bytes:
             raise Refused(
                 "more_than_machine",
-                f"This machine has {machine.cores_logical} threads and {machine.memory_bytes // 2**20} MiB of memory.",
+                f"This machine has {machine.cores_logical} threads and {machine.memory_bytes // 2**20} MiB.",
                 "Offer at most that.",
             )
         failed = [check for check in await self.agent.doctor() if check.severity == "error" and not check.ok]

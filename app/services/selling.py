@@ -204,7 +204,7 @@ def package_files(path: Path) -> tuple[list[Path], Path]:
     if unsafe:
         raise Refused(
             "unsafe_format",
-            f"{', '.join(unsafe[:5])}: only ONNX and safetensors models with text files beside them can be sold. "
+            f"{', '.join(unsafe[:5])}: only ONNX and safetensors models, and texts, can be sold. "
             "Pickle, executables and archives can run code on the buyer's computer.",
             "Export the model as ONNX or safetensors.",
         )
