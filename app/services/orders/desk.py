@@ -39,6 +39,16 @@ class OpenOrder:
         """Whether nothing more can happen."""
         return self.state in MACHINES[self.kind].final
 
+    @property
+    def waits_for_results(self) -> bool:
+        """Whether a job has ended whose results are not here yet; the settlement may come before them."""
+        return self.role == "buyer" and bool(self.data.get("report")) and "fetched" not in self.data
+
+    @property
+    def done(self) -> bool:
+        """Whether nobody has anything left to do."""
+        return self.final and not self.waits_for_results
+
 
 def check_chain(order: OpenOrder, chain_id: int) -> None:
     """An order of another group must neither be read from nor paid on this chain.
@@ -78,6 +88,13 @@ class OrderDesk:
     def now(self) -> int:
         """Unix seconds."""
         return self.clock.now()
+
+    async def undone_ids(self) -> list[str]:
+        """Orders that need a driver: those that are not final, and settled jobs without their results."""
+        open_ids = await self.open_order_ids()
+        jobs = await self._thread(lambda: self.orders.list_ids(role="buyer", kind="compute"))
+        final = [order for order in [await self.load(one) for one in jobs] if order.final]
+        return open_ids + [order.order_id for order in final if order.waits_for_results]
 
     async def open_order_ids(self) -> list[str]:
         """Orders that are not final, oldest first."""

@@ -54,7 +54,7 @@ class OrderEngine:
         """Resume every open order, then drive new ones as they come."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for order_id in await self._desk.open_order_ids():
+            for order_id in await self._desk.undone_ids():
                 self.watch(order_id)
             task_status.started()
             try:
@@ -90,7 +90,7 @@ class OrderEngine:
                 pause_s = POLL_S
                 try:
                     before = await self._desk.load(order_id)
-                    if before.final:
+                    if before.done:
                         return
                     await self.handlers[before.kind, before.role].step(before)
                     after = await self._desk.load(order_id)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import trio
 
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_logbook import Logbook
+from openstall.app.services.orders.job_results import JobResults
 from openstall.app.services.orders.job_wire import (
     MAX_FRAME,
     PROTOCOL,
     FromBuyer,
     FromProvider,
+    Line,
+    clip,
     read_from_provider,
     write,
 )
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.threads import Workers
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, PeerError
+from openstall.market.errors import ChainError, InvalidOrder, PeerError, Refused
 from openstall.market.metering import Tick, read_tick
 from openstall.market.orders.machine import COMPUTE
 from openstall.market.orders.results import read_report
@@ -30,9 +35,20 @@ from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
+from openstall.p2p.limits import Rate, RateBudget
+from openstall.p2p.nurseries import single_errors
 from openstall.store.job_log import JobLog
 
 OPEN_S = 20.0
+LOOK_S = 5.0
+"""How often a follower looks whether chain or clock want something else."""
+STOPPING_S = 20
+"""Seconds of work after a cancel that are still paid: the word has to arrive, and the job to end."""
+LEAVE_AFTER_S = 60
+"""A provider who has not ended the job by then after a cancel is left: the money is taken back."""
+FRAMES = Rate(per_s=200, burst=1_000)
+"""More than an honest provider sends; who sends more is read no faster."""
+_LISTENS = ("funded", "running", "ended")
 SILENCE_S = 60.0
 """A provider that says nothing for this long is taken for gone, and the stream is opened again."""
 
@@ -51,6 +67,12 @@ class JobBuyer:
     log: JobLog
     folder: Path
     workers: Workers
+    _results: JobResults = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._results = JobResults(
+            desk=self.desk, blobs=self.blobs, transfer=self.transfer, folder=self.folder
+        )
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
@@ -61,24 +83,35 @@ class JobBuyer:
             await self._fund(order)
             return
         order = await self.channel.catch_up(order)
-        if order.final:
-            return
-        await self._take_exit(order)
-        if order.data.get("cancel_requested") and not order.data.get("report"):
+        if not order.final:
+            order = await self._take_exit(order)
+        if order.data.get("cancel_requested") and not order.data.get("report") and not order.final:
             await self.cancel_now(order)
-        if (
-            order.state in ("funded", "running", "ended")
-            and not self._all_paid(order)
-            and "fault" not in order.data
-        ):
+        if order.state in _LISTENS and not self._all_paid(order) and "fault" not in order.data:
             try:
-                order = await self._follow(order)
+                order = await self._listen(order)
             except InvalidOrder as error:
-                await self.desk.patch(order.order_id, fault=error.as_dict(), cancel_requested=True)
+                await self._fall_out(order, error)
                 raise
-        if order.data.get("report") and "fetched" not in order.data:
-            await self._fetch_artefacts(order)
-        await self.channel.catch_up(await self.desk.load(order.order_id))
+        if order.waits_for_results and not await self._results.give_up_if_hopeless(order):
+            await self._bring_results(order)
+        if not order.final:
+            await self.channel.catch_up(await self.desk.load(order.order_id))
+
+    async def _fall_out(self, order: OpenOrder, error: InvalidOrder) -> None:
+        """A provider who was caught is not paid any more."""
+        cancel_at = order.data.get("cancel_at", self.desk.now())
+        await self.desk.patch(
+            order.order_id, fault=error.as_dict(), cancel_requested=True, cancel_at=cancel_at
+        )
+
+    async def _bring_results(self, order: OpenOrder) -> None:
+        try:
+            await self._results.bring(order)
+        except PeerError:
+            # Perhaps the last voucher was lost on its way: the next stream begins with it.
+            await self.desk.patch(order.order_id, last_paid=False)
+            raise
 
     def _all_paid(self, order: OpenOrder) -> bool:
         return bool(order.data.get("report")) and bool(order.data.get("last_paid"))
@@ -99,20 +132,52 @@ class JobBuyer:
         await self.channel.open(order)
         await self.channel.catch_up(order)
 
-    async def _take_exit(self, order: OpenOrder) -> None:
+    async def _take_exit(self, order: OpenOrder) -> OpenOrder:
         """The timed way back of the buyer's money when the provider falls silent."""
-        overdue = order.deadline_at is not None and self.desk.now() > order.deadline_at
-        if overdue and COMPUTE.allows(order.state, "start_withdraw"):
+        if self._wants_out(order) and COMPUTE.allows(order.state, "start_withdraw"):
             await self.channel.start_withdraw(order)
-        elif overdue and COMPUTE.allows(order.state, "withdraw"):
+        elif self._overdue(order) and COMPUTE.allows(order.state, "withdraw"):
             await self.channel.withdraw(order)
+        else:
+            return order
+        return await self.channel.catch_up(order)
+
+    def _overdue(self, order: OpenOrder) -> bool:
+        return order.deadline_at is not None and self.desk.now() > order.deadline_at
+
+    def _wants_out(self, order: OpenOrder) -> bool:
+        """The deadline has passed, or the provider goes on although it was told to stop."""
+        cancel_at = order.data.get("cancel_at")
+        left = cancel_at is not None and self.desk.now() > int(cancel_at) + LEAVE_AFTER_S
+        return self._overdue(order) or (left and not order.data.get("report"))
 
     async def cancel_now(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now; without an answer the engine asks again."""
         try:
             await self.negotiation.cancel_job(order)
-        except PeerError as error:
+        except (PeerError, Refused) as error:
             self.desk.set_trouble(order.order_id, error)
+
+    async def _listen(self, order: OpenOrder) -> OpenOrder:
+        """Follow the job for as long as neither the chain nor the clock asks for something else."""
+        with single_errors():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_due, order.order_id, nursery.cancel_scope)
+                await self._follow(order)
+                nursery.cancel_scope.cancel()
+        return await self.desk.load(order.order_id)
+
+    async def _until_due(self, order_id: str, scope: trio.CancelScope) -> None:
+        """A provider who keeps talking must not keep the buyer from its timed way out."""
+        while True:
+            await trio.sleep(LOOK_S)
+            try:
+                order = await self.channel.catch_up(await self.desk.load(order_id))
+            except ChainError as error:
+                self.desk.set_trouble(order_id, error)
+                continue
+            if order.state not in _LISTENS or self._wants_out(order):
+                scope.cancel()
 
     async def _follow(self, order: OpenOrder) -> OpenOrder:
         """Stay on the job's stream until its report is here and the last tick is paid."""
@@ -121,7 +186,11 @@ class JobBuyer:
             order.other, PROTOCOL, timeout_s=OPEN_S, max_frame=MAX_FRAME
         ) as stream:
             await stream.send(write(FromBuyer(follow=order.order_id, from_log=next_line)))
+            held = await self.channel.held(order)
+            if held is not None:  # it may have been lost with the stream before
+                await stream.send(write(FromBuyer(voucher_micro=held[0], voucher_signature=held[1])))
             last = _last_tick(order)
+            pace = RateBudget(FRAMES)
             while not self._all_paid(order):
                 raw = await stream.receive(timeout_s=SILENCE_S)
                 if raw is None:
@@ -130,14 +199,16 @@ class JobBuyer:
                         "The provider closed the job's log.",
                         "Nothing more is paid until it answers.",
                     )
+                if not pace.take(order.order_id):
+                    await trio.sleep(1 / FRAMES.per_s)
                 order, last = await self._take(order, read_from_provider(raw), stream, last)
         return order
 
     async def _take(
         self, order: OpenOrder, message: FromProvider, stream: Framed, last: Tick | None
     ) -> tuple[OpenOrder, Tick | None]:
-        for line in message.lines:
-            await self._keep_line(order.order_id, line.seq, line.text)
+        if message.lines:
+            await self._keep_lines(order.order_id, message.lines)
         if message.total:
             self.desk.progress(order.order_id, "Running", message.done, message.total, "steps")
         if message.started_at and order.state == "funded":
@@ -165,9 +236,12 @@ class JobBuyer:
         Raises:
             InvalidOrder: the meter is wrong; nothing more is paid, and the error says why.
         """
-        started_at = int(order.data.get("started_at", self.desk.now()))
+        now = self.desk.now()
+        started_at = int(order.data.get("started_at", now))
+        if "cancel_at" in order.data:
+            now = min(now, int(order.data["cancel_at"]) + STOPPING_S)
         checked = read_tick(
-            canonical.encode(tick), order.contract, last=last, elapsed_s=self.desk.now() - started_at
+            canonical.encode(tick), order.contract, last=last, elapsed_s=max(0, now - started_at)
         )
         if last is None or checked.owed_micro > last.owed_micro:
             signature = await self.channel.pay(order, checked.owed_micro)
@@ -195,36 +269,16 @@ class JobBuyer:
             },
         )
 
-    async def _keep_line(self, order_id: str, seq: int, text: str) -> None:
-        """Keep a line and tell listeners; a line that repeats or skips numbers is ignored."""
-        if seq == await self.workers.store(self.log.next_seq, order_id):
-            await self.workers.store(self.log.append, order_id, text, at=self.desk.now())
-            self.desk.bus.publish("job_log", {"order_id": order_id, "seq": seq, "text": text})
-
-    async def _fetch_artefacts(self, order: OpenOrder) -> None:
-        """Fetch, check against the signed report, and keep what the job made.
-
-        Raises:
-            PeerError: the provider cannot be reached now; tried again later.
-        """
-        report = read_report(base64.b64decode(order.data["report"]), order.contract).report
-        target = self.folder / order.order_id[:24]
-        target.mkdir(parents=True, exist_ok=True)
-        budget = order.contract.compute.limits.disk_bytes
-        if sum(item.blob.size for item in report.outputs) > budget:
-            raise InvalidOrder("too_large", "The provider reports artefacts larger than the order allows.")
-        for item in report.outputs:
-            if not self.blobs.have(item.blob.cid):
-                await self.transfer.fetch(
-                    item.blob.cid,
-                    [order.other],
-                    expected_size_max=item.blob.size,
-                    on_progress=lambda done, total: self.desk.progress(
-                        order.order_id, "Fetching the results", done, total, "bytes"
-                    ),
-                )
-            await self.blobs.export(item.blob.cid, target / item.name)
-        await self.desk.patch(order.order_id, fetched=str(target))
+    async def _keep_lines(self, order_id: str, lines: list[Line]) -> None:
+        """Keep a page of lines; one that repeats or skips numbers is ignored."""
+        following = await self.workers.store(self.log.next_seq, order_id)
+        texts: list[str] = []
+        for line in lines:
+            if line.seq == following + len(texts):
+                texts.append(clip(line.text))
+        if texts:
+            log = Logbook(order_id=order_id, desk=self.desk, log=self.log, workers=self.workers)
+            await log.keep(texts)
 
 
 def _last_tick(order: OpenOrder) -> Tick | None:

@@ -100,7 +100,8 @@ class OrderService:
         elif order.role == "seller":
             await self.provider.stop(order)
         elif action == "cancel":
-            await self.desk.patch(order_id, cancel_requested=True)
+            cancel_at = order.data.get("cancel_at", self.desk.now())
+            await self.desk.patch(order_id, cancel_requested=True, cancel_at=cancel_at)
             await self.buyer.cancel_now(order)
         else:
             await self.channel.start_withdraw(order)

@@ -8,49 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from trade_lab import TradeLab, trade_lab
+from trade_lab import funded_job, leave, step, trade_lab, works_for
 
-from openstall.compute_agent.specs import FirstOutput, JobResult, LogLine, OutputFile, Usage, UsageTick
+from openstall.compute_agent.specs import JobResult, LogLine
 from openstall.market.errors import OpenstallError
-
-
-def leave(outputs: Path, content: bytes) -> None:
-    outputs.mkdir()
-    (outputs / "model.onnx").write_bytes(content)
-
-
-def works_for(seconds: int, output: bytes = b"result") -> Any:
-    """A job that is useful for so many seconds and leaves one file."""
-
-    async def script(_spec: Any, _inputs: Path, outputs: Path, on_event: Any) -> JobResult:
-        leave(outputs, output)
-        usage = Usage(seconds_useful=seconds)
-        await on_event(FirstOutput(start_ms=1))
-        await on_event(UsageTick(usage=usage))
-        return JobResult(
-            state="done",
-            reason="done",
-            words="Done.",
-            outputs=(OutputFile(name="model.onnx", size=len(output), sha256="00" * 32),),
-            usage=usage,
-        )
-
-    return script
-
-
-async def funded_job(lab: TradeLab, **terms: Any) -> str:
-    """An agreed job whose money is set aside; its id."""
-    data = await lab.buyer.file("data.csv", b"1,2\n")
-    order_id = await lab.both(lab.job([data], **terms))
-    await step(lab.buyer, order_id)
-    return order_id
-
-
-async def step(side: Any, order_id: str) -> Any:
-    """One step of the engine; the order afterwards."""
-    handler = side.buyer if (await side.desk.load(order_id)).role == "buyer" else side.provider
-    await handler.step(await side.desk.load(order_id))
-    return await side.desk.load(order_id)
 
 
 async def test_a_voucher_that_comes_after_the_settlement_buys_nothing(tmp_path: Path) -> None:

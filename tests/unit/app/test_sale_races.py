@@ -113,11 +113,7 @@ async def test_a_wrong_key_is_disputed_even_if_the_chain_was_away_at_first(
         with pytest.raises(OpenstallError):
             await buyer.sale_buyer.step(await buyer.desk.load(order_id))
         monkeypatch.setattr(type(buyer.escrow), "dispute", dispute)
-        for _ in range(2):
-            try:
-                await buyer.sale_buyer.step(await buyer.desk.load(order_id))
-            except OpenstallError as error:
-                assert error.code == "wrong_key"
+        await buyer.sale_buyer.step(await buyer.desk.load(order_id))
         assert (await buyer.desk.load(order_id)).state == "disputed"
         client = EscrowClient(lab.chain.chain)
         assert client.order(buyer.wallet.address, bytes.fromhex(order_id)).state == "disputed"
