@@ -86,7 +86,7 @@ QPushButton[kind="rail"]:hover {{ background: {c.window}; }}
 QPushButton[kind="rail"]:checked {{ background: {c.accent_wash}; color: {c.accent_strong};
   font-weight: 600; }}
 QPushButton[kind="rail"]:focus {{ border-color: {c.accent}; }}
-QPushButton[kind="choice"] {{ text-align: left; padding: 12px 14px; border-radius: 8px; min-height: 50px; }}
+QPushButton[kind="choice"] {{ text-align: left; padding: 12px 14px; border-radius: 8px; min-height: 54px; }}
 QPushButton[kind="choice"]:checked {{ border: 2px solid {c.accent}; background: {c.accent_wash};
   padding: 11px 13px; }}
 QLineEdit, QPlainTextEdit, QComboBox {{ background: {c.surface}; color: {c.text};

@@ -5,10 +5,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.peers import DemoPeer
@@ -212,3 +213,25 @@ def test_a_picture_of_what_is_not_there_fails_with_words(tmp_path: Path) -> None
     done = capture("--home", str(tmp_path / "file"), "--out", str(tmp_path), "--views", "market")
     assert done.returncode == 1
     assert "node_not_started" in done.stderr
+
+
+def answer_closing(button: str) -> None:
+    """Press a button of the question that is open, as soon as it is."""
+    box = QApplication.activeModalWidget()
+    if not isinstance(box, QMessageBox):
+        QTimer.singleShot(50, partial(answer_closing, button))
+        return
+    assert box.textFormat() == Qt.TextFormat.PlainText
+    next(one for one in box.buttons() if one.text() == button).click()
+
+
+def test_closing_while_selling_asks_what_becomes_of_the_sale(
+    qtbot: QtBot, window: MainWindow, peer: DemoPeer
+) -> None:
+    window.desk.take_status(msgspec.structs.replace(window.desk.status, selling=True))
+    answer_closing("&Do not close")
+    assert not window.close()
+    assert window.isVisible()
+    answer_closing("&Keep selling")
+    assert window.close()
+    assert peer.get("/v1/status")["identity"]["state"] == "open"

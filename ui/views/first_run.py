@@ -9,6 +9,7 @@ from openstall.ui import theme
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, NewIdentity
 from openstall.ui.views.first_steps import DoneStep, GroupStep, RoleStep, WalletStep
+from openstall.ui.views.page import Body
 from openstall.ui.views.step import Step
 from openstall.ui.views.words_step import WordsStep
 from openstall.ui.widgets.layout import button, row
@@ -76,8 +77,7 @@ class FirstRun(QWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setWidgetResizable(True)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        holder = QWidget()
-        holder.setObjectName("page_body")
+        holder = _Steps()
         line = QHBoxLayout(holder)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(inner)
@@ -148,6 +148,15 @@ class FirstRun(QWidget):
     def _failed(self, failure: Failure) -> None:
         self.banner.fail(failure)
         self._look()
+
+
+class _Steps(Body):
+    """Holds the stack of steps, whose preferred height is that of its tallest step at its narrowest."""
+
+    def heightForWidth(self, width: int) -> int:
+        layout = self.layout()
+        # A scroll area gives its widget the preferred height; the least one is what must not be cut.
+        return layout.minimumHeightForWidth(width) if layout is not None else super().heightForWidth(width)
 
 
 class _Crumb(QWidget):

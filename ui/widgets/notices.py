@@ -138,7 +138,9 @@ class ProgressRow(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.GRID // 2)
-        column.addLayout(row(self._title, 1, self._stage, self._cancel))
+        line = row(self._title, self._stage, self._cancel)
+        line.setStretch(0, 1)
+        column.addLayout(line)
         column.addWidget(self._bar)
         self.hide()
 
