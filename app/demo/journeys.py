@@ -85,7 +85,7 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
             kinds=["infer", "train"],
             ttl_s=3600,
         )
-    story.picture(provider, "sell_compute", "provider-sell-compute")
+    story.picture(provider, "sell", "provider-sell-compute")
     with story.step("The seller finds the offer"):
         offer = _first(seller, "offer", "")
     with story.step("The seller trains on the provider's machine, in the sandbox, paid by the second"):
@@ -105,6 +105,7 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
             result["reason"], f"The training job ended as “{result['state']}”: {result['words']}"
         )
     story.facts["job"] = order
+    story.facts["job_gas"] = order["transactions"] + provider.get(f"/v1/orders/{order_id}")["transactions"]
     story.picture(seller, f"orders:{order_id}", "seller-job")
     seller.post(f"/v1/orders/{order_id}/save", folder=str(folder))
     return folder / "model.onnx"
@@ -157,6 +158,7 @@ def sell_and_buy(story: Story, cast: Cast, model: Path, holdout: Path) -> None:
         order = buyer.order_until(order_id, lambda o: o["state"] == "completed", 60)
         seller.order_until(order_id, lambda o: o["state"] == "completed", 60)
     story.facts["sale"] = order
+    story.facts["sale_gas"] = order["transactions"] + seller.get(f"/v1/orders/{order_id}")["transactions"]
     story.picture(buyer, "wallet", "buyer-wallet")
     story.picture(buyer, "network", "buyer-network")
     story.say(f"  {accuracy:.1%} right; paid {format_amount(MODEL_PRICE_MICRO)} credits")

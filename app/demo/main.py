@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -61,27 +62,21 @@ class _Pictures:
     def __call__(self, peer: DemoPeer, view: str, name: str) -> None:
         environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
         for theme in ("light", "dark"):
-            out = self._folder / f"{name}-{theme}"
-            command = [
-                sys.executable,
-                "-m",
-                "openstall.ui.capture",
-                "--home",
-                str(peer.home),
-                "--out",
-                str(out),
-            ]
-            command += ["--views", view, "--theme", theme]
-            done = subprocess.run(
-                command,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=_CAPTURE_TIMEOUT_S,
-                check=False,
-            )
-            if done.returncode:
-                raise Refused("no_picture", f"No picture of {view}: {done.stderr[-800:]}")
+            with tempfile.TemporaryDirectory(dir=self._folder) as out:
+                command = [sys.executable, "-m", "openstall.ui.capture", "--home", str(peer.home)]
+                command += ["--out", out, "--views", view, "--theme", theme]
+                done = subprocess.run(
+                    command,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=_CAPTURE_TIMEOUT_S,
+                    check=False,
+                )
+                if done.returncode:
+                    raise Refused("no_picture", f"No picture of {view}: {done.stderr[-800:]}")
+                (picture,) = Path(out).glob("*.png")
+                picture.replace(self._folder / f"{name}-{theme}.png")
 
 
 def _no_picture(peer: DemoPeer, view: str, name: str) -> None:
