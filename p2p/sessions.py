@@ -172,6 +172,8 @@ class Sessions:
             log.info("peer %s was not told of the change: %s", session.peer_id, error.code)
             return
         self._announce(session)
+        if session.announced:  # we have moved, if not the other peer: what depends on the group starts anew
+            self._tell(PeerEvent(kind="moved", peer=self._info(session)))
 
     async def _greet(self, session: _Session) -> None:
         with trio.move_on_after(GREETING_S):
