@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,21 @@ os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 for name in [name for name in os.environ if name.startswith("OPENSTALL_") and name != "OPENSTALL_RUNTIME"]:
     del os.environ[name]
 
+RECURSION_LIMIT = sys.getrecursionlimit()
+
 # A slow machine is no failure: no test has a deadline for one example.
 settings.register_profile("openstall", deadline=None, print_blob=True)
 settings.load_profile("openstall")
+
+
+def pytest_collection_finish() -> None:
+    """Undo what the import of a test module did to Python's recursion limit.
+
+    Some import eth_account as an independent witness, and py_ecc under it sets the limit to 100,000: enough
+    for nested JSON to overrun the C stack in a test of another room. Our own rooms import it by
+    ledger.late_imports.
+    """
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @pytest.fixture(autouse=True)
