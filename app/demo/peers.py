@@ -100,8 +100,9 @@ class DemoPeer:
         self.process.wait()
 
     def start_again(self) -> None:
-        """Start the node of this home anew."""
+        """Start the node of this home anew, and wait until it trades again."""
         self.process, self.api = start_node(self.home, self.program)
+        wait_for(lambda: self.get("/v1/status")["trading"] or None, START_TIMEOUT_S, f"{self.name} trades")
 
     def balance_micro(self) -> int:
         """What the wallet holds now."""
