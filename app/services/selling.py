@@ -28,7 +28,7 @@ MAX_FILES = 64
 _PACKAGE = "package."
 LISTING_LIFE_S = 90 * 86_400
 SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
-_TEXTS = {".md", ".txt", ".json", ".csv"}
+TEXTS = {".md", ".txt", ".json", ".csv"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ def package_files(path: Path) -> tuple[list[Path], Path]:
         )
     models = [item for item in found if item.suffix in SUFFIXES]
     others = [item for item in found if item.suffix not in SUFFIXES]
-    unsafe = [item.name for item in others if item.suffix not in _TEXTS]
+    unsafe = [item.name for item in others if item.suffix not in TEXTS]
     if unsafe:
         raise Refused(
             "unsafe_format",

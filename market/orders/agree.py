@@ -18,7 +18,11 @@ SILENT_BUYER_BPS = 10_000
 """If the arbiter stays silent the buyer gets the money back: the seller chose the arbiter."""
 MAX_PROCESSES = 64
 MAX_LOG_BYTES = 4 * 1024 * 1024
+LEAST = {"memory_bytes": 128 * 2**20, "disk_bytes": 2**20, "processes": 4, "log_bytes": 1024}
+"""Less than this no job can run with; the compute agent refuses it."""
 START_WITHIN_S = 600
+LONGEST_START_S = 3600
+"""After the time to pay; until then an order may hold one of the provider's places without a job in it."""
 SETTLE_AFTER_S = 900
 
 
@@ -80,10 +84,14 @@ def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, n
         "threads": terms.limits.threads <= offer.threads,
         "processes": terms.limits.processes <= MAX_PROCESSES,
         "log size": terms.limits.log_bytes <= MAX_LOG_BYTES,
+        "least limits": all(getattr(terms.limits, name) >= least for name, least in LEAST.items()),
+        "size of the inputs": sum(item.blob.size for item in terms.inputs) <= terms.limits.disk_bytes,
         "channel": terms.channel.lower() == offer.channel.lower() and chain_id == offer.chain_id,
         "withdrawal delay": terms.withdraw_delay_s >= offer.withdraw_delay_s,
         "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S,
-        "time to start": terms.start_by >= terms.fund_by + START_WITHIN_S,
+        "time to start": terms.fund_by + START_WITHIN_S
+        <= terms.start_by
+        <= terms.fund_by + START_WITHIN_S + LONGEST_START_S,
         "time to settle": terms.settle_by >= terms.start_by + terms.max_s + SETTLE_AFTER_S,
     }
     _refuse_differences(same)

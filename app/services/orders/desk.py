@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from openstall.app.clock import Clock
@@ -119,6 +120,14 @@ class OrderDesk:
         """How many orders with a peer are not final."""
         final = sorted({state for machine in MACHINES.values() for state in machine.final})
         return await self._thread(lambda: self.orders.count_open(other, final))
+
+    async def count_unpaid(self, role: Party) -> int:
+        """How many orders of a role wait for money, or are not even signed (1,000 at most)."""
+        waiting = [
+            await self._thread(partial(self.orders.list_ids, role=role, state=state))
+            for state in ("proposed", "agreed")
+        ]
+        return sum(len(ids) for ids in waiting)
 
     async def create(
         self,

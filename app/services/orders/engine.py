@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 POLL_S = 5.0
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 20.0
+LEAST_GAP_S = 0.2
+"""Between two looks at an order in which nothing changed: any member can make as many blocks as it likes."""
 
 
 _FAULT = OpenstallError(
@@ -108,8 +110,9 @@ class OrderEngine:
                     retry_s = FIRST_RETRY_S
                 else:
                     pause_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
-                with trio.move_on_after(pause_s):
+                with trio.move_on_after(pause_s - LEAST_GAP_S):
                     await wake.wait()
+                await trio.sleep(LEAST_GAP_S)
         finally:
             self._driven.discard(order_id)
             self._wakes.pop(order_id, None)

@@ -24,13 +24,19 @@ from openstall.market import canonical
 from openstall.market.errors import OpenstallError, PeerError
 from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
-from openstall.p2p.limits import Rate
+from openstall.p2p.limits import Rate, RateBudget
 from openstall.store.job_log import JobLog
 
 RATE = Rate(per_s=0.5, burst=10)
 FIRST_FRAME_S = 15.0
 BETWEEN_JOBS_S = 1.0
 """How often a follower of a job that does not run (yet, or any more) looks at the books."""
+LEAST_GAP_S = 0.05
+"""Between two frames of a running job; what happened meanwhile comes together."""
+VOUCHERS = Rate(per_s=5, burst=100)
+SPARE_BYTES = 4096
+LINE_BYTES = 64
+"""What a line costs in a frame besides its text."""
 IDLE_S = 15.0
 """A frame is sent at least this often, so that a dead follower is noticed."""
 
@@ -48,6 +54,7 @@ class JobFollow:
         self._provider = provider
         self._log = log
         self._workers = workers
+        self._followers: dict[str, trio.CancelScope] = {}
 
     def serve(self) -> None:
         """Answer followers from now on."""
@@ -66,19 +73,29 @@ class JobFollow:
             or order.contract.order.buyer != peer_id
         ):
             raise PeerError("no_such_order", "A peer asked to follow an order that is not its own.")
+        before = self._followers.get(order.order_id)
+        if before is not None:
+            before.cancel()  # one stream per order: a buyer who opens many costs no more than one
         async with trio.open_nursery() as nursery:
+            self._followers[order.order_id] = nursery.cancel_scope
             nursery.start_soon(self._take_vouchers, order, stream, nursery.cancel_scope)
             try:
                 await self._tell(order, stream, first.from_log)
                 await trio.sleep(IDLE_S)  # time for the voucher of the last tick
             except PeerError as error:
                 log.info("follower left", order=order.order_id, code=error.code)
+            finally:
+                if self._followers.get(order.order_id) is nursery.cancel_scope:
+                    del self._followers[order.order_id]
             nursery.cancel_scope.cancel()
 
     async def _take_vouchers(self, order: OpenOrder, stream: Framed, scope: trio.CancelScope) -> None:
         """Until the buyer closes the stream or sends something that is not a voucher."""
+        pace = RateBudget(VOUCHERS)
         try:
             while (raw := await stream.receive()) is not None:
+                if not pace.take(order.order_id):
+                    await trio.sleep(1 / VOUCHERS.per_s)
                 message = read_from_buyer(raw)
                 if message.voucher_signature:
                     await self._provider.accept_voucher(
@@ -90,31 +107,37 @@ class JobFollow:
 
     async def _tell(self, order: OpenOrder, stream: Framed, next_line: int) -> None:
         sent: dict[str, Any] = {}
+        heard = trio.current_time()
         while True:
             job = self._provider.jobs.get(order.order_id)
             changed = job.changed if job is not None else trio.Event()
             order = await self._desk.load(order.order_id)
             message, next_line = await self._news(order, sent, next_line)
             if message is not None:
+                heard = trio.current_time()
                 await stream.send(write(message))
                 if message.lines:
                     continue
                 if message.report:
                     return
+            if order.final and message is None:
+                return  # it ended without a report: there is nothing to wait for
+            if trio.current_time() > heard + IDLE_S:
+                heard = trio.current_time()
+                await stream.send(write(FromProvider()))
             if job is None:
                 await trio.sleep(BETWEEN_JOBS_S)
                 continue
-            with trio.move_on_after(IDLE_S) as idle:
+            with trio.move_on_after(IDLE_S):
                 await changed.wait()
-            if idle.cancelled_caught:
-                await stream.send(write(FromProvider(started_at=job.started_at)))
+            await trio.sleep(LEAST_GAP_S)
 
     async def _news(
         self, order: OpenOrder, sent: dict[str, Any], next_line: int
     ) -> tuple[FromProvider | None, int]:
         job = self._provider.jobs.get(order.order_id)
         rows = await self._workers.store(self._log.read, order.order_id, start=next_line, limit=MAX_LINES)
-        lines = [Line(seq=row.seq, text=row.text) for row in rows]
+        lines = _that_fit([Line(seq=row.seq, text=row.text) for row in rows])
         if lines:
             return FromProvider(lines=lines), lines[-1].seq + 1
         news: dict[str, Any] = {}
@@ -129,3 +152,14 @@ class JobFollow:
         fresh = {name: value for name, value in news.items() if sent.get(name) != value}
         sent.update(fresh)
         return (FromProvider(**fresh) if fresh else None), next_line
+
+
+def _that_fit(lines: list[Line]) -> list[Line]:
+    """As many lines as one frame holds; a letter has up to four bytes, and up to two if it is escaped."""
+    room, count = MAX_FRAME - SPARE_BYTES, 0
+    for line in lines:
+        room -= 2 * len(line.text.encode()) + LINE_BYTES
+        if room < 0 and count:
+            break
+        count += 1
+    return lines[:count]

@@ -144,6 +144,8 @@ class JobProvider:
                 must not open the results.
         """
         async with self._till(order.order_id):
+            if amount_micro <= await self.channel.highest(order):
+                return
             if not await self._payable(order.order_id):
                 raise InvalidOrder(
                     "channel_closed", "The voucher came after the settlement. It pays for nothing."

@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import trio
 
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, NotFound, PeerError, Refused
-from openstall.market.orders.agree import check_proposal
+from openstall.market.orders.agree import LONGEST_FUND_S, check_proposal
 from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
-from openstall.market.orders.machine import MACHINES
+from openstall.market.orders.machine import MACHINES, Party
+from openstall.market.records import MAX_CLOCK_SKEW_S
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate
@@ -26,9 +28,13 @@ PROTOCOL = "/openstall/order/1"
 MAX_MESSAGE = 128 * 1024
 TIMEOUT_S = 15.0
 MAX_OPEN_PER_BUYER = 20
+MAX_UNPAID = 200
+"""Orders without money, from all buyers together: they cost a stranger nothing, and each is watched here."""
 MAX_ANSWER = 200
 RATE = Rate(per_s=2, burst=20)
-_PASSING = frozenset({"too_many_requests", "busy", "too_slow", "internal", "wallet_locked"})
+_PASSING = frozenset(
+    {"too_many_requests", "busy", "too_many_unpaid", "too_slow", "internal", "wallet_locked"}
+)
 """Refusals that say nothing about the order: asked again later."""
 
 
@@ -76,6 +82,7 @@ class Negotiation:
         self._ready = ready
         self._on_agreed = on_agreed
         self._on_cancel = on_cancel
+        self._admitting = trio.Lock()
 
     def serve(self) -> None:
         """Answer other peers from now on."""
@@ -195,12 +202,17 @@ class Negotiation:
         known = await self._desk.find(contract.order_id)
         if known is not None and known.role == "seller" and known.seller_signature:
             return known.seller_signature
+        async with self._admitting:  # two proposals at once must not both get the last place
+            return await self._admit(contract, signature)
+
+    async def _admit(self, contract: Contract, signature: str) -> str:
+        """Check a proposal against what is on sale, and sign it."""
         record_cid = contract.compute.offer if contract.order.kind == "compute" else contract.sale.listing
         record = await self._catalogue.live_record(record_cid)
         check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
-        if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
-            raise InvalidOrder("other_network", "The order belongs to another group.")
-        if await self._desk.count_open(peer_id) >= MAX_OPEN_PER_BUYER:
+        self._check_group(contract)
+        await self._check_room("seller")
+        if await self._desk.count_open(contract.order.buyer) >= MAX_OPEN_PER_BUYER:
             raise Refused(
                 "too_many", "This buyer has too many open orders here.", "Finish some of them first."
             )
@@ -224,6 +236,14 @@ class Negotiation:
         self._on_agreed(contract.order_id)
         return mine
 
+    def _check_group(self, contract: Contract) -> None:
+        if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
+            raise InvalidOrder("other_network", "The order belongs to another group.")
+
+    async def _check_room(self, role: Party) -> None:
+        if await self._desk.count_unpaid(role) >= MAX_UNPAID:
+            raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")
+
     async def _keep_copy(self, peer_id: str, contract: Contract, ask: _Ask) -> None:
         if contract.order.kind != "sale" or contract.sale.arbiter.lower() != self._wallet.lower():
             raise Refused("not_the_arbiter", "This peer is not the arbiter of that order.")
@@ -231,6 +251,13 @@ class Negotiation:
             raise Refused("not_a_party", "Only a party can hand over an order.")
         check_signature(contract, "buyer", ask.buyer_signature)
         check_signature(contract, "seller", ask.seller_signature)
+        self._check_group(contract)
+        if await self._desk.find(contract.order_id) is not None:
+            return
+        now, terms = self._desk.now(), contract.sale
+        if terms.fund_by > now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S or now > terms.deliver_by + terms.review_s:
+            raise Refused("bad_times", "This order is not one to watch now.")
+        await self._check_room("arbiter")
         order = await self._desk.create(
             contract,
             role="arbiter",

@@ -11,6 +11,7 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
+from openstall.app.services.selling import SUFFIXES, TEXTS
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
@@ -41,6 +42,7 @@ from openstall.p2p.blobs import BlobStore
 PAY_WITHIN_S = 900
 SHORTEST_PAY_S = 15
 MAX_INPUTS = 16
+DISK_BYTES = 4 * 2**30
 _SLACK_S = 10
 
 
@@ -91,6 +93,7 @@ class Placing:
         listing = record.body
         if not isinstance(listing, Listing):
             raise NotFound("not_on_sale", "That is not a model on sale.")
+        _check_package(listing)
         await self._afford(listing.price_micro)
         now = self.desk.now()
         nonce = secrets.token_hex(16)
@@ -130,6 +133,7 @@ class Placing:
                 "wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer."
             )
         JobSpec(job_id="check", kind=request.kind, params=request.params).parse_params()
+        inputs = await self._inputs(request.inputs)
         max_s = min(request.max_s, offer.max_s)
         cap_micro = min(request.cap_micro, offer.price_per_s_micro * max_s)
         await self._afford(cap_micro)
@@ -140,10 +144,10 @@ class Placing:
             title=f"{request.kind.capitalize()} on {offer.title}"[:120],
             job_kind=request.kind,
             params=request.params,
-            inputs=await self._inputs(request.inputs),
+            inputs=inputs,
             limits=Limits(
                 memory_bytes=offer.memory_bytes,
-                disk_bytes=offer.disk_bytes,
+                disk_bytes=_disk(inputs, offer),
                 threads=offer.threads,
                 processes=MAX_PROCESSES,
                 log_bytes=MAX_LOG_BYTES // 4,
@@ -218,3 +222,27 @@ def _within(seconds: int) -> int:
             "bad_time", f"The time to pay lies between {SHORTEST_PAY_S} and {LONGEST_FUND_S} seconds."
         )
     return seconds
+
+
+def _check_package(listing: Listing) -> None:
+    """What an honest seller's node would not have published is not bought, either: it could run code."""
+    suffixes = [Path(entry.name).suffix for entry in listing.files]
+    strange = [
+        entry.name
+        for entry, suffix in zip(listing.files, suffixes, strict=True)
+        if suffix not in SUFFIXES and suffix not in TEXTS
+    ]
+    if strange or sum(suffix in SUFFIXES for suffix in suffixes) != 1:
+        raise Refused(
+            "unsafe_format",
+            f"This package is not one model with texts beside it: {', '.join(strange[:5]) or 'no model'}.",
+            "Do not buy it: such files can run code on your computer.",
+        )
+
+
+def _disk(inputs: list[InputFile], offer: Offer) -> int:
+    """Room for the job, which also bounds what the provider may send back."""
+    total = sum(item.blob.size for item in inputs)
+    if total > offer.disk_bytes:
+        raise Refused("too_large", "Your files do not fit on the disk that this provider offers.")
+    return min(offer.disk_bytes, max(DISK_BYTES, 2 * total))

@@ -63,6 +63,17 @@ def test_what_the_seller_signs(proposal: Callable[..., Any], wallets: dict[str, 
             {"fund_by": NOW + 90_000, "start_by": NOW + 99_000, "settle_by": NOW + 110_000},
         ),
         ("compute", "time to start", {"start_by": NOW + 901}),
+        ("compute", "time to start", {"start_by": NOW + 10_000, "settle_by": NOW + 20_000}),
+        (
+            "compute",
+            "size of the inputs",
+            {
+                "inputs": [
+                    {"name": name, "blob": {"cid": "b" + "a" * 58, "size": 2**27 + 1, "sha256": "ab" * 32}}
+                    for name in ("one.csv", "two.csv")
+                ]
+            },
+        ),
         ("compute", "time to settle", {"settle_by": NOW + 1500 + 601}),
     ],
 )
@@ -83,9 +94,13 @@ def test_terms_that_differ_from_what_is_on_sale(
         ("threads", 9),
         ("processes", 65),
         ("log_bytes", 2**30),
+        ("memory_bytes", 0),
+        ("disk_bytes", 1),
+        ("processes", 1),
+        ("log_bytes", 0),
     ],
 )
-def test_a_job_may_not_ask_for_more_than_is_offered(
+def test_a_job_may_not_ask_for_more_than_is_offered_nor_for_less_than_it_needs(
     proposal: Callable[..., Any], wallets: dict[str, str], limit: str, value: int
 ) -> None:
     limits = {"memory_bytes": 2**30, "disk_bytes": 2**28, "threads": 2, "processes": 64, "log_bytes": 2**20}

@@ -1,0 +1,180 @@
+"""Proposals and copies from strangers: what they cost, and what they cannot get."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trade_lab import NETWORK, TradeLab, funded_job, trade_lab
+
+from openstall.app.services.orders import negotiation
+from openstall.app.services.orders.job_follow import _that_fit
+from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromBuyer, FromProvider, Line, write
+from openstall.app.services.orders.placing import _check_package
+from openstall.ledger.wallet import Wallet
+from openstall.market.errors import OpenstallError, PeerError, Refused
+from openstall.market.orders.documents import Contract, sign_contract
+from openstall.market.records import BlobRef, FileEntry, Listing, Offer, Record, body_as_dict, sign_record
+from openstall.p2p.identity import peer_id_from_seed
+
+BLOB = BlobRef(cid="b" + "a" * 58, size=10, sha256="ab" * 32)
+
+
+def copy_for(lab: TradeLab, seed: bytes, *, fund_by_s: int = 900, **changes: Any) -> dict[str, Any]:
+    """The message that hands the lab's seller a sale of which it is the arbiter."""
+    fund_by = lab.clock.now() + fund_by_s
+    terms = lab.sale(BLOB, "ab" * 32, fund_by=fund_by, deliver_by=fund_by + 9).order.terms
+    terms = terms | {"arbiter": lab.seller.wallet.address}
+    parties = {"seller": peer_id_from_seed(seed), "seller_wallet": Wallet(secrets.token_bytes(32)).address}
+    contract: Contract = lab.order("sale", terms, **parties, **changes)
+    return {
+        "do": "copy",
+        "order": msgspec.to_builtins(contract.order),
+        "buyer_signature": sign_contract(contract, lab.buyer.seed),
+        "seller_signature": sign_contract(contract, seed),
+    }
+
+
+async def test_copies_for_an_arbiter_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can name anybody an arbiter, and every open order is watched."""
+    monkeypatch.setattr(negotiation, "MAX_UNPAID", 3)
+    async with trade_lab(tmp_path) as lab:
+        ask, seed = lab.buyer.negotiation._ask, secrets.token_bytes(32)
+        for _ in range(3):
+            await ask(lab.seller.host.peer_id, copy_for(lab, seed))
+        with pytest.raises(PeerError) as caught:
+            await ask(lab.seller.host.peer_id, copy_for(lab, seed))
+        assert caught.value.code == "too_many_unpaid"
+        assert len(await lab.seller.desk.open_order_ids()) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("other_network", {"network": "openstall-elsewhere"}),
+        ("other_network", {"chain_id": 1}),
+        ("bad_times", {"fund_by_s": 30 * 86_400}),
+    ],
+)
+async def test_copies_that_are_not_to_be_watched(tmp_path: Path, code: str, changes: dict[str, Any]) -> None:
+    async with trade_lab(tmp_path) as lab:
+        with pytest.raises(OpenstallError) as caught:
+            await lab.buyer.negotiation._ask(
+                lab.seller.host.peer_id, copy_for(lab, secrets.token_bytes(32), **changes)
+            )
+        assert caught.value.code == code
+        assert await lab.seller.desk.open_order_ids() == []
+
+
+async def test_two_buyers_do_not_both_get_the_last_place(tmp_path: Path) -> None:
+    async with trade_lab(tmp_path) as lab:
+        provider = lab.seller
+        data = await lab.buyer.file("data.csv", b"1\n")
+        offer = Offer(
+            title="A machine",
+            kinds=["train"],
+            cpu="",
+            threads=1,
+            memory_bytes=2**30,
+            disk_bytes=2**30,
+            gpus=[],
+            price_per_s_micro=1_000,
+            max_s=600,
+            withdraw_delay_s=60,
+            wallet=provider.wallet.address,
+            chain_id=lab.chain.chain.params.chain_id,
+            channel=lab.chain.chain.params.channel,
+        )
+        record = Record(
+            type="offer",
+            network=NETWORK,
+            author=provider.host.peer_id,
+            key="machine",
+            seq=1,
+            prev="",
+            issued=lab.clock.now(),
+            expires=lab.clock.now() + 3600,
+            body=body_as_dict(offer),
+        )
+        signed = sign_record(record, provider.seed)
+        lab.shelf.records[signed.cid] = signed
+
+        async def one_place(_contract: Contract) -> None:
+            taken = len(await provider.desk.open_order_ids())
+            await trio.sleep(0.05)
+            if taken:
+                raise Refused("machine_busy", "Taken.")
+
+        provider.negotiation._ready = one_place
+        answers: list[str] = []
+
+        async def propose(contract: Contract) -> None:
+            message = {
+                "do": "propose",
+                "order": msgspec.to_builtins(contract.order),
+                "buyer_signature": sign_contract(contract, lab.buyer.seed),
+            }
+            try:
+                await lab.buyer.negotiation._ask(provider.host.peer_id, message)
+                answers.append("signed")
+            except Refused as error:
+                answers.append(error.code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(propose, lab.job([data], offer=signed.cid))
+        assert sorted(answers) == ["machine_busy", "signed"]
+
+
+async def test_a_proposal_whose_signature_was_lost_in_a_crash_ends_by_itself(tmp_path: Path) -> None:
+    """Killed between entering the order and signing it, and the buyer never asked again."""
+    async with trade_lab(tmp_path) as lab:
+        data = await lab.buyer.file("data.csv", b"1\n")
+        order = await lab.seller.enter(lab.job([data]), "seller", lab.buyer.seed, state="proposed")
+        lab.clock.ahead_s += 2_000
+        await lab.seller.provider.step(order)
+        assert (await lab.seller.desk.load(order.order_id)).state == "lapsed"
+
+
+async def test_a_buyer_has_one_stream_per_job(tmp_path: Path) -> None:
+    async with trade_lab(tmp_path) as lab:
+        order_id = await funded_job(lab)
+        streams = []
+        for _ in range(5):
+            stream = await lab.buyer.host.open_stream(
+                lab.seller.host.peer_id, PROTOCOL, timeout_s=10, max_frame=MAX_FRAME
+            )
+            await stream.send(write(FromBuyer(follow=order_id)))
+            streams.append(stream)
+        ended = 0
+        for stream in streams[:4]:
+            try:
+                ended += await stream.receive(timeout_s=10) is None
+            except PeerError as error:
+                ended += error.code != "peer_silent"
+        assert ended == 4
+        for stream in streams:
+            await stream.reset()
+
+
+def test_a_page_of_log_lines_fits_a_frame_in_any_script() -> None:
+    for letter in ("a", "\N{SNOWMAN}", "\U0001f600", '"', "\\"):
+        lines = [Line(seq=number, text=letter * 400) for number in range(200)]
+        fits = _that_fit(lines)
+        assert 1 <= len(fits) <= len(lines)
+        assert len(write(FromProvider(lines=fits))) <= MAX_FRAME
+
+
+@pytest.mark.parametrize(
+    "names", [["model.pkl"], ["model.onnx", "setup.exe"], ["a.onnx", "b.onnx"], ["notes.md"]]
+)
+def test_a_package_that_no_honest_seller_could_publish_is_not_bought(names: list[str]) -> None:
+    files = [FileEntry(name=name, size=1, sha256="ab" * 32) for name in names]
+    values: dict[str, Any] = dict.fromkeys(Listing.__struct_fields__, "")
+    with pytest.raises(Refused) as caught:
+        _check_package(Listing(**values | {"files": files}))
+    assert caught.value.code == "unsafe_format"
