@@ -21,6 +21,7 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  (said in words, where older interpreters would only show a traceback)
     sys.exit(f"Openstall needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
 
+import contextlib
 import hashlib
 import io
 import json
@@ -85,13 +86,17 @@ def step(label: str, *commands: Sequence[str | Path], cwd: Path = ROOT) -> None:
 
 
 def run(command: Sequence[str | Path]) -> int:
-    """Run a command in the foreground; Ctrl+C reaches it and ends this script with it."""
+    """Run a command in the foreground; Ctrl+C reaches it and it decides how to end."""
     with subprocess.Popen([str(word) for word in command], cwd=ROOT, env=environment()) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue  # the child got it too and decides how to end
+        while process.returncode is None:
+            with contextlib.suppress(KeyboardInterrupt):
+                if os.getpid() == 1:  # the first process of a container must bury what others leave behind
+                    ended, status = os.wait()
+                    if ended == process.pid:
+                        process.returncode = os.waitstatus_to_exitcode(status)
+                else:
+                    process.wait()
+        return process.returncode
 
 
 # --- set-up ---
@@ -214,7 +219,7 @@ def install_chain() -> None:
 def setup(*, development: bool = False, runtime: bool = True) -> None:
     """Everything a command needs; what is already there is left alone."""
     start = time.monotonic()
-    system_packages.ensure(step, compilers=not Marks(VENV).read().get("app"))
+    system_packages.ensure(step, compilers=not Marks(VENV).read().get("app"), tests=development)
     make_environment(VENV)
     install(VENV, "build tools", REQUIREMENTS / "build.lock")
     install(VENV, "application packages", REQUIREMENTS / "app.lock")

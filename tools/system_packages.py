@@ -98,8 +98,10 @@ BUILD = [
     Need("python3-dev", "building fastecdsa", has_python_header),
 ]
 
+TEST = [Need("iproute2", "testing two networks on one machine", has_program("ip"))]
 
-def ensure(step: Callable[..., None], *, compilers: bool) -> None:
+
+def ensure(step: Callable[..., None], *, compilers: bool, tests: bool) -> None:
     """Install what is missing, or raise `Missing` with the one command to run.
 
     `step(label, *commands)` runs commands under a line of progress. Compilers are needed only until the
@@ -107,7 +109,9 @@ def ensure(step: Callable[..., None], *, compilers: bool) -> None:
     """
     if sys.platform != "linux":
         return
-    missing = [need for need in [*RUN, *(BUILD if compilers else [])] if not need.present()]
+    missing = [
+        need for need in [*RUN, *(BUILD if compilers else []), *(TEST if tests else [])] if not need.present()
+    ]
     if not missing:
         return
     names = [need.package for need in missing]
