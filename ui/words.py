@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
+from decimal import Decimal
 
 from PySide6.QtCore import QDate, QDateTime, QLocale
 
@@ -127,3 +128,12 @@ def duration(seconds: int) -> str:
 def percent(done: int, total: int) -> int:
     """0 to 100; 0 if the total is unknown."""
     return max(0, min(100, done * 100 // total)) if total > 0 else 0
+
+
+def figure(text: str) -> str:
+    """A claimed figure for a narrow column: at most four decimals, no zeros behind the last that counts."""
+    whole, point, decimals = text.partition(".")
+    if not point:
+        return text
+    rounded = f"{Decimal(text):.4f}" if len(decimals) > 4 else text
+    return rounded.rstrip("0").rstrip(".") or whole

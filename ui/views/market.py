@@ -36,7 +36,10 @@ def _reach_word(entry: Entry) -> str:
 
 
 def _metrics(entry: Entry) -> str:
-    return "".join(f"{metric.name} {metric.value}" for metric in entry.body.card.metrics[:1]) or "—"
+    return (
+        "".join(f"{metric.name} {words.figure(metric.value)}" for metric in entry.body.card.metrics[:1])
+        or "—"
+    )
 
 
 MODEL_COLUMNS: list[Column[Entry]] = [
@@ -50,7 +53,7 @@ MODEL_COLUMNS: list[Column[Entry]] = [
         title="Claimed",
         text=_metrics,
         icon=lambda _e: ("claimed", "care"),
-        width=150,
+        width=180,
         tip=lambda _e: "The seller says so. Nobody has checked it.",
     ),
     Column(title="Licence", text=lambda e: e.body.licence, width=110),
@@ -59,7 +62,7 @@ MODEL_COLUMNS: list[Column[Entry]] = [
         title="State",
         text=_reach_word,
         icon=_reach,
-        width=96,
+        width=104,
         tip=lambda e: (
             "The seller's peer is connected now."
             if e.reachable
