@@ -60,8 +60,11 @@ class JobInputs:
     async def forget(self, order_id: str) -> None:
         """Remove what was fetched for an order, unless another order is using it right now."""
         order = await self.desk.load(order_id)
-        for cid in order.data.get("fetched_inputs", []):
-            if not self._using[cid]:
+        fetched = order.data.get("fetched_inputs", [])
+        if not fetched:
+            return
+        for cid in fetched:
+            if not self._using[cid] and cid not in order.data.get("artefacts", []):
                 await self.blobs.remove(cid)
         await self.desk.patch(order_id, fetched_inputs=[])
 

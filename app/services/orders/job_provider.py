@@ -176,15 +176,14 @@ class JobProvider:
                 await self._work(order, spec, place)
         except PeerError:
             raise  # the buyer may come back: the inputs that came so far stay
-        except InvalidOrder as error:
-            await self._finish(order, not_run(error.code, error.message))
-        except (StoreError, SandboxError, NotFound) as error:
-            if order.order_id in self.jobs:
+        except (InvalidOrder, NotFound, SandboxError, StoreError) as error:
+            now = await self.desk.load(order.order_id)
+            if now.state != "funded":
                 raise
-            await self._finish(order, not_run(error.code, error.message))
+            await self._finish(now, not_run(error.code, error.message))
         finally:
             await self.workers.work(shutil.rmtree, place, ignore_errors=True)
-        await self._inputs.forget(order.order_id)
+        await self._inputs.forget(order.order_id)  # also where the order was ended from elsewhere
 
     async def _prepare(self, order: OpenOrder, inputs: Path) -> JobSpec | None:
         """A job that may start, with its inputs in place; None where it was ended meanwhile."""
@@ -324,6 +323,7 @@ class JobProvider:
             },
         )
         self.access.grant_artefacts(order.order_id, order.other, [item.blob.cid for item in outputs], amount)
+        await self._inputs.forget(order.order_id)
 
     async def _meter_end(self, order: OpenOrder, job: RunningJob, result: JobResult) -> None:
         stop, job.stop = job.stop, job.stop or "ended"
@@ -350,3 +350,4 @@ class JobProvider:
             if not await self.channel.started(order, "close"):
                 self._closing.discard(order.order_id)
         await self.channel.catch_up(order)
+        await self._inputs.forget(order.order_id)

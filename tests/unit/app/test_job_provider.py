@@ -192,3 +192,20 @@ async def test_a_flood_of_log_lines_is_kept_in_few_transactions(
         lines = [line.text for line in provider.log.read(order_id, limit=5_000)]
         assert lines == [f"line {number}  [31m" for number in range(2_000)]
         assert len(commits) < 50
+
+
+async def test_inputs_of_a_job_that_came_too_late_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of two inputs came; the buyer went away before the second."""
+    async with trade_lab(tmp_path) as lab:
+        first, second = await lab.buyer.file("a.csv", b"1\n"), await lab.buyer.file("b.csv", b"2\n")
+        order_id = await lab.both(lab.job([first, second]))
+        await step(lab.buyer, order_id)
+        provider = lab.seller
+        await lab.buyer.blobs.remove(second.blob.cid)
+        with pytest.raises(OpenstallError):
+            await step(provider, order_id)
+        lab.clock.ahead_s += 2_000
+        assert (await step(provider, order_id)).state == "ended"
+        assert provider.blobs.all() == []

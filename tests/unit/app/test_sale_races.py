@@ -117,3 +117,33 @@ async def test_a_wrong_key_is_disputed_even_if_the_chain_was_away_at_first(
         assert (await buyer.desk.load(order_id)).state == "disputed"
         client = EscrowClient(lab.chain.chain)
         assert client.order(buyer.wallet.address, bytes.fromhex(order_id)).state == "disputed"
+
+
+async def test_a_payment_that_reaches_the_chain_after_the_time_to_pay_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host who holds the transaction back: the seller has closed the order by then."""
+    async with trade_lab(tmp_path) as lab:
+        order_id = await sale_in_books(lab)
+        order = await lab.buyer.desk.load(order_id)
+        before = lab.chain.balance(lab.buyer.wallet)
+        held: list[bytes] = []
+        broadcast = type(lab.chain.chain).broadcast
+
+        def hold(_self: object, raw: bytes) -> str:
+            held.append(raw)
+            raise ChainError("chain_unreachable", "The host is away.")
+
+        monkeypatch.setattr(type(lab.chain.chain), "broadcast", hold)
+        with pytest.raises(ChainError):
+            await lab.buyer.escrow.fund(order)
+        monkeypatch.setattr(type(lab.chain.chain), "broadcast", broadcast)
+        lab.clock.ahead_s += 1_000
+        lab.next_block()
+        receipt = lab.chain.chain.wait_final(lab.chain.chain.broadcast(held[0]), 30)
+        assert not receipt.ok
+        assert lab.chain.balance(lab.buyer.wallet) == before
+        with pytest.raises(ChainError):
+            await lab.buyer.sale_buyer.step(order)
+        await lab.buyer.sale_buyer.step(await lab.buyer.desk.load(order_id))
+        assert (await lab.buyer.desk.load(order_id)).state == "lapsed"
