@@ -28,6 +28,8 @@ PROTOCOL = "/openstall/order/1"
 MAX_MESSAGE = 128 * 1024
 TIMEOUT_S = 15.0
 MAX_OPEN_PER_BUYER = 20
+COPY_AGAIN_S = 15.0
+"""An arbiter who is away is looked for no more often than this."""
 MAX_UNPAID = 200
 """Orders without money, from all buyers together: they cost a stranger nothing, and each is watched here."""
 MAX_ANSWER = 200
@@ -83,6 +85,7 @@ class Negotiation:
         self._on_agreed = on_agreed
         self._on_cancel = on_cancel
         self._admitting = trio.Lock()
+        self._copy_at: dict[str, float] = {}
 
     def serve(self) -> None:
         """Answer other peers from now on."""
@@ -126,8 +129,10 @@ class Negotiation:
     async def copy_to_arbiter(self, order: OpenOrder) -> None:
         """Give the arbiter the signed contract, once; an arbiter who is away gets it later."""
         arbiter = order.contract.sale.arbiter
-        if not arbiter or order.data.get("arbiter_has_copy"):
+        now = trio.current_time()
+        if not arbiter or order.data.get("arbiter_has_copy") or now < self._copy_at.get(order.order_id, 0.0):
             return
+        self._copy_at[order.order_id] = now + COPY_AGAIN_S
         peer_id = await self._peer_of(arbiter)
         if peer_id is None:
             return
@@ -146,6 +151,7 @@ class Negotiation:
             return
         except Refused as error:
             self._desk.set_trouble(order.order_id, error)
+        self._copy_at.pop(order.order_id, None)
         await self._desk.patch(order.order_id, arbiter_has_copy=True)
 
     async def cancel_job(self, order: OpenOrder) -> None:

@@ -178,3 +178,26 @@ def test_a_package_that_no_honest_seller_could_publish_is_not_bought(names: list
     with pytest.raises(Refused) as caught:
         _check_package(Listing(**values | {"files": files}))
     assert caught.value.code == "unsafe_format"
+
+
+async def test_an_arbiter_who_was_away_gets_the_copy_while_the_money_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a buyer could buy while the arbiter sleeps, dispute, and win by its silence."""
+    monkeypatch.setattr(negotiation, "COPY_AGAIN_S", 0.0)
+    async with trade_lab(tmp_path) as lab:
+        buyer = lab.buyer
+        package = await lab.seller.file("package", b"sealed package")
+        lab.seller.access.make_public(package.blob.cid)
+        arbiter = lab.chain.arbiter.address
+        order_id = await lab.both(lab.sale(package.blob, "ab" * 32, arbiter=arbiter))
+        asked: list[str] = []
+
+        async def peer_of(_wallet: str) -> None:
+            asked.append((await buyer.desk.load(order_id)).state)
+
+        monkeypatch.setattr(buyer.negotiation, "_peer_of", peer_of)
+        for _ in range(2):
+            await buyer.sale_buyer.step(await buyer.desk.load(order_id))
+        assert asked[0] == "agreed"
+        assert asked[-1] == "funded"
