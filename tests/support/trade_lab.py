@@ -110,7 +110,6 @@ class Side:
 
     def open(self) -> None:
         """Make the parts; called inside the event loop, once the host listens."""
-        self.bus.bind()
         self.folder.mkdir(parents=True)
         lab, workers, clock, bus = self.chain_lab, self.workers, self.clock, self.bus
         store = self.store = Store(self.folder / "store.sqlite")
