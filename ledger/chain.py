@@ -49,7 +49,6 @@ class Receipt:
     block_hash: str
     ok: bool
     gas_used: int
-    fee_wei: int
     logs: tuple[dict[str, Any], ...]
 
 
@@ -208,14 +207,12 @@ class Chain:
         if answer is None:
             return None
         try:
-            gas_used = int(answer["gasUsed"], 16)
             return Receipt(
                 tx_hash=tx_hash,
                 block_number=int(answer["blockNumber"], 16),
                 block_hash=str(answer["blockHash"]).lower(),
                 ok=int(answer["status"], 16) == 1,
-                gas_used=gas_used,
-                fee_wei=gas_used * int(answer.get("effectiveGasPrice") or "0x0", 16),
+                gas_used=int(answer["gasUsed"], 16),
                 logs=tuple(answer["logs"]),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -28,10 +28,6 @@ class CreditClient:
         """Send credits to an address."""
         return self._request("transfer", 100_000, "send", to, amount_micro)
 
-    def approve(self, spender: str, amount_micro: int) -> TxRequest:
-        """Let a contract take an amount: for currencies without signed allowances."""
-        return self._request("approve", 80_000, "authorise the payment", spender, amount_micro)
-
     def sign_permit(
         self, wallet: Wallet, spender: str, amount_micro: int, *, pay_by: int | None = None
     ) -> Permit:

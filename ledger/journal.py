@@ -41,7 +41,6 @@ class Recovery:
     """Where to begin after a start: a state as anvil dumped it (None: the genesis), and what follows."""
 
     state: bytes | None
-    state_number: int
     blocks: list[MinedBlock]
 
 
@@ -123,7 +122,7 @@ class Journal:
             raise _damaged(self._folder)
         chosen = [blocks[later] for later in following]
         self.bytes_since_state = sum(sum(map(len, block.raw)) for block in chosen)
-        return Recovery(state=state, state_number=number, blocks=chosen)
+        return Recovery(state=state, blocks=chosen)
 
     def _read_all(self) -> Iterator[MinedBlock]:
         for path in self._journals():

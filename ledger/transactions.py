@@ -41,11 +41,6 @@ def build_and_sign(
     )
 
 
-def estimate_fee_wei(chain: Chain, request: TxRequest) -> int:
-    """The most that a request can cost in fees, to be shown before signing; 0 on a group chain."""
-    return 0 if chain.params.kind == "group" else request.gas * _fees(chain)[1]
-
-
 def _fees(chain: Chain) -> tuple[int, int]:
     """(tip, ceiling) per gas: room for the base fee to double before the transaction is stuck."""
     history = chain.rpc("eth_feeHistory", ["0x5", "latest", [50]])

@@ -21,7 +21,6 @@ Loader = Callable[[str, int], tuple[list[tuple[int, str]], int]]
 
 BUCKETS = 256
 MAX_RECORDS_PER_AUTHOR = 2_000
-MAX_RECORDS = 2_000_000
 PURGE_GRACE_S = 86_400
 
 
