@@ -1,4 +1,4 @@
-"""Blocking work (SQLite, web3, hashing) on bounded worker threads, away from the event loop."""
+"""Blocking work (SQLite, the chain, hashing) on bounded worker threads, away from the event loop."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def read_raw_tx(params: object, *, chain_id: int) -> RawTx:
     Raises:
         Refused: not such a transaction, too large, or asking for too much gas.
     """
-    import rlp  # type: ignore[import-untyped]
+    import rlp
     from eth_hash.auto import keccak
     from eth_keys.exceptions import BadSignature
     from eth_utils.exceptions import ValidationError

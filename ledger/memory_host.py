@@ -267,7 +267,7 @@ def _new_chain(chain_id: int, now: int) -> MiningChain:
 
 
 def _created(tx: RawTx) -> str:
-    import rlp  # type: ignore[import-untyped]
+    import rlp
     from eth_hash.auto import keccak
 
     return "0x" + keccak(rlp.encode([_raw(tx.sender), tx.nonce]))[12:].hex()
