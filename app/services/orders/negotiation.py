@@ -20,6 +20,7 @@ from openstall.market.orders.agree import LONGEST_FUND_S, check_proposal
 from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
 from openstall.market.orders.machine import MACHINES, Party
 from openstall.market.records import MAX_CLOCK_SKEW_S
+from openstall.market.text import clean
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate
@@ -33,21 +34,25 @@ COPY_AGAIN_S = 15.0
 MAX_UNPAID = 200
 """Orders without money, from all buyers together: they cost a stranger nothing, and each is watched here."""
 MAX_ANSWER = 200
+MAX_REASON_CHARS = 2000
 RATE = Rate(per_s=2, burst=20)
 _PASSING = frozenset(
     {"too_many_requests", "busy", "too_many_unpaid", "too_slow", "internal", "wallet_locked"}
 )
 """Refusals that say nothing about the order: asked again later."""
 
+_SIDE = {"sale": "seller", "compute": "provider"}
+
 
 class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A request: `propose` (with the buyer's signature), `copy` (both), or `cancel_job` (by order id)."""
+    """A request: `propose` (the buyer signs), `copy` (both signed), `reason` (of a dispute), `cancel_job`."""
 
     do: str
     order: dict[str, Any] = {}
     order_id: str = ""
     buyer_signature: str = ""
     seller_signature: str = ""
+    reason: str = ""
 
 
 class Negotiation:
@@ -123,7 +128,11 @@ class Negotiation:
             )
             return
         await self._desk.advance(
-            order, "agree", actor="other", words="The seller signed the contract.", seller_signature=signature
+            order,
+            "agree",
+            actor="other",
+            words=f"The {_SIDE[order.kind]} signed the contract.",
+            seller_signature=signature,
         )
 
     async def copy_to_arbiter(self, order: OpenOrder) -> None:
@@ -153,6 +162,24 @@ class Negotiation:
             self._desk.set_trouble(order.order_id, error)
         self._copy_at.pop(order.order_id, None)
         await self._desk.patch(order.order_id, arbiter_has_copy=True)
+
+    async def tell_reason(self, order: OpenOrder) -> None:
+        """Buyer: give the arbiter the words whose hash is on the chain, once; again while it is away."""
+        key, now = f"reason {order.order_id}", trio.current_time()
+        reason = str(order.data.get("dispute_reason", ""))
+        if not reason or order.data.get("reason_told") or now < self._copy_at.get(key, 0.0):
+            return
+        self._copy_at[key] = now + COPY_AGAIN_S
+        peer_id = await self._peer_of(order.contract.sale.arbiter)
+        if peer_id is None:
+            return
+        try:
+            await self._ask(peer_id, {"do": "reason", "order_id": order.order_id, "reason": reason})
+        except (PeerError, Refused) as error:
+            self._desk.set_trouble(order.order_id, error)
+            return
+        self._copy_at.pop(key, None)
+        await self._desk.patch(order.order_id, reason_told=True)
 
     async def cancel_job(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now."""
@@ -191,6 +218,14 @@ class Negotiation:
                 )
             case "copy":
                 await self._keep_copy(peer_id, read_contract(canonical.encode(ask.order)), ask)
+                return ""
+            case "reason":
+                order = await self._desk.find(ask.order_id)
+                if order is None or order.role != "arbiter" or order.contract.order.buyer != peer_id:
+                    raise NotFound("no_such_order", "There is no such order.")
+                if "dispute_reason" not in order.data:
+                    reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
+                    await self._desk.patch(order.order_id, dispute_reason=reason)
                 return ""
             case "cancel_job":
                 order = await self._desk.find(ask.order_id)

@@ -109,6 +109,7 @@ class SaleBuyer:
             case "delivered" if order.data["verified"] is False:
                 await self._complain(order)
             case "disputed":
+                await self._negotiation.tell_reason(order)
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
         if order.state in _MONEY_HELD:
             await self._negotiation.copy_to_arbiter(order)
@@ -143,7 +144,9 @@ class SaleBuyer:
         """Call the arbiter about a fault that is in the books, for as long as that is possible."""
         overdue = order.deadline_at is not None and self._desk.now() > order.deadline_at
         if order.contract.sale.arbiter and not overdue:
-            await self._escrow.dispute(order, str(order.data["fault"]["message"]))
+            reason = str(order.data["fault"]["message"])
+            await self._desk.patch(order.order_id, dispute_reason=reason)
+            await self._escrow.dispute(order, reason)
             await self._watch.catch_up(order)
 
 
@@ -211,8 +214,9 @@ class SaleActions:
 
     async def dispute(self, order: OpenOrder, reason: str) -> None:
         """Buyer: ask the arbiter."""
-        await self._do(order, "dispute", lambda: self._escrow.dispute(order, reason))
+        SALE.target(order.state, "dispute")
         await self._desk.patch(order.order_id, dispute_reason=reason)
+        await self._do(order, "dispute", lambda: self._escrow.dispute(order, reason))
 
     async def cancel(self, order: OpenOrder) -> None:
         """Buyer before paying: step back. Seller after payment: give the whole price back."""

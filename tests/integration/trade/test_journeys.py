@@ -58,7 +58,10 @@ def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path) ->
     order_id = market.buyer.post("/v1/orders/buy", listing_cid=cid)["order_id"]
     market.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
     market.buyer.post(f"/v1/orders/{order_id}/dispute", reason="Not what the card says.")
-    market.provider.order_until(order_id, lambda o: o["state"] == "disputed", 30)
+    seen = market.provider.order_until(
+        order_id, lambda o: o["state"] == "disputed" and bool(o["dispute_reason"]), 60
+    )
+    assert seen["dispute_reason"] == "Not what the card says."
     market.provider.post(f"/v1/orders/{order_id}/rule", buyer_bps=5_000)
     market.buyer.order_until(order_id, lambda o: o["state"] == "ruled", 30)
     fee = PRICE_MICRO * 200 // 10_000
