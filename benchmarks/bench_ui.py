@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from table import Row
 
@@ -205,7 +206,7 @@ def _write_weights(path: Path, megabytes: int) -> None:
         file.truncate(8 + len(head) + size)
 
 
-def _listing(path: Path, number: int) -> dict[str, object]:
+def _listing(path: Path, number: int) -> dict[str, Any]:
     card = {"intended_use": "benchmark", "training_data": "none", "limits": "none", "metrics": []}
     return {
         "path": str(path),
