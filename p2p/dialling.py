@@ -18,10 +18,9 @@ log = logging.getLogger("openstall.p2p")
 class Dialler:
     """Tries known addresses side by side; two callers who want the same peer share one attempt."""
 
-    def __init__(self, *, swarm: engine.NodeSwarm, book: PeerBook, own_id: str, dial_s: float) -> None:
+    def __init__(self, *, swarm: engine.NodeSwarm, book: PeerBook, dial_s: float) -> None:
         self._swarm = swarm
         self._book = book
-        self._own_id = own_id
         self._dial_s = dial_s
         self._running: dict[str, trio.Event] = {}
 

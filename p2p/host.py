@@ -74,9 +74,7 @@ class PeerHost:
         self._sessions = Sessions(
             swarm=self._swarm, own_hello=self._own_hello, ask_hello=self._ask_hello, book=self.book
         )
-        self._dialler = Dialler(
-            swarm=self._swarm, book=self.book, own_id=self.peer_id, dial_s=self.limits.dial_s
-        )
+        self._dialler = Dialler(swarm=self._swarm, book=self.book, dial_s=self.limits.dial_s)
         self._swarm.admit_peer = self._admits
         self._swarm.max_streams_per_connection = self.limits.max_streams_per_connection
         self.serve(
