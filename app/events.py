@@ -29,31 +29,17 @@ class Event:
 
 
 class EventBus:
-    """Fan-out within the node. Publish from the trio thread, or through `publish_soon` from others."""
+    """Fan-out within the node. For the trio thread only."""
 
     def __init__(self) -> None:
         self._clients: set[_Client] = set()
-        self._token: trio.lowlevel.TrioToken | None = None
         self._closed = False
 
-    def bind(self) -> None:
-        """Remember the running event loop, for `publish_soon`."""
-        self._token = trio.lowlevel.current_trio_token()
-
     def publish(self, name: str, data: dict[str, Any]) -> None:
-        """Tell all clients; never blocks. Call from the trio thread."""
+        """Tell all clients; never blocks."""
         event = Event(name, data)
         for client in tuple(self._clients):
             client.put(event)
-
-    def publish_soon(self, name: str, data: dict[str, Any]) -> None:
-        """The same from any thread."""
-        if self._token is None:
-            return
-        try:
-            self._token.run_sync_soon(self.publish, name, data)
-        except trio.RunFinishedError:
-            return  # the node has stopped: nobody is left to tell
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:

@@ -140,7 +140,6 @@ class Node:
 
     async def run(self, serve_api: ServeApi) -> None:
         """Run until `stop`; raises OpenstallError where the node cannot even serve its API."""
-        self.bus.bind()
         await self.identity.start(passphrase_file=self.config.passphrase_file)
         await self.group.load()
         async with trio.open_nursery() as nursery:

@@ -9,8 +9,6 @@ from fastapi import APIRouter, Query
 from openstall.app.node import Node
 from openstall.store.search import MAX_LIMIT
 
-CidText = Annotated[str, Query(max_length=80)]
-
 
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""

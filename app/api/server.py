@@ -38,7 +38,7 @@ async def serve_api(node: Node, stopping: trio.Event, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         urls: list[str] = await nursery.start(
             lambda task_status: hypercorn.trio.serve(
-                guard,  # type: ignore[arg-type]
+                guard,  # type: ignore[arg-type]  # hypercorn names its own kind of scope, ours is a plain mapping
                 config,
                 shutdown_trigger=stopping.wait,
                 task_status=task_status,

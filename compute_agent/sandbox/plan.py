@@ -75,7 +75,7 @@ def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, e
     arguments += ["--dev", "/dev"]
     for path, size in (
         ("/dev/shm", SCRATCH_BYTES),  # noqa: S108 - mount points inside the sandbox
-        ("/tmp", SCRATCH_BYTES),  # noqa: S108
+        ("/tmp", SCRATCH_BYTES),  # noqa: S108 - as above
         ("/job/out", plan.limits.disk_bytes),
     ):
         arguments += ["--perms", "0777", "--size", str(size), "--tmpfs", path]
@@ -133,8 +133,8 @@ def _python_mounts(runtime: Runtime) -> list[str]:
 def _environment(limits: Limits) -> dict[str, str]:
     threads = str(limits.threads)
     return {
-        "HOME": "/tmp",  # noqa: S108
-        "TMPDIR": "/tmp",  # noqa: S108
+        "HOME": "/tmp",  # noqa: S108 - of the sandbox
+        "TMPDIR": "/tmp",  # noqa: S108 - of the sandbox
         "USER": "job",
         "LOGNAME": "job",
         "LANG": "C.UTF-8",

@@ -153,6 +153,7 @@ class Side:
             seed=self.seed,
             workers=workers,
             wake=self.engine.wake,
+            places=self._places,
         )
         self.negotiation = Negotiation(
             desk=self.desk,
@@ -201,6 +202,9 @@ class Side:
         self.arbiter = SaleArbiter(desk=self.desk, watch=self.watch)
         self.negotiation.serve()
         self.follow.serve()
+
+    async def _places(self) -> int:
+        return self.places
 
     async def _ready(self, _contract: Contract) -> None:
         """Always ready."""

@@ -51,11 +51,3 @@ async def test_listeners_are_limited() -> None:
 async def _listen(bus: EventBus) -> None:
     async with bus.subscribe() as events:
         await events.receive()
-
-
-async def test_publish_from_a_thread() -> None:
-    bus = EventBus()
-    bus.bind()
-    async with bus.subscribe() as events:
-        await trio.to_thread.run_sync(bus.publish_soon, "wallet", {"n": 1})
-        assert (await events.receive()).name == "wallet"
