@@ -49,6 +49,10 @@ from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
 
 
+UNPAID_PLACE_S = 120
+"""How long an order that is signed but not paid counts as a taken place."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """What trading stands on."""
@@ -157,6 +161,7 @@ class Trade:
             seed=ground.seed,
             workers=ground.workers,
             wake=self._engine.watch,
+            places=self.renting.places,
         )
         self._negotiation = self._make_negotiation(provider)
         self._follow = JobFollow(
@@ -256,7 +261,11 @@ class Trade:
         return sum(
             order.kind == "compute"
             and order.role == "seller"
-            and order.state in ("agreed", "funded", "running")
+            and (
+                order.state in ("funded", "running")
+                # A signature costs nothing: without the money behind it, it holds a place for a moment only.
+                or (order.state == "agreed" and self.desk.now() < order.entered_at + UNPAID_PLACE_S)
+            )
             for order in orders
         )
 

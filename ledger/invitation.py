@@ -28,7 +28,8 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
     name: Annotated[str, Meta(min_length=1, max_length=80)]
-    chain_id: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    # Groups draw their chain ids above all public ones, so that nothing signed here is valid on one of those.
+    chain_id: Annotated[int, Meta(ge=2**32, le=2**53 - 1)]
     genesis_hash: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}$")]
     host_peer: Annotated[str, Meta(min_length=40, max_length=64)]
     addrs: Annotated[

@@ -123,6 +123,11 @@ class Renting:
                 log.warning("offer not renewed", code=error.code)
                 self._renew_at = trio.current_time() + _RETRY_S
 
+    async def places(self) -> int:
+        """How many jobs run at once; one where the switch is off and paid jobs are still to be done."""
+        rules = await self.rules()
+        return 1 if rules is None else rules.jobs_at_once
+
     async def admit(self) -> None:
         """Let a job in, or say why not.
 

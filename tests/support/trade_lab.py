@@ -103,6 +103,7 @@ class Side:
     agent: ScriptedAgent = field(default_factory=ScriptedAgent)
     workers: Workers = field(default_factory=Workers)
     bus: EventBus = field(default_factory=EventBus)
+    places: int = 1
     host: PeerHost = field(init=False)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,10 +90,13 @@ class JobProvider:
     seed: bytes
     workers: Workers
     wake: Callable[[str], None]
+    places: Callable[[], Awaitable[int]]
+    """How many jobs the owner lets run at once."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
     _inputs: JobInputs = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
+    _at_work: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._inputs = JobInputs(
@@ -109,8 +112,12 @@ class JobProvider:
                 await self.desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
             case "funded" if now > order.contract.compute.start_by:
                 await self._finish(order, not_run("too_late", "The job could not start in time."))
-            case "funded":
-                await self._run(order)
+            case "funded" if len(self._at_work) < await self.places():
+                self._at_work.add(order.order_id)
+                try:
+                    await self._run(order)
+                finally:
+                    self._at_work.discard(order.order_id)
             case "running":
                 words = "The provider's node was restarted while the job ran."
                 await self._finish(order, not_run("provider_restarted", words))

@@ -65,6 +65,18 @@ async def test_a_voucher_in_time_pays_and_opens_the_results(tmp_path: Path) -> N
         assert lab.chain.balance(provider.wallet) == before + 10_000
 
 
+async def test_a_paid_job_waits_for_a_free_place(tmp_path: Path) -> None:
+    """However many orders are paid at once, no more jobs run than the owner lets in."""
+    async with trade_lab(tmp_path) as lab:
+        order_id = await funded_job(lab)
+        provider = lab.seller
+        provider.places = 0
+        provider.agent.script = works_for(1)
+        assert (await step(provider, order_id)).state == "funded"
+        provider.places = 1
+        assert (await step(provider, order_id)).state == "ended"
+
+
 async def test_a_job_that_was_cancelled_while_its_data_came_does_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
