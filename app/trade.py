@@ -48,7 +48,6 @@ from openstall.store.orders import Orders
 from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
 
-
 UNPAID_PLACE_S = 120
 """How long an order that is signed but not paid counts as a taken place."""
 
