@@ -146,44 +146,60 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
 
 async def probe(facilities: Facilities, runtime: Runtime) -> int:
     """Run the self-test script in a real sandbox; the Landlock ABI inside it."""
-    said: list[str] = []
-
-    async def emit(event: JobEvent) -> None:
-        if isinstance(event, LogLine):
-            said.append(event.text)
-
-    with tempfile.TemporaryDirectory(prefix="openstall-probe-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # noqa: ASYNC240 - one call on a local temporary folder
-        plan = Plan(
-            entry=Entry(script=_PROBE),
-            runtime=runtime,
-            inputs=folder,
-            params=b"{}",
-            limits=_PROBE_LIMITS,
-            mode=facilities.mode,
+    tried = await trial(facilities, runtime, Entry(script=_PROBE), _PROBE_LIMITS, output="probe.json")
+    if tried.written is None:
+        end = f"exit status {tried.outcome.exit_code} {tried.outcome.limit}"
+        raise SandboxError(
+            "sandbox_start_failed",
+            f"The sandbox's self-test did not run: {tried.last_line or end}.",
+            advice(),
         )
-        outcome, outputs = await run_sandbox(
-            facilities=facilities,
-            plan=plan,
-            emit=emit,
-            cancel=trio.Event(),
-            allowed={"probe.json": 65536},
-            destination=folder,
-        )
-        if not outputs:
-            words = said[-1] if said else f"exit status {outcome.exit_code} {outcome.limit}"
-            raise SandboxError(
-                "sandbox_start_failed", f"The sandbox's self-test did not run: {words}.", advice()
-            )
-        report = msgspec.json.decode((folder / "probe.json").read_bytes(), type=_ProbeReport)
+    report = msgspec.json.decode(tried.written, type=_ProbeReport)
     if report.open:
         raise SandboxError(
             "sandbox_leaks",
             f"The sandbox on this machine does not hold: {', '.join(report.open)}.",
             "Update the kernel and bubblewrap; until then this machine runs no jobs.",
         )
-    return outcome.landlock
+    return tried.outcome.landlock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a script of our own did in a sandbox; `written` is None where it left no output."""
+
+    outcome: Outcome
+    written: bytes | None
+    last_line: str
+
+
+async def trial(
+    facilities: Facilities, runtime: Runtime, entry: Entry, limits: Limits, *, output: str
+) -> Trial:
+    """Run a script of our own, without inputs, as a job would run. Raises like `run_sandbox`."""
+    last_line = ""
+
+    async def emit(event: JobEvent) -> None:
+        nonlocal last_line
+        if isinstance(event, LogLine):
+            last_line = event.text
+
+    with tempfile.TemporaryDirectory(prefix="openstall-trial-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # noqa: ASYNC240 - one call on a local temporary folder
+        plan = Plan(
+            entry=entry, runtime=runtime, inputs=folder, params=b"{}", limits=limits, mode=facilities.mode
+        )
+        outcome, outputs = await run_sandbox(
+            facilities=facilities,
+            plan=plan,
+            emit=emit,
+            cancel=trio.Event(),
+            allowed={output: 65536},
+            destination=folder,
+        )
+        written = (folder / output).read_bytes() if outputs else None
+    return Trial(outcome=outcome, written=written, last_line=last_line)
 
 
 def advice() -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import trio
@@ -16,11 +15,11 @@ from openstall.compute_agent.sandbox.host import (
     find_facilities,
     own_interpreter,
     require_platform,
-    run_sandbox,
+    trial,
 )
-from openstall.compute_agent.sandbox.plan import Entry, Plan
+from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.seccomp import build_filter
-from openstall.compute_agent.specs import GIB, MIB, Check, JobEvent, Limits, LogLine
+from openstall.compute_agent.specs import GIB, MIB, Check, Limits
 from openstall.market.errors import SandboxError
 
 _VERSIONS_MODULE = "openstall.compute_agent.workloads.versions"
@@ -75,52 +74,29 @@ async def doctor() -> list[Check]:
     return checks
 
 
-async def _check(name: str, attempt: object, words: str) -> Check:
+async def _check(name: str, attempt: Callable[[], object], words: str) -> Check:
     try:
-        await trio.to_thread.run_sync(attempt)  # type: ignore[arg-type]
+        await trio.to_thread.run_sync(attempt)
     except SandboxError as error:
         return _failed(name, error)
     return _passed(name, words)
 
 
 async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
-    said: list[str] = []
-
-    async def emit(event: JobEvent) -> None:
-        if isinstance(event, LogLine):
-            said.append(event.text)
-
-    with tempfile.TemporaryDirectory(prefix="openstall-doctor-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # noqa: ASYNC240 - one call on a local temporary folder
-        plan = Plan(
-            entry=Entry(module=_VERSIONS_MODULE),
-            runtime=runtime,
-            inputs=folder,
-            params=b"{}",
-            limits=_VERSIONS_LIMITS,
-            mode=facilities.mode,
+    entry = Entry(module=_VERSIONS_MODULE)
+    try:
+        tried = await trial(facilities, runtime, entry, _VERSIONS_LIMITS, output="versions.json")
+    except SandboxError as error:
+        return _failed("libraries in the sandbox", error)
+    if tried.written is None:
+        return Check(
+            name="libraries in the sandbox",
+            severity="error",
+            ok=False,
+            cause=tried.last_line or "the libraries did not load",
+            fix="Install the workload runtime again.",
         )
-        try:
-            _outcome, outputs = await run_sandbox(
-                facilities=facilities,
-                plan=plan,
-                emit=emit,
-                cancel=trio.Event(),
-                allowed={"versions.json": 65536},
-                destination=folder,
-            )
-        except SandboxError as error:
-            return _failed("libraries in the sandbox", error)
-        if not outputs:
-            return Check(
-                name="libraries in the sandbox",
-                severity="error",
-                ok=False,
-                cause=said[-1] if said else "the libraries did not load",
-                fix="Install the workload runtime again.",
-            )
-        versions = msgspec.json.decode((folder / "versions.json").read_bytes(), type=dict[str, str])
+    versions = msgspec.json.decode(tried.written, type=dict[str, str])
     words = ", ".join(f"{library} {version}" for library, version in versions.items())
     return _passed("libraries in the sandbox", words)
 
