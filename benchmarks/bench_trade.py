@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from table import Row
 
@@ -59,7 +60,12 @@ def _publish(seller: DemoPeer, buyer: DemoPeer, home: Path) -> str:
     header = b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (MODEL_BYTES, MODEL_BYTES)
     model = home / "model.safetensors"
     model.write_bytes(len(header).to_bytes(8, "little") + header + bytes(MODEL_BYTES))
-    request = {"title": "Benchmark model", "summary": "One tensor.", "licence": "CC0-1.0", "card": CARD}
+    request: dict[str, Any] = {
+        "title": "Benchmark model",
+        "summary": "One tensor.",
+        "licence": "CC0-1.0",
+        "card": CARD,
+    }
     cid: str = seller.operate("/v1/models/publish", path=str(model), price_micro=1_000_000, **request)["cid"]
 
     def seen() -> bool | None:
