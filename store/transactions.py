@@ -101,15 +101,6 @@ class Transactions:
             ).fetchall()
         return [_intent(row) for row in rows]
 
-    def next_nonce(self, network: str, sender: str) -> int:
-        """One more than the highest number that was signed and not replaced; 0 before the first."""
-        with self._store.read() as db:
-            row = db.execute(
-                "SELECT max(nonce) FROM transactions WHERE network = ? AND sender = ? AND state <> ?",
-                [network, sender, REPLACED],
-            ).fetchone()
-        return 0 if row[0] is None else int(row[0]) + 1
-
     def settle(self, tx_hash: str, state: str, *, receipt: dict[str, Any], at: int) -> bool:
         """Record how a pending transaction ended; False if it had ended before."""
         if state not in (FINAL, FAILED, REPLACED):

@@ -34,11 +34,6 @@ def _silent(_done: int) -> None:
     """No progress wanted."""
 
 
-def new_key() -> bytes:
-    """A fresh package key, 32 bytes."""
-    return sodium.crypto_secretstream_xchacha20poly1305_keygen()
-
-
 def describe(path: Path) -> FileEntry:
     """The manifest entry of a file: name, size in bytes, SHA-256."""
     digest = hashlib.sha256()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def package(tmp_path: Path) -> list[Path]:
 
 
 def sealed(package: list[Path], folder: Path) -> tuple[Path, bytes]:
-    key = sealing.new_key()
+    key = secrets.token_bytes(32)
     blob = folder / "blob"
     sealing.seal(package, blob, key)
     return blob, key
@@ -61,7 +62,7 @@ def test_a_changed_blob_does_not_open(package: list[Path], tmp_path: Path, chang
                 raw[start + frame : start + 2 * frame] + raw[start : start + frame]
             )
         case "key":
-            key = sealing.new_key()
+            key = secrets.token_bytes(32)
     blob.write_bytes(raw)
     entries = [sealing.describe(path) for path in package]
     with pytest.raises(InvalidOrder) as caught:
@@ -94,7 +95,7 @@ def test_a_full_disk_is_an_error_with_words_and_leaves_nothing(package: list[Pat
     target = tmp_path / "blob"
     target.symlink_to("/dev/full")
     with pytest.raises(StoreError) as caught:
-        sealing.seal(package, target, sealing.new_key())
+        sealing.seal(package, target, secrets.token_bytes(32))
     assert caught.value.code == "disk_full"
     assert not target.is_symlink()
 
@@ -109,7 +110,7 @@ def test_the_key_opens_only_for_its_order_and_only_the_signed_one() -> None:
     with pytest.raises(InvalidOrder):
         sealing.open_key(delivered, keys.box_secret(seed, "b" * 32), commitment)
     with pytest.raises(InvalidOrder) as caught:
-        wrong = sealing.seal_key(sealing.new_key(), keys.box_public(seed, "a" * 32))
+        wrong = sealing.seal_key(secrets.token_bytes(32), keys.box_public(seed, "a" * 32))
         sealing.open_key(wrong, keys.box_secret(seed, "a" * 32), commitment)
     assert caught.value.code == "wrong_key"
     with pytest.raises(InvalidOrder):

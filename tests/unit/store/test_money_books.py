@@ -44,8 +44,7 @@ def test_a_number_is_used_once(store: Store) -> None:
     with pytest.raises(Conflict) as caught:
         sign(book, purpose="deliver", tx_hash="0x2")
     assert caught.value.code == "nonce_taken"
-    assert book.next_nonce("n", "0xme") == 1
-    assert book.next_nonce("n", "0xyou") == 0
+    assert [intent.nonce for intent in book.pending("n", "0xme")] == [0]
 
 
 def test_a_failed_purpose_may_be_signed_again_and_a_final_one_not(store: Store) -> None:
