@@ -73,7 +73,8 @@ class DemoPeer:
             order = self.get(f"/v1/orders/{order_id}")
             if done(order):
                 return order
-            if order["final"]:
+            # A job's results may still be on their way when its money has been settled.
+            if order["final"] and order["state"] != "settled":
                 raise OpenstallError(
                     "order_ended", f"{self.name}'s order ended as “{order['state']}”: {order['state_words']}"
                 )

@@ -95,7 +95,9 @@ def test_a_provider_that_restarts_reports_and_settles(market: Market) -> None:
     market.seller.order_until(order_id, lambda o: o["job"]["seconds"] >= 2, 90)
     market.provider.kill()
     market.provider.start_again()
-    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    order = market.seller.order_until(
+        order_id, lambda o: o["state"] == "settled" and o["job"]["result"] is not None, 120
+    )
     assert order["job"]["result"]["reason"] == "provider_restarted"
     assert market.seller.balance_micro() == before - order["paid_micro"]
 

@@ -90,7 +90,9 @@ def test_a_running_job_is_cancelled_and_only_its_seconds_are_paid(market: Market
     order_id = market.rent(market.offer(), params=params)
     market.seller.order_until(order_id, lambda o: o["job"]["seconds"] >= 2, 90)
     market.seller.post(f"/v1/orders/{order_id}/cancel")
-    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled", 90)
+    order = market.seller.order_until(
+        order_id, lambda o: o["state"] == "settled" and o["job"]["result"] is not None, 90
+    )
     assert order["job"]["result"]["state"] == "cancelled"
     assert market.seller.balance_micro() == before - order["paid_micro"] > before - 2 * CREDIT
 
@@ -98,7 +100,9 @@ def test_a_running_job_is_cancelled_and_only_its_seconds_are_paid(market: Market
 def test_a_job_never_costs_more_than_its_cap(market: Market) -> None:
     params = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 1}
     order_id = market.rent(market.offer(), params=params, cap_micro=30_000)
-    order = market.seller.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    order = market.seller.order_until(
+        order_id, lambda o: o["state"] == "settled" and o["job"]["result"] is not None, 120
+    )
     assert order["job"]["result"]["reason"] == "cap"
     assert order["paid_micro"] <= 30_000
 
