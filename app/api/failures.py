@@ -71,7 +71,10 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _too_large(_request: Request, _error: Exception) -> JSONResponse:
-    return answer(413, "too_large", f"A request may have {MAX_BODY_BYTES} bytes.")
+    refusal = answer(413, "too_large", f"A request may have {MAX_BODY_BYTES} bytes.")
+    # The server ends a connection with an unread rest; a client that is not told asks the next thing there.
+    refusal.headers["connection"] = "close"
+    return refusal
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:
