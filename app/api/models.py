@@ -13,11 +13,10 @@ from openstall.app.node import Node
 from openstall.app.operations import Progress
 from openstall.app.services.selling import ListingDraft, package_files
 from openstall.market.money import MAX_MICRO
-from openstall.market.records import Card, Metric
+from openstall.market.records import DAY_S, Card, Metric
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 LongText = Annotated[str, Field(max_length=4000)]
-DAY_S = 86_400
 
 
 class Check(Body):

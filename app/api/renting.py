@@ -10,10 +10,9 @@ from pydantic import Field
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.services.renting import HouseRules
+from openstall.compute_agent.specs import GIB
 from openstall.market.money import MAX_MICRO
-
-DAY_S = 86_400
-GIB = 2**30
+from openstall.market.records import DAY_S
 
 
 class Sell(Body):
