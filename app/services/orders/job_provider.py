@@ -20,7 +20,6 @@ from openstall.app.services.orders.job_wire import clip
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
-    FirstOutput,
     JobEvent,
     JobResult,
     JobSpec,
@@ -61,7 +60,6 @@ class RunningJob:
 
     changed: trio.Event = field(default_factory=trio.Event)
     started_at: int = 0
-    useful_since: int = 0
     done: int = 0
     total: int = 0
     tick: Tick | None = None
@@ -251,8 +249,6 @@ class JobProvider:
         match event:
             case LogLine(text=text):
                 await log.add(clip(text))
-            case FirstOutput():
-                job.useful_since = self.desk.now()
             case Progress(done=done, total=total):
                 job.done, job.total = done, total
                 self.desk.progress(order.order_id, "Running", done, total, "steps")

@@ -220,21 +220,23 @@ class Negotiation:
                 await self._keep_copy(peer_id, read_contract(canonical.encode(ask.order)), ask)
                 return ""
             case "reason":
-                order = await self._desk.find(ask.order_id)
-                if order is None or order.role != "arbiter" or order.contract.order.buyer != peer_id:
-                    raise NotFound("no_such_order", "There is no such order.")
+                order = await self._order_of(peer_id, ask.order_id, "arbiter")
                 if "dispute_reason" not in order.data:
                     reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
                     await self._desk.patch(order.order_id, dispute_reason=reason)
                 return ""
             case "cancel_job":
-                order = await self._desk.find(ask.order_id)
-                if order is None or order.contract.order.buyer != peer_id or order.role != "seller":
-                    raise NotFound("no_such_order", "There is no such order.")
-                await self._on_cancel(order)
+                await self._on_cancel(await self._order_of(peer_id, ask.order_id, "seller"))
                 return ""
             case _:
                 raise InvalidOrder("bad_message", "The message asks for something unknown.")
+
+    async def _order_of(self, buyer: str, order_id: str, role: Party) -> OpenOrder:
+        """The order of this buyer in which this node has the role; anything else does not exist for it."""
+        order = await self._desk.find(order_id)
+        if order is None or order.contract.order.buyer != buyer or order.role != role:
+            raise NotFound("no_such_order", "There is no such order.")
+        return order
 
     async def _consider(self, peer_id: str, contract: Contract, signature: str) -> str:
         if contract.order.buyer != peer_id:
