@@ -24,16 +24,32 @@ START_LOG = "desktop-start.log"
 
 
 def read_endpoint(home: Path) -> Endpoint | None:
-    """What `api.json` of a home folder says; None if there is none or it is not whole."""
+    """What `api.json` of a home folder says; None if there is none, it is not whole, or its node is gone."""
     try:
         with (home / "api.json").open("rb") as file:
             value = json.loads(file.read(MAX_API_FILE_BYTES))
-        port, token = int(value["port"]), str(value["token"])
+        port, token, pid = int(value["port"]), str(value["token"]), int(value["pid"])
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not _runs_for_us(pid):
         return None
     if not 0 < port < 65536 or not token or not token.isascii() or not token.isprintable():
         return None
     return Endpoint(port=port, token=token)
+
+
+def _runs_for_us(pid: int) -> bool:
+    """Whether the node that wrote `api.json` still lives and is this user's.
+
+    A killed node leaves the file behind; whoever takes its port then must not be given the token.
+    """
+    if os.name != "posix":
+        return True  # there a signal of 0 would end the process
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 class NodeProcess(QObject):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,11 @@ class ApiClient:
 
         try:
             found = json.loads(home.api.read_bytes())
-            port, token = int(found["port"]), str(found["token"])
+            port, token, pid = int(found["port"]), str(found["token"]), int(found["pid"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise not_running(home) from error
+        if not _runs_for_us(pid):
+            raise not_running(home)
         self._home = home
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{port}",
@@ -142,3 +145,17 @@ def _progress_words(operation: dict[str, Any]) -> str:
     if operation["total"]:
         words += f" {operation['done']:,} of {operation['total']:,} {operation['unit']}"
     return str(words)
+
+
+def _runs_for_us(pid: int) -> bool:
+    """Whether the node that wrote `api.json` still lives and is this user's.
+
+    A killed node leaves the file behind; whoever takes its port then must not be given the token.
+    """
+    if os.name != "posix":
+        return True  # there a signal of 0 would end the process
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return False
+    return True
