@@ -145,8 +145,9 @@ class Renting:
             )
 
     async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
+        threads = "thread" if rules.threads == 1 else "threads"
         offer = Offer(
-            title=f"{machine.cpu_name or machine.machine}, {rules.threads} threads"[:120],
+            title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
             kinds=list(rules.kinds),
             cpu=(machine.cpu_name or machine.machine)[:120],
             threads=rules.threads,

@@ -185,7 +185,7 @@ class PublishPage(Page):
         elif len(self.name.text().strip()) < 3:
             why = "Give it a title of at least three letters."
         elif price is None:
-            why = self.price.why or "Set a price; 0 gives it away."
+            why = self.price.why or "Set a price, above zero."
         else:
             why = ""
         self._why.say(why)
