@@ -54,6 +54,14 @@ def read_secret(prompt: str, file: str | None, *, confirm: bool = False) -> str:
     if file is None:
         value: str = click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
         return value
-    with click.open_file(file, encoding="utf-8") as source:
-        secret: str = source.read(4096)
+    try:
+        with click.open_file(file, encoding="utf-8") as source:
+            secret: str = source.read(4096)
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not a text"
+        raise OpenstallError(
+            "unreadable_file",
+            f"The file {file} for “{prompt}” cannot be read: {why}.",
+            "Check its name and try again.",
+        ) from error
     return secret.rstrip("\r\n")

@@ -15,6 +15,9 @@ from openstall.market.errors import OpenstallError
 from openstall.market.money import parse_amount
 
 LOG_POLL_S = 0.5
+_PARAMS_HINT = (
+    """Write them like '{"task": "classification", "label": "diagnosis"}', or name a file: @params.json."""
+)
 
 
 @click.group()
@@ -96,7 +99,9 @@ def _params(text: str) -> dict[str, Any]:
     try:
         value = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
     except (OSError, ValueError) as error:
-        raise OpenstallError("bad_params", f"The parameters cannot be read: {error}.") from error
+        raise OpenstallError(
+            "bad_params", f"The parameters cannot be read: {error}.", _PARAMS_HINT
+        ) from error
     if not isinstance(value, dict):
-        raise OpenstallError("bad_params", "The parameters must be a JSON object.")
+        raise OpenstallError("bad_params", "The parameters must be a JSON object.", _PARAMS_HINT)
     return value

@@ -57,7 +57,7 @@ def wait(cli: Cli, order_id: str, until: str | None) -> None:
     """Wait until the order is final (or in a given state); exit status 1 if it ends otherwise."""
     with cli.api.events() as events:
         found = cli.api.get(f"/v1/orders/{order_id}")
-        while not found["final"] and found["state"] != until:
+        while not found["final"] and not _reached(found, until):
             cli.output.progress(found["state_words"])
             event = next(events, None)
             if event is None or event.event == "dropped":
@@ -68,6 +68,13 @@ def wait(cli: Cli, order_id: str, until: str | None) -> None:
     cli.output.document(found, _page(found) if not cli.output.as_json else None)
     if until is not None and found["state"] != until:
         raise OpenstallError("order_ended", f"The order ended as “{found['state']}”.")
+
+
+def _reached(found: dict[str, Any], until: str | None) -> bool:
+    """A delivered model counts once its package was opened and compared; before, nobody can judge it."""
+    if found["state"] != until:
+        return False
+    return not (until == "delivered" and found["role"] == "buyer" and found["verified"] is None)
 
 
 @group.command()
@@ -114,18 +121,30 @@ for _name, _words in zip(
 
 
 def _page(found: dict[str, Any]) -> str:
+    job = found.get("job") or {}
+    result = job.get("result") or {}
     head = {
         "order": found["order_id"],
         "title": found["title"],
         "role": found["role"],
         "with": found["other_name"],
         "state": f"{found['state']}: {found['state_words']}",
+        "result": result.get("words"),
+        "trouble": " ".join(
+            (found["trouble"] or {}).get(part, "") for part in ("message", "what_next")
+        ).strip(),
         "amount": cell(found, "amount_micro"),
-        "clock": f"{cell(found, 'deadline_at')} {plain(found['deadline_words'] or '')}",
-        "way back": found["way_back"],
+        "paid": cell(found, "paid_micro") if found["kind"] == "compute" else None,
+        "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
+        "way back": None if found["final"] else found["way_back"],
         "you may": found["actions"],
     }
-    steps = table(
-        found["timeline"], [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")]
-    )
-    return f"{fields(head)}\n\n{steps}"
+    shown = {name: value for name, value in head.items() if value}
+    timeline = [{**step, "tx": _short(step["tx"])} for step in found["timeline"]]
+    steps = table(timeline, [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")])
+    return f"{fields(shown)}\n\n{steps}"
+
+
+def _short(tx: str | None) -> str | None:
+    """The two ends: the words beside it matter more, and `--json` has the whole."""
+    return tx and f"{tx[:8]}…{tx[-6:]}"
