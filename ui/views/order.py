@@ -151,14 +151,14 @@ class OrderPage(Page):
         if order.actions != before.actions or order.final != before.final or not self.is_loaded:
             self._show_actions(order)
         self._show_money(order)
-        self._way.setVisible(not order.final and bool(order.way_back))
+        self._way.setVisible(not order.final and bool(order.way_back) and order.role != "arbiter")
         self._way_words.say(order.way_back)
         self._timeline.show_moments(
             order.timeline, order.other_name, order.deadline_at if running_clock else 0, order.deadline_words
         )
         self._show_files(order)
         if order.job is not None:
-            self._log_panel.show()
+            self._log_panel.setVisible(not order.final or order.job.log_lines > 0)
             self._more_log()
         self.mark_loaded()
 
@@ -279,10 +279,23 @@ class OrderPage(Page):
         share = NumberField(50, 0, 100, suffix="% to the buyer")
         share.setAccessibleName("Share of the buyer in percent")
         self._ask.addWidget(Text("Your ruling is final. It splits the escrow at once.", "strong"))
-        rule = button(
-            "&Rule so", lambda: self._act("rule", {"buyer_bps": share.value() * 100}), icon="scales"
-        )
+        rule = button("&Rule…", lambda: self._consent_ruling(share.value()), icon="scales")
         self._ask.addLayout(row(share, 1, rule))
+
+    def _consent_ruling(self, percent: int) -> None:
+        """Ask once more, with both shares in words, before the escrow is split for good."""
+        clear(self._ask)
+        shares = f"{percent} % to the buyer, {100 - percent} % to the seller, after your fee. This is final."
+        self._ask.addWidget(Text(shares, "strong"))
+        go = button("&Rule so", lambda: self._act("rule", {"buyer_bps": percent * 100}), icon="scales")
+
+        def back() -> None:
+            clear(self._ask)
+            self._show_ruling()
+
+        leave = button("&Not now", back, kind="primary")
+        self._ask.addLayout(row(1, go, leave))
+        focus(leave)
 
     def _act(self, name: str, body: dict[str, Any]) -> None:
         clear(self._ask)

@@ -23,7 +23,7 @@ FACETS = (("", "All"), ("buyer", "Bought"), ("seller", "Sold"), ("arbiter", "To 
 def side_words(order: Order) -> str:
     """Who is on the other side, and in which role the reader is."""
     other = words.one_line(order.other_name or words.short_id(order.other), 40)
-    return {"buyer": f"from {other}", "seller": f"to {other}"}.get(order.role, other)
+    return {"buyer": f"from {other}", "seller": f"to {other}"}.get(order.role, f"bought by {other}")
 
 
 def price_text(order: Order) -> str:

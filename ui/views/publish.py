@@ -184,7 +184,7 @@ class PublishPage(Page):
             why = "The file has not passed the check."
         elif len(self.name.text().strip()) < 3:
             why = "Give it a title of at least three letters."
-        elif price is None:
+        elif not price:
             why = self.price.why or "Set a price, above zero."
         else:
             why = ""

@@ -214,6 +214,10 @@ class SellPage(Page):
             self._price.setText(words.amount(offer.price_per_s_micro))
             self._train.setChecked("train" in offer.kinds)
             self._infer.setChecked("infer" in offer.kinds)
+            if self._longest.findData(offer.max_s) < 0:
+                # An offer of the command line may have any length.
+                self._longest.addItem(words.duration(offer.max_s), offer.max_s)
+            self._longest.setCurrentIndex(self._longest.findData(offer.max_s))
 
     def _offer(self) -> Body | None:
         value = self._compute.offer

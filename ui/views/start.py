@@ -35,7 +35,8 @@ class _Centred(QWidget):
         self.panel.body.addWidget(self.banner)
         outer = QVBoxLayout(self)
         outer.addStretch(2)
-        outer.addWidget(self.panel, 0, Qt.AlignmentFlag.AlignHCenter)
+        # In a line of its own: an aligned item is measured as wide as the window, and its texts are cut.
+        outer.addLayout(row(1, self.panel, 1))
         outer.addStretch(3)
 
 
