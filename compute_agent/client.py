@@ -53,7 +53,7 @@ OnEvent = Callable[[JobEvent], Awaitable[None]]
 
 def agent_command() -> tuple[str, ...]:
     """The agent with this process's own interpreter."""
-    return (sys.executable, "-m", "openstall.compute_agent.agent")
+    return (sys.executable, "-P", "-m", "openstall.compute_agent.agent")
 
 
 class AgentClient:

@@ -28,7 +28,9 @@ _SELF_CHECK = "import numpy, onnx, onnxruntime, safetensors, torch; print(torch.
 _SELF_CHECK_TIMEOUT_S = 120
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 _LOCKED_FOR = (3, 11)
-_HOW_TO_GET = "Install the workload runtime: `openstall compute install-runtime`, or the button in Sell compute."
+_HOW_TO_GET = (
+    "Install the workload runtime: `openstall compute install-runtime`, or the button in Sell compute."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,7 +166,7 @@ class NodeProcess(QObject):
 
 
 def _command(home: Path) -> list[str]:
-    return [sys.executable, "-m", "openstall.app.cli.main", "--home", os.fspath(home), "node", "run"]
+    return [sys.executable, "-P", "-m", "openstall.app.cli.main", "--home", os.fspath(home), "node", "run"]
 
 
 def _last_words(log: Path) -> str:

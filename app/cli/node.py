@@ -84,7 +84,15 @@ def start(cli: Cli, /, **options: object) -> None:
         return
     words = sys.argv[1:]
     at = len(words) - 1 - words[::-1].index("start")
-    command_line = [sys.executable, "-m", "openstall.app.cli.main", *words[:at], "run", *words[at + 1 :]]
+    command_line = [
+        sys.executable,
+        "-P",
+        "-m",
+        "openstall.app.cli.main",
+        *words[:at],
+        "run",
+        *words[at + 1 :],
+    ]
     cli.home.create()
     with (cli.home.log.parent / "start.log").open("wb") as log:
         child = subprocess.Popen(

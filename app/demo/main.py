@@ -48,7 +48,7 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[di
         if display:
             _say("The desktop opens on the buyer's side; close it to end the demo.")
             subprocess.run(
-                [sys.executable, "-m", "openstall.ui.main", "--home", str(cast.buyer.home)], check=False
+                [sys.executable, "-P", "-m", "openstall.ui.main", "--home", str(cast.buyer.home)], check=False
             )
 
 
@@ -63,7 +63,7 @@ class _Pictures:
         environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
         for theme in ("light", "dark"):
             with tempfile.TemporaryDirectory(dir=self._folder) as out:
-                command = [sys.executable, "-m", "openstall.ui.capture", "--home", str(peer.home)]
+                command = [sys.executable, "-P", "-m", "openstall.ui.capture", "--home", str(peer.home)]
                 command += ["--out", out, "--views", view, "--theme", theme]
                 done = subprocess.run(
                     command,

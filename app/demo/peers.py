@@ -20,7 +20,7 @@ from openstall.market.errors import OpenstallError, PeerError
 
 START_TIMEOUT_S = 90.0
 PASSPHRASE_FILE = "demo-passphrase"  # noqa: S105 - the name of a file
-PROGRAM = (sys.executable, "-m", "openstall.app.cli.main")
+PROGRAM = (sys.executable, "-P", "-m", "openstall.app.cli.main")
 _POLL_S = 0.05
 _STOP_TIMEOUT_S = 20.0
 
