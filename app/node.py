@@ -181,7 +181,7 @@ class Node:
 
     def _warnings(self) -> list[dict[str, str]]:
         failed = [part.error for part in self.parts.values() if part.state is PartState.FAILED]
-        return [error for error in (self.identity.trouble, *failed) if error is not None]
+        return [error for error in (self.identity.trouble, self.group.trouble, *failed) if error is not None]
 
     def _identity_opened(self) -> None:
         self.network.rename()

@@ -23,7 +23,7 @@ from openstall.ledger.chain import Block, Chain, ChainParams, identify
 from openstall.ledger.hosting import ChainHost, open_host
 from openstall.ledger.invitation import Invitation, invite, read_invitation, write_invitation
 from openstall.ledger.transport import HttpTransport, Transport
-from openstall.market.errors import ChainError, Conflict, Refused
+from openstall.market.errors import ChainError, Conflict, OpenstallError, Refused
 from openstall.store.settings import Settings
 
 MAX_NAME_CHARS = 60
@@ -62,6 +62,8 @@ class GroupService:
         self._chain: Chain | None = None
         self._line = Line()
         self._fresh_host: ChainHost | None = None
+        self.trouble: dict[str, str] | None = None
+        """What a person must know of the group of an earlier run."""
         self._joining = False
         self._written = trio.Event()
         self._listeners: list[Callable[[int], None]] = []
@@ -115,6 +117,11 @@ class GroupService:
         membership = Membership(**{**kept, "params": ChainParams(**kept["params"])})
         if membership.state == "hosting" and not membership.durable:
             log.warning("the group lived in memory only and is gone", group=membership.params.name)
+            self.trouble = OpenstallError(
+                "group_gone",
+                f"The group “{membership.params.name}” lived in memory only and ended with the last run.",
+                "`python3 dev.py setup` brings the anvil program; with it a new group is saved.",
+            ).as_dict()
             await self._workers.store(self._settings.remove, _GROUP)
             return
         highest = await self._workers.store(self._settings.get, _HEAD)

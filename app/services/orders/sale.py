@@ -50,11 +50,18 @@ class SaleWatch:
             if not SALE.allows(order.state, seen.event):
                 continue
             words, cause = _SEEN[seen.event]
-            actor = cause if cause in ("clock", "arbiter") else "you" if cause == order.role else "other"
+            actor = self._actor(order, cause)
             order = await self._desk.advance(
                 order, seen.event, actor=actor, words=words, tx=seen.tx_hash, at=seen.at
             )
         return order, view
+
+    @staticmethod
+    def _actor(order: OpenOrder, cause: str) -> str:
+        """Who did it, as the owner of these books sees it; for an arbiter both parties are others."""
+        if cause == order.role:
+            return "you"
+        return cause if cause in ("clock", "arbiter") or order.role == "arbiter" else "other"
 
     async def after_deadline(
         self, order: OpenOrder, event: str, send: Callable[[OpenOrder], Awaitable[object]]

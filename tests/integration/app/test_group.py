@@ -177,3 +177,4 @@ def test_without_anvil_the_group_lives_in_memory_and_says_so(make_node: MakeNode
     node.terminate()
     node.start()
     assert node.get("/v1/group")["state"] == "none"
+    assert [warning["code"] for warning in node.get("/v1/status")["warnings"]] == ["group_gone"]
