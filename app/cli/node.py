@@ -17,6 +17,7 @@ from openstall.market.errors import OpenstallError
 
 START_S = 60.0
 STOP_S = 30.0
+NETWORK_S = 10.0
 POLL_S = 0.05
 
 
@@ -108,7 +109,13 @@ def start(cli: Cli, /, **options: object) -> None:
             said = (cli.home.log.parent / "start.log").read_text(errors="replace").strip()
             raise OpenstallError("node_ended", f"The node ended at its start: {said[-1000:]}")
         if _answers(cli):
-            cli.output.document({"running": True, "pid": child.pid}, f"The node runs (process {child.pid}).")
+            warnings = _first_warnings(cli)
+            lines = [f"The node runs (process {child.pid})."]
+            lines += [
+                f"Warning: {warning['message']} {warning['what_next']}".rstrip() for warning in warnings
+            ]
+            document = {"running": True, "pid": child.pid, "warnings": warnings}
+            cli.output.document(document, "\n".join(lines))
             return
         time.sleep(POLL_S)
     raise OpenstallError("node_silent", "The node started but does not answer.", "Look at its log.")
@@ -170,6 +177,17 @@ def _answers(cli: Cli) -> bool:
     finally:
         client.close()
     return True
+
+
+def _first_warnings(cli: Cli) -> list[dict[str, str]]:
+    """What the node warns of once its network part has come up or failed: a port in use shows only then."""
+    end = time.monotonic() + NETWORK_S
+    while True:
+        status = cli.api.get("/v1/status")
+        if status["parts"]["network"] in ("ready", "failed") or time.monotonic() > end:
+            warnings: list[dict[str, str]] = status["warnings"]
+            return warnings
+        time.sleep(POLL_S)
 
 
 def _alive(pid: int) -> bool:
