@@ -46,9 +46,15 @@ class OpenOrder:
         return self.role == "buyer" and bool(self.data.get("report")) and "fetched" not in self.data
 
     @property
+    def waits_for_report(self) -> bool:
+        """Whether a job that had started was settled before the buyer heard how it ended."""
+        started = self.role == "buyer" and self.state == "settled" and "started_at" in self.data
+        return started and not self.data.get("report") and "fetched" not in self.data
+
+    @property
     def done(self) -> bool:
         """Whether nobody has anything left to do."""
-        return self.final and not self.waits_for_results
+        return self.final and not self.waits_for_results and not self.waits_for_report
 
 
 def check_chain(order: OpenOrder, chain_id: int) -> None:
@@ -95,7 +101,7 @@ class OrderDesk:
         open_ids = await self.open_order_ids()
         jobs = await self._thread(lambda: self.orders.list_ids(role="buyer", kind="compute"))
         final = [order for order in [await self.load(one) for one in jobs] if order.final]
-        return open_ids + [order.order_id for order in final if order.waits_for_results]
+        return open_ids + [order.order_id for order in final if not order.done]
 
     async def open_order_ids(self) -> list[str]:
         """Orders that are not final, oldest first."""

@@ -87,7 +87,10 @@ class JobBuyer:
             order = await self._take_exit(order)
         if order.data.get("cancel_requested") and not order.data.get("report") and not order.final:
             await self.cancel_now(order)
-        if order.state in _LISTENS and not self._all_paid(order) and "fault" not in order.data:
+        if order.waits_for_report and await self._results.give_up_if_hopeless(order):
+            return
+        listens = order.waits_for_report or (order.state in _LISTENS and not self._all_paid(order))
+        if listens and "fault" not in order.data:
             try:
                 order = await self._listen(order)
             except InvalidOrder as error:
@@ -219,7 +222,7 @@ class JobBuyer:
                 words="The job started in the provider's sandbox.",
                 data={"started_at": self.desk.now()},
             )
-        if message.tick:
+        if message.tick and not order.final:
             last = await self._pay(order, message.tick, stream, last)
         if message.report and not order.data.get("report"):
             order = await self._end(order, canonical.encode(message.report))
@@ -255,19 +258,12 @@ class JobBuyer:
         return checked
 
     async def _end(self, order: OpenOrder, raw: bytes) -> OpenOrder:
-        signed = read_report(raw, order.contract)
-        report = signed.report
-        return await self.desk.advance(
-            order,
-            "end",
-            actor="other",
-            words=report.words,
-            data={
-                "report": base64.b64encode(raw).decode(),
-                "seconds": report.seconds,
-                "result": report.state,
-            },
-        )
+        report = read_report(raw, order.contract).report
+        kept = {"report": base64.b64encode(raw).decode(), "seconds": report.seconds, "result": report.state}
+        if order.final:  # the settlement was seen first
+            await self.desk.patch(order.order_id, **kept, last_paid=True)
+            return await self.desk.load(order.order_id)
+        return await self.desk.advance(order, "end", actor="other", words=report.words, data=kept)
 
     async def _keep_lines(self, order_id: str, lines: list[Line]) -> None:
         """Keep a page of lines; one that repeats or skips numbers is ignored."""
