@@ -103,7 +103,12 @@ class DemoPeer:
     def start_again(self) -> None:
         """Start the node of this home anew, and wait until it trades again."""
         self.process, self.api = start_node(self.home, self.program)
-        wait_for(lambda: self.get("/v1/status")["trading"] or None, START_TIMEOUT_S, f"{self.name} trades")
+
+        def trades() -> bool | None:
+            status = self.get("/v1/status")
+            return (status["trading"] and status["parts"]["chain"] == "ready") or None
+
+        wait_for(trades, START_TIMEOUT_S, f"{self.name} trades")
 
     def balance_micro(self) -> int:
         """What the wallet holds now."""
