@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_files import JobFiles
 from openstall.app.threads import Workers
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.orders.documents import InputFile
@@ -70,17 +70,8 @@ class JobInputs:
 
     async def _bring_one(self, order: OpenOrder, item: InputFile, folder: Path) -> None:
         await self._shown_by(order.other, item.blob)
-        if not self.blobs.have(item.blob.cid):
-            await self.transfer.fetch(
-                item.blob.cid,
-                [order.other],
-                expected_size_max=item.blob.size,
-                on_progress=lambda done, total: self.desk.progress(
-                    order.order_id, "Fetching the buyer's data", done, total, "bytes"
-                ),
-            )
-        check_blob(self.blobs.info(item.blob.cid), item.blob)
-        await self.blobs.export(item.blob.cid, folder / item.name)
+        files = JobFiles(desk=self.desk, blobs=self.blobs, transfer=self.transfer)
+        await files.bring(order, item, folder, "Fetching the buyer's data")
 
     async def _shown_by(self, peer_id: str, blob: BlobRef) -> None:
         """The buyer has the hashes of all chunks, which only the file itself yields."""

@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_files import JobFiles
 from openstall.market.errors import InvalidOrder, StoreError
 from openstall.market.orders.results import JobReport, read_report
 from openstall.p2p.blob_transfer import BlobTransfer
@@ -40,18 +40,9 @@ class JobResults:
         try:
             self._check_size(order, report)
             target.mkdir(parents=True, exist_ok=True)
+            files = JobFiles(desk=self.desk, blobs=self.blobs, transfer=self.transfer)
             for item in report.outputs:
-                if not self.blobs.have(item.blob.cid):
-                    await self.transfer.fetch(
-                        item.blob.cid,
-                        [order.other],
-                        expected_size_max=item.blob.size,
-                        on_progress=lambda done, total: self.desk.progress(
-                            order.order_id, "Fetching the results", done, total, "bytes"
-                        ),
-                    )
-                check_blob(self.blobs.info(item.blob.cid), item.blob)
-                await self.blobs.export(item.blob.cid, target / item.name)
+                await files.bring(order, item, target, "Fetching the results")
         except InvalidOrder as error:
             await self.desk.patch(order.order_id, fetched="", fault=error.as_dict())
             raise
