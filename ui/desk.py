@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -31,7 +32,8 @@ class Desk(QObject):
         self.theme = theme
         self.home = home
         self.status = Status()
-        self.wallet = WalletBook()
+        self.wallet: WalletBook | None = None
+        """None until the node has told it: an unknown balance is not shown as zero."""
         self._burst = QTimer(self)
         self._burst.setSingleShot(True)
         self._burst.setInterval(BURST_MS)
@@ -46,23 +48,34 @@ class Desk(QObject):
 
     def refresh(self) -> None:
         """Fetch status and balance again."""
-        self.api.get("/v1/status", Status, self.take_status, owner=self, failed=self._quiet)
-        if self.status.identity.state == "open" and self.status.group.state != "none":
-            self.api.get("/v1/wallet", WalletBook, self._take_wallet, owner=self, failed=self._quiet)
+        self.api.get("/v1/status", Status, self._refreshed, owner=self, failed=self._quiet)
+
+    def ask_wallet(
+        self, then: Callable[[WalletBook], None], *, owner: QObject, failed: Callable[[Failure], None]
+    ) -> None:
+        """Fetch the wallet as it is now, for a page that decides by it; everybody else hears of it too."""
+
+        def known(wallet: WalletBook) -> None:
+            self.wallet = wallet
+            self.wallet_changed.emit()
+            then(wallet)
+
+        self.api.get("/v1/wallet", WalletBook, known, owner=owner, failed=failed)
 
     @property
     def symbol(self) -> str:
         """The word for the money in use."""
-        return self.wallet.symbol or "credits"
+        return self.wallet.symbol if self.wallet is not None and self.wallet.symbol else "credits"
 
     @property
     def play_money(self) -> bool:
         """Whether the group chain's credits are in use."""
         return self.status.group.state in ("hosting", "member")
 
-    def _take_wallet(self, wallet: WalletBook) -> None:
-        self.wallet = wallet
-        self.wallet_changed.emit()
+    def _refreshed(self, status: Status) -> None:
+        self.take_status(status)
+        if self.status.identity.state == "open" and self.status.group.state != "none":
+            self.ask_wallet(lambda _wallet: None, owner=self, failed=self._quiet)
 
     def _quiet(self, failure: Failure) -> None:
         """The page in view reports failures; the background refresh tries again with the next event."""

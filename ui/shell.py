@@ -262,7 +262,10 @@ class Shell(QWidget):
             line = words.one_line(text, 80)
             label.say(label.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room))
             label.setToolTip(words.tooltip(line))
-        self._balance.show_micro(self._desk.wallet.balance_micro)
+        wallet = self._desk.wallet
+        self._balance.setVisible(wallet is not None)
+        if wallet is not None:
+            self._balance.show_micro(wallet.balance_micro)
         if self._desk.play_money:
             self._money.mark("play money", "coin", "care")
             self._money.setToolTip(words.tooltip(status.group.banner))

@@ -54,7 +54,10 @@ def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
             if one.accessibleName().startswith(name) and one.isVisible() and one.isEnabled()
         ]
 
-    qtbot.waitUntil(lambda: len(ready()) == 1, timeout=WAIT_MS)
+    def one_is_ready() -> None:
+        assert len(ready()) == 1, (name, texts(inside))
+
+    qtbot.waitUntil(one_is_ready, timeout=WAIT_MS)
     qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
@@ -119,11 +122,15 @@ def test_both_journeys_by_the_window_alone(
     qtbot.waitUntil(lambda: model.is_loaded, timeout=WAIT_MS)
     assert "Screening <b>model</b>" in texts(model)
     qtbot.waitUntil(lambda: "wallet belongs to this peer" in texts(model), timeout=WAIT_MS)
+    stage.buyer.operate("/v1/wallet/send", to=stage.seller.wallet, amount_micro=980 * CREDIT)
     push(qtbot, model, "Buy…")
     confirm = buyer.page
     assert isinstance(confirm, BuyPage)
     qtbot.waitUntil(lambda: confirm.is_loaded, timeout=WAIT_MS)
+    assert "It is short of 5.00 credits." in texts(confirm)
+    assert not confirm._pay.isEnabled()
     assert stage.buyer.get("/v1/orders")["total"] == 0
+    stage.seller.operate("/v1/wallet/send", to=stage.buyer.wallet, amount_micro=980 * CREDIT)
     push(qtbot, confirm, "Pay 25.00 credits into escrow")
     qtbot.waitUntil(lambda: isinstance(buyer.page, OrderPage), timeout=WAIT_MS)
     bought = buyer.page

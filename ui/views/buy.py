@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure
+from openstall.ui.documents import Failure, WalletBook
 from openstall.ui.trade import Entry, OrderRef
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
@@ -20,10 +20,13 @@ from openstall.ui.widgets.text import Text
 class BuyPage(Page):
     """Asks for consent; the way back is the default, not the purchase."""
 
+    listens = frozenset({"wallet"})
+
     def __init__(self, desk: Desk, cid: str) -> None:
         super().__init__(desk, "Confirm the purchase", "Nothing has been paid yet.", back="Back to the model")
         self._cid = cid
         self._entry: Entry | None = None
+        self._paying = False
         self._panel = Panel()
         self._panel.setMaximumWidth(720)
         self._pay = button("", self._buy, icon="lock")
@@ -31,6 +34,9 @@ class BuyPage(Page):
         self._leave = button("&Do not buy", desk.back.emit, kind="primary")
         self._play = Banner(closable=False)
         self._play.setMaximumWidth(720)
+        self._short = Banner(closable=False)
+        self._short.setMaximumWidth(720)
+        self.body.addWidget(self._short)
         self.body.addWidget(self._play)
         self.body.addWidget(self._panel)
         buttons = QWidget()
@@ -40,8 +46,14 @@ class BuyPage(Page):
         self.body.addStretch(1)
 
     def load(self) -> None:
-        self.desk.refresh()
         self.desk.api.get(f"/v1/catalogue/{self._cid}", Entry, self._show, owner=self, failed=self.fail)
+
+    def on_event(self, name: str, data: object) -> None:  # noqa: ARG002 - only the balance can have changed
+        if self._entry is not None:
+            self._ask_balance()
+
+    def _ask_balance(self) -> None:
+        self.desk.ask_wallet(self._weigh, owner=self, failed=self.fail)
 
     def _show(self, entry: Entry) -> None:
         self._entry = entry
@@ -73,26 +85,33 @@ class BuyPage(Page):
         bill.line("You pay into escrow", body.price_micro, total=True)
         bill.note(chain_fee_words(self.desk))
         self._panel.body.addWidget(bill)
-        left = self.desk.wallet.balance_micro - body.price_micro
-        enough = left >= 0
-        if enough:
-            self._panel.body.addWidget(
-                Text(f"Then {words.amount(left, symbol=self.desk.symbol)} are left in your wallet.", "small")
-            )
+        self._left = Text("Your wallet is asked what it holds…", "small")
+        self._panel.body.addWidget(self._left)
+        self._pay.setText(f"&Pay {words.amount(body.price_micro, symbol=self.desk.symbol)} into escrow")
+        self._pay.setAccessibleName(self._pay.text().replace("&", ""))
+        if play_money_words(self.desk):
+            self._play.say("care", play_money_words(self.desk))
+        self._leave.setFocus()
+        self._ask_balance()
+
+    def _weigh(self, wallet: WalletBook) -> None:
+        """Whether the wallet holds enough, now and after each of its movements."""
+        if self._entry is None:
+            return
+        left = wallet.balance_micro - self._entry.body.price_micro
+        if left >= 0:
+            self._short.hide()
+            self._left.say(f"Then {words.amount(left, symbol=self.desk.symbol)} are left in your wallet.")
         else:
-            self.banner.say(
+            self._short.say(
                 "care",
                 "Your wallet does not hold enough for this purchase.",
                 f"It is short of {words.amount(-left, symbol=self.desk.symbol)}.",
                 action=("Open the wallet", lambda: self.desk.go.emit("wallet")),
             )
-        self._pay.setText(f"&Pay {words.amount(body.price_micro, symbol=self.desk.symbol)} into escrow")
-        self._pay.setAccessibleName(self._pay.text().replace("&", ""))
-        self._pay.setEnabled(enough and not entry.mine)
-        if play_money_words(self.desk):
-            self._play.say("care", play_money_words(self.desk))
+        self._left.setVisible(left >= 0)
+        self._pay.setEnabled(left >= 0 and not self._entry.mine and not self._paying)
         self.mark_loaded()
-        self._leave.setFocus()
 
     def _way_back(self, entry: Entry) -> str:
         body = entry.body
@@ -111,6 +130,7 @@ class BuyPage(Page):
         )
 
     def _buy(self) -> None:
+        self._paying = True
         self._pay.setEnabled(False)
         self.desk.api.post(
             "/v1/orders/buy",
@@ -122,5 +142,6 @@ class BuyPage(Page):
         )
 
     def _failed(self, failure: Failure) -> None:
+        self._paying = False
         self._pay.setEnabled(True)
         self.fail(failure)

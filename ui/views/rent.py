@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QLineEdit, QStackedWidget, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
-from openstall.ui.documents import Failure
+from openstall.ui.documents import Failure, WalletBook
 from openstall.ui.trade import Entry, OrderRef
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
@@ -122,10 +122,14 @@ class RowsForm(QWidget):
 class RentPage(Page):
     """One offer, one job, one hard cap."""
 
+    listens = frozenset({"wallet"})
+
     def __init__(self, desk: Desk, cid: str) -> None:
         super().__init__(desk, "Rent a machine", "Nothing has been paid yet.", back="Back to the market")
         self._cid = cid
         self._entry = Entry()
+        self._balance_micro: int | None = None
+        self._renting = False
         self._kind = Choice()
         self._kind.setAccessibleName("Kind of job")
         self._kind.currentIndexChanged.connect(self._kind_changed)
@@ -185,8 +189,18 @@ class RentPage(Page):
             field.textChanged.connect(lambda _text: self._check())
 
     def load(self) -> None:
-        self.desk.refresh()
         self.desk.api.get(f"/v1/catalogue/{self._cid}", Entry, self._show, owner=self, failed=self.fail)
+
+    def on_event(self, name: str, data: object) -> None:  # noqa: ARG002 - only the balance can have changed
+        self._ask_balance()
+
+    def _ask_balance(self) -> None:
+        self.desk.ask_wallet(self._weigh, owner=self, failed=self.fail)
+
+    def _weigh(self, wallet: WalletBook) -> None:
+        self._balance_micro = wallet.balance_micro
+        self._check()
+        self.mark_loaded()
 
     def _show(self, entry: Entry) -> None:
         self._entry = entry
@@ -209,7 +223,7 @@ class RentPage(Page):
         self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))
         self._price()
-        self.mark_loaded()
+        self._ask_balance()
 
     @property
     def _form(self) -> RecipeForm | RowsForm:
@@ -231,20 +245,27 @@ class RentPage(Page):
         self._go.setAccessibleName(self._go.text().replace("&", ""))
         self._check()
 
-    def _check(self) -> None:
-        why = self._form.problem()
-        if not why and self.cap_micro > self.desk.wallet.balance_micro:
-            why = (
-                "Your wallet holds "
-                f"{words.amount(self.desk.wallet.balance_micro, symbol=self.desk.symbol)}: less than the cap."
-            )
+    def _problem(self) -> str:
+        """Why the job cannot be ordered as it stands; empty if it can."""
         if self._entry.mine:
-            why = "This is your own machine."
+            return "This is your own machine."
+        if why := self._form.problem():
+            return why
+        if self._balance_micro is None:
+            return "Your wallet is asked what it holds…"
+        if self.cap_micro > self._balance_micro:
+            held = words.amount(self._balance_micro, symbol=self.desk.symbol)
+            return f"Your wallet holds {held}: less than the cap."
+        return ""
+
+    def _check(self) -> None:
+        why = self._problem()
         self._why.say(why)
         self._why.setVisible(bool(why))
-        self._go.setEnabled(not why)
+        self._go.setEnabled(not why and not self._renting)
 
     def _rent(self) -> None:
+        self._renting = True
         self._go.setEnabled(False)
         self.desk.api.post(
             "/v1/orders/job",
@@ -263,5 +284,6 @@ class RentPage(Page):
         )
 
     def _failed(self, failure: Failure) -> None:
-        self._go.setEnabled(True)
+        self._renting = False
+        self._check()
         self.fail(failure)
