@@ -13,7 +13,6 @@ from typing import Any
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import DemoPeer, wait_for
 from openstall.market.errors import OpenstallError
-from openstall.market.money import format_amount
 
 PRICE_PER_S_MICRO = 20_000
 JOB_CAP_MICRO = 5_000_000
@@ -41,7 +40,8 @@ class Cast:
 class Story:
     """What happened, for the receipt."""
 
-    say: Callable[[str], None]
+    tell: Callable[[str, float | None], None]
+    """Is given the words of each step: without a time when it begins, with its seconds when it is done."""
     picture: Callable[[DemoPeer, str, str], None]
     steps: list[tuple[str, float]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -49,12 +49,12 @@ class Story:
     @contextmanager
     def step(self, words: str) -> Iterator[None]:
         """A step with its duration in seconds."""
-        self.say(f"… {words}")
+        self.tell(words, None)
         begun = time.monotonic()
         yield
         took = time.monotonic() - begun
         self.steps.append((words, took))
-        self.say(f"  done in {took:.1f} s")
+        self.tell(words, took)
 
 
 def open_market(story: Story, cast: Cast) -> None:
@@ -72,11 +72,10 @@ def open_market(story: Story, cast: Cast) -> None:
             peer.notes["before_micro"] = peer.balance_micro()
 
 
-def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
-    """Journey 3: the seller trains its model as a job on the provider's machine; returns the model."""
-    provider, seller = cast.provider, cast.seller
+def offer_machine(story: Story, cast: Cast) -> None:
+    """The provider rents its machine out."""
     with story.step("The provider checks its sandbox and puts its machine on offer"):
-        provider.post(
+        cast.provider.post(
             "/v1/compute/sell",
             price_per_s_micro=PRICE_PER_S_MICRO,
             max_job_s=600,
@@ -85,7 +84,12 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
             kinds=["infer", "train"],
             ttl_s=3600,
         )
-    story.picture(provider, "sell", "provider-sell-compute")
+    story.picture(cast.provider, "sell", "provider-sell-compute")
+
+
+def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
+    """Journey 3: the seller trains its model as a job on the provider's machine; returns the model."""
+    provider, seller = cast.provider, cast.seller
     with story.step("The seller finds the offer"):
         offer = _first(seller, "offer", "")
     with story.step("The seller trains on the provider's machine, in the sandbox, paid by the second"):
@@ -111,8 +115,8 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
     return folder / "model.onnx"
 
 
-def sell_and_buy(story: Story, cast: Cast, model: Path, holdout: Path) -> None:
-    """Journey 1: the seller lists the model, the buyer finds, buys, checks and accepts it."""
+def list_model(story: Story, cast: Cast, model: Path) -> dict[str, Any]:
+    """The seller puts the model on sale; returns the listing as the buyer's catalogue has it."""
     seller, buyer = cast.seller, cast.buyer
     report = json.loads((model.parent / "report.json").read_text())
     metrics = [{**found, "data": "the seller's own test split"} for found in report["metrics"]]
@@ -138,7 +142,12 @@ def sell_and_buy(story: Story, cast: Cast, model: Path, holdout: Path) -> None:
             arbiter=cast.provider.wallet,
         )
     with story.step("The buyer finds it by search"):
-        listing = _first(buyer, "listing", "breast cancer")
+        return _first(buyer, "listing", "breast cancer")
+
+
+def buy_and_check(story: Story, cast: Cast, listing: dict[str, Any], holdout: Path) -> None:
+    """Journey 1: the buyer buys the model, checks it on rows that the seller never had, and accepts it."""
+    seller, buyer = cast.seller, cast.buyer
     story.picture(buyer, "market", "buyer-market")
     story.picture(buyer, f"model:{listing['cid']}", "buyer-model-page")
     with story.step("The buyer pays into escrow, gets the package and then the key"):
@@ -161,7 +170,6 @@ def sell_and_buy(story: Story, cast: Cast, model: Path, holdout: Path) -> None:
     story.facts["sale_gas"] = order["transactions"] + seller.get(f"/v1/orders/{order_id}")["transactions"]
     story.picture(buyer, "wallet", "buyer-wallet")
     story.picture(buyer, "network", "buyer-network")
-    story.say(f"  {accuracy:.1%} right; paid {format_amount(MODEL_PRICE_MICRO)} credits")
 
 
 def metric(report: dict[str, Any], name: str) -> float:

@@ -4,33 +4,81 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from openstall.app.demo.dataset import write_data
-from openstall.app.demo.journeys import Cast, Story, open_market, rent_and_train, sell_and_buy
+from openstall.app.demo.journeys import (
+    Cast,
+    Story,
+    buy_and_check,
+    list_model,
+    offer_machine,
+    open_market,
+    rent_and_train,
+)
 from openstall.app.demo.peers import DemoPeer, running_peer
 from openstall.app.demo.receipt import make_receipt, save_receipt
 from openstall.compute_agent.runtime import find_runtime
 from openstall.market.errors import Refused
 
+Tell = Callable[[str, float | None], None]
 _CAPTURE_TIMEOUT_S = 120
 
 
 def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[dict[str, Any]], None]) -> None:
     """Play the demo in `folder`, which must not exist or be a former demo's; `show` is given the receipt."""
     begun = time.monotonic()
-    _fresh(folder)
     display = not headless and _has_display()
-    story = Story(say=_say, picture=_Pictures(folder / "screenshots") if pictures else _no_picture)
-    runtime = find_runtime()
-    train, holdout = write_data(runtime, folder)
+    _fresh(folder)
+    story = Story(tell=_tell, picture=_Pictures(folder / "screenshots") if pictures else _no_picture)
+    with _market_with_a_model(story, folder) as (cast, listing, holdout):
+        buy_and_check(story, cast, listing, holdout)
+        receipt = make_receipt(story, cast.all, time.monotonic() - begun)
+        text = save_receipt(receipt, folder)
+        show(receipt)
+        _say(f"Saved in {text.parent}")
+        if display:
+            _say("The desktop opens on the buyer's side; close it to end the demo.")
+            _open_desktop(cast)
+
+
+def try_demo(
+    folder: Path, *, headless: bool, leashed: bool, tell: Tell, opened: Callable[[dict[str, Any]], None]
+) -> None:
+    """Set the market up in `folder` with a model and a machine on sale, and leave the buying to a person.
+
+    It stands until the buyer's desktop is closed or, headless, until the process is told to end. `opened`
+    is given the homes when everything is there. `leashed`: give up when standard input closes before that,
+    because whoever started us is gone or has changed their mind.
+    """
+    _fresh(folder)
+    leash = Leash() if leashed else None
+    story = Story(tell=tell, picture=_no_picture)
+    with _ended_by_signal(), _market_with_a_model(story, folder) as (cast, _listing, holdout):
+        homes = {peer.name: str(peer.home) for peer in cast.all}
+        if leash is not None:
+            leash.drop()
+        opened({"homes": homes, "rows": str(holdout)})
+        if headless:
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+        else:
+            _open_desktop(cast)
+
+
+@contextmanager
+def _market_with_a_model(story: Story, folder: Path) -> Iterator[tuple[Cast, dict[str, Any], Path]]:
+    """Three peers in a group, a machine for rent, a model trained on it and listed; with the buyer's rows."""
+    train, holdout = write_data(find_runtime(), folder)
     with ExitStack() as stack:
         with story.step("Three nodes start, each with a wallet of its own"):
             peers = {
@@ -39,17 +87,52 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[di
             }
         cast = Cast(**peers)
         open_market(story, cast)
+        offer_machine(story, cast)
         model = rent_and_train(story, cast, train, folder / "trained")
-        sell_and_buy(story, cast, model, holdout)
-        receipt = make_receipt(story, cast.all, time.monotonic() - begun)
-        text = save_receipt(receipt, folder)
-        show(receipt)
-        _say(f"Saved in {text.parent}")
-        if display:
-            _say("The desktop opens on the buyer's side; close it to end the demo.")
-            subprocess.run(
-                [sys.executable, "-P", "-m", "openstall.ui.main", "--home", str(cast.buyer.home)], check=False
-            )
+        yield cast, list_model(story, cast, model), holdout
+
+
+def _open_desktop(cast: Cast) -> None:
+    """Show the buyer's window until it is closed."""
+    command = [sys.executable, "-P", "-m", "openstall.ui.main", "--home", str(cast.buyer.home)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as window:
+        try:
+            window.wait()
+        finally:
+            window.terminate()
+
+
+class Leash:
+    """Ends this process, in good order, when its standard input closes; until it is dropped."""
+
+    def __init__(self) -> None:
+        self._held = True
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def drop(self) -> None:
+        """From now on standard input may close."""
+        self._held = False
+
+    def _watch(self) -> None:
+        # Not through sys.stdin: a thread that waits in it when the interpreter ends is a fatal error.
+        while os.read(0, 1):
+            pass
+        if self._held:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that the nodes are stopped and not left behind."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Pictures:
@@ -98,6 +181,10 @@ def _fresh(folder: Path) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / "demo-market").write_text("This folder belongs to the demo; every run empties it.\n")
+
+
+def _tell(words: str, took_s: float | None) -> None:
+    _say(f"… {words}" if took_s is None else f"  done in {took_s:.1f} s")
 
 
 def _say(words: str) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFrame, QLabel, QLineEdit
@@ -28,17 +29,15 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def stop_node(home: Path) -> None:
-    try:
-        found = json.loads((home / "api.json").read_text())
-    except FileNotFoundError:
-        return
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{found['port']}/v1/node/stop",
-        data=b"{}",
-        headers={"Authorization": f"Bearer {found['token']}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30):
-        pass
+    if (home / "api.json").exists():
+        with api_of(home) as api:
+            api.post("/v1/node/stop", json={}).raise_for_status()
+
+
+def api_of(home: Path) -> httpx.Client:
+    found = json.loads((home / "api.json").read_text())
+    headers = {"Authorization": f"Bearer {found['token']}"}
+    return httpx.Client(base_url=f"http://127.0.0.1:{found['port']}", headers=headers, timeout=30)
 
 
 def first_run(qtbot: QtBot, window: MainWindow) -> FirstRun:
@@ -145,6 +144,51 @@ def test_a_wallet_is_restored_from_its_words(
     press_next(qtbot, run)
     qtbot.waitUntil(run.group.isVisible, timeout=WAIT_MS)
     assert run.done.first_view == "sell"
+
+
+def windows_of(run: FirstRun) -> list[psutil.Process]:
+    assert run.demo.process._child is not None
+    children = psutil.Process(run.demo.process._child.pid).children()
+    return [one for one in children if "openstall.ui.main" in one.cmdline()]
+
+
+def test_the_demo_market_is_tried_in_a_window_of_its_own(
+    qtbot: QtBot, open_window: Callable[[Path], MainWindow], home: Path
+) -> None:
+    run = first_run(qtbot, open_window(home))
+    with qtbot.waitSignal(run.demo.process.opened, timeout=3 * WAIT_MS):
+        qtbot.keyClick(run.demo.start, Qt.Key.Key_Space)
+        assert not run.demo.start.isEnabled()
+    assert "window of its own" in run.demo.words.text()
+    buyer = api_of(home / "demo" / "buyer")
+    status = buyer.get("/v1/status").json()
+    assert status["group"]["name"] == "Demo market"
+    assert {item["type"] for item in buyer.get("/v1/catalogue").json()["items"]} >= {"listing", "offer"}
+    assert buyer.get("/v1/orders").json()["total"] == 0
+    buyer.close()
+    qtbot.waitUntil(lambda: len(windows_of(run)) == 1, timeout=WAIT_MS)
+    with qtbot.waitSignal(run.demo.process.ended, timeout=WAIT_MS) as ended:
+        windows_of(run)[0].terminate()
+    assert ended.args == [None]
+    assert not (home / "demo" / "buyer" / "api.json").exists()
+    assert run.demo.start.isEnabled()
+    assert not (home / "wallet.json").exists()
+
+
+def test_a_demo_market_that_is_cancelled_leaves_no_node_behind(
+    qtbot: QtBot, open_window: Callable[[Path], MainWindow], home: Path
+) -> None:
+    run = first_run(qtbot, open_window(home))
+    with qtbot.waitSignal(run.demo.process.step, timeout=WAIT_MS):
+        run.demo.process.start()
+    assert run.demo.process._child is not None
+    demo = psutil.Process(run.demo.process._child.pid)
+    qtbot.waitUntil(lambda: len(demo.children()) > 0, timeout=WAIT_MS)
+    nodes = demo.children(recursive=True)
+    with qtbot.waitSignal(run.demo.process.ended, timeout=WAIT_MS) as ended:
+        run.demo.process.cancel()
+    assert ended.args == [None]
+    assert psutil.wait_procs(nodes, timeout=30)[1] == []
 
 
 def test_a_locked_wallet_asks_for_its_passphrase(

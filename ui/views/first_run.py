@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedWidget, 
 from openstall.ui import theme
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, NewIdentity
+from openstall.ui.views.demo_offer import DemoOffer
 from openstall.ui.views.first_steps import DoneStep, GroupStep, RoleStep, WalletStep
 from openstall.ui.views.page import Body
 from openstall.ui.views.step import Step
@@ -51,6 +52,7 @@ class FirstRun(QWidget):
         self._back = button("&Back", self._go_back)
         self._later = button("Test them &later", lambda: self.go(3), kind="quiet")
         self.next = button("&Next", self._go_next, kind="primary")
+        self.demo = DemoOffer(desk.home)
         self._arrange()
         self.go(0)
 
@@ -71,6 +73,7 @@ class FirstRun(QWidget):
         column.addWidget(self._text)
         column.addWidget(self.banner)
         column.addWidget(self._stack, 1)
+        column.addWidget(self.demo)
         column.addLayout(row(self._back, 1, self._later, self.next))
         area = QScrollArea()
         area.setObjectName("page_scroll")
@@ -117,6 +120,7 @@ class FirstRun(QWidget):
         self.next.setVisible(bool(step.next_words))
         self._back.setVisible(at == 1 or (step is self.words and self.words.testing))
         self._later.setVisible(step is self.words and self.words.testing)
+        self.demo.setVisible(self.demo.process.running or step in (self.roles, self.group))
 
     def _go_back(self) -> None:
         if self._stack.currentWidget() is self.words:
