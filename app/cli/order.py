@@ -136,7 +136,7 @@ def _page(found: dict[str, Any]) -> str:
         "amount": cell(found, "amount_micro"),
         "paid": cell(found, "paid_micro") if found["kind"] == "compute" else None,
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
-        "way back": None if found["final"] else found["way_back"],
+        "way back": found["way_back"],
         "you may": found["actions"],
     }
     shown = {name: value for name, value in head.items() if value}

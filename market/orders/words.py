@@ -79,39 +79,45 @@ _DEADLINES = {
     ("compute", "ended"): "then the buyer takes back what is not earned",
     ("compute", "withdrawing"): "then the money is back in the buyer's wallet",
 }
-_WAY_BACK = {
-    "sale": "If the seller vanishes before delivery, the escrow returns the whole price after the delivery "
-    "deadline.",
-    "compute": "If the provider vanishes, what was not earned returns after the deadline and the withdrawal "
-    "delay.",
+_UNPAID = "No money has moved. If the other side stays silent, the order lapses."
+_SILENT_ARBITER = "If the arbiter stays silent, the money in escrow is split as both signed."
+_UNEARNED = (
+    "If the provider vanishes, what was not earned returns after the deadline and the withdrawal delay."
+)
+_EARNED = "If the buyer vanishes, the job stops and you are paid what you earned."
+_VANISHED = {
+    ("sale", "buyer"): {
+        "proposed": _UNPAID,
+        "agreed": _UNPAID,
+        "funded": "If the seller vanishes, the escrow returns the whole price after the delivery deadline.",
+        "delivered": "The model is on your disk. Nobody can take it back.",
+        "disputed": _SILENT_ARBITER,
+    },
+    ("sale", "seller"): {
+        "proposed": _UNPAID,
+        "agreed": _UNPAID,
+        "funded": "If the buyer vanishes after you deliver, you are paid when the review time ends.",
+        "delivered": "If the buyer stays silent, you are paid when the review time ends.",
+        "disputed": _SILENT_ARBITER,
+    },
+    ("compute", "buyer"): {
+        "proposed": _UNPAID,
+        "agreed": _UNPAID,
+        "funded": _UNEARNED,
+        "running": _UNEARNED,
+        "ended": _UNEARNED,
+        "withdrawing": "If the provider stays silent, the rest returns when the withdrawal delay ends.",
+    },
+    ("compute", "seller"): {
+        "proposed": _UNPAID,
+        "agreed": _UNPAID,
+        "funded": _EARNED,
+        "running": _EARNED,
+        "ended": _EARNED,
+        "withdrawing": "You are paid what you earned, if this computer is on before the delay ends.",
+    },
 }
 _NO_ARBITER = "The seller has delivered. Check the model, then confirm. This order has no arbiter."
-# The past tense is the same for “you” and “the buyer”, so one sentence serves every role.
-_EVENTS = {
-    ("sale", "agree"): "{seller} signed the order.",
-    ("sale", "decline"): "{seller} declined the order.",
-    ("sale", "lapse"): "The time to pay ran out.",
-    ("sale", "fund"): "{buyer} paid the price into escrow.",
-    ("sale", "withdraw"): "{buyer} stepped back before paying.",
-    ("sale", "deliver"): "{seller} released the key.",
-    ("sale", "cancel"): "{seller} gave the whole price back.",
-    ("sale", "refund"): "The delivery deadline passed. The escrow returned the whole price.",
-    ("sale", "complete"): "{buyer} confirmed. The escrow paid the price out.",
-    ("sale", "dispute"): "{buyer} opened a dispute.",
-    ("sale", "claim"): "The review time ended without a dispute. The escrow paid the price out.",
-    ("sale", "rule"): "{arbiter} gave a ruling. The money in escrow was split by it.",
-    ("sale", "settle_silent"): "The arbiter stayed silent. The money in escrow was split as both signed.",
-    ("compute", "agree"): "{seller} signed the order.",
-    ("compute", "decline"): "{seller} declined the order.",
-    ("compute", "lapse"): "The time to pay ran out.",
-    ("compute", "fund"): "{buyer} paid the cap of the job into escrow.",
-    ("compute", "start"): "{seller} started the job in the sandbox.",
-    ("compute", "end"): "The job ended.",
-    ("compute", "close"): "{seller} took what was earned. The rest went back.",
-    ("compute", "start_withdraw"): "{buyer} began to take the rest back.",
-    ("compute", "withdraw"): "The withdrawal delay ended. What was not earned went back.",
-}
-_STEPPED_BACK = "{buyer} stepped back before paying."
 
 
 def state_words(kind: str, role: str, state: str, *, arbiter: bool = True) -> str:
@@ -121,23 +127,11 @@ def state_words(kind: str, role: str, state: str, *, arbiter: bool = True) -> st
     return _WORDS[kind, role][state]
 
 
-def event_words(kind: str, role: str, state: str, event: str) -> str:
-    """A sentence about what `event` did in `state`, for one party."""
-    template = _STEPPED_BACK if (state, event) == ("agreed", "withdraw") else _EVENTS[kind, event]
-    names = {
-        "buyer": "The buyer",
-        "seller": "The provider" if kind == "compute" else "The seller",
-        "arbiter": "The arbiter",
-        role: "You",
-    }
-    return template.format(**names)
-
-
 def deadline_words(kind: str, state: str) -> str:
     """What happens when the deadline of the state passes; empty in a final state."""
     return _DEADLINES.get((kind, state), "")
 
 
-def way_back(kind: str) -> str:
-    """How the buyer's money returns when the other side vanishes."""
-    return _WAY_BACK[kind]
+def way_back(kind: str, role: str, state: str) -> str:
+    """What happens to a party's money if the other side vanishes now; empty for an arbiter, and when final."""
+    return _VANISHED.get((kind, role), {}).get(state, "")

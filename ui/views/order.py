@@ -151,7 +151,7 @@ class OrderPage(Page):
         if order.actions != before.actions or order.final != before.final or not self.is_loaded:
             self._show_actions(order)
         self._show_money(order)
-        self._way.setVisible(not order.final and bool(order.way_back) and order.role != "arbiter")
+        self._way.setVisible(bool(order.way_back))
         self._way_words.say(order.way_back)
         self._timeline.show_moments(
             order.timeline, order.other_name, order.deadline_at if running_clock else 0, order.deadline_words

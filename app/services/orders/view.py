@@ -54,7 +54,7 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
     """The page of one order."""
     live = around.live
     return summary(order, around.other_name, live) | {
-        "way_back": way_back(order.kind),
+        "way_back": way_back(order.kind, order.role, order.state),
         "paid_micro": around.paid_micro,
         "terms": order.contract.order.terms,
         "contract": {
