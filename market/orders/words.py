@@ -133,5 +133,5 @@ def deadline_words(kind: str, state: str) -> str:
 
 
 def way_back(kind: str, role: str, state: str) -> str:
-    """What happens to a party's money if the other side vanishes now; empty for an arbiter, and when final."""
+    """What happens to a party's money if the other side vanishes now; empty for an arbiter and at the end."""
     return _VANISHED.get((kind, role), {}).get(state, "")
