@@ -124,7 +124,8 @@ class Agent:
         spec = request.spec
         if spec is None or request.inputs is None or request.outputs is None:
             raise SandboxError("bad_agent_message", "A run request lacks its spec or folders.")
-        if not (Path(request.inputs).is_absolute() and Path(request.outputs).is_absolute()):
+        folders = [request.inputs, request.outputs, request.checkpoints or request.outputs]
+        if not all(Path(folder).is_absolute() for folder in folders):
             raise SandboxError("bad_job_inputs", "The job's folders must be absolute paths.")
         if spec.job_id in self._jobs:
             raise SandboxError("job_running", f"Job {spec.job_id} is already running here.")
@@ -160,7 +161,7 @@ class Agent:
             jobs.check_folders(
                 inputs,
                 outputs,
-                jobs.input_names(spec, params),
+                jobs.input_names(params),
                 share=facilities.mode == "dropped_root",
             )
             plan = Plan(
@@ -170,6 +171,7 @@ class Agent:
                 params=jobs.encode_params(params),
                 limits=spec.limits,
                 mode=facilities.mode,
+                checkpoints=Path(request.checkpoints) if request.checkpoints else None,
                 slot=job.slot,
             )
         except SandboxError as error:

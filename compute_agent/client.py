@@ -137,12 +137,22 @@ class AgentClient:
         if job_id in self._jobs:
             await self._ask("cancel", job_id=job_id)
 
-    async def run(self, spec: JobSpec, inputs: Path, outputs: Path, on_event: OnEvent) -> JobResult:
+    async def run(
+        self,
+        spec: JobSpec,
+        inputs: Path,
+        outputs: Path,
+        on_event: OnEvent,
+        *,
+        checkpoints: Path | None = None,
+    ) -> JobResult:
         """Run one job to its end and return how it ended; never raises for what the job did.
 
         Absolute paths. `inputs` is a folder of this job alone with plain files; as root the agent
         makes them readable to everybody: keep it inside a private folder. `outputs` is created and
-        holds only the collected artefacts afterwards. Cancelling this call cancels the job.
+        holds only the collected artefacts afterwards. `checkpoints` is an existing folder for the states
+        of the job that `Checkpoint` events name; without it there are none. Cancelling this call cancels
+        the job.
         Raises Conflict `job_running` when a job of this id runs already.
         """
         if spec.job_id in self._jobs:
@@ -157,6 +167,7 @@ class AgentClient:
                 spec=spec,
                 inputs=str(inputs),
                 outputs=str(outputs),
+                checkpoints=str(checkpoints) if checkpoints is not None else None,
             )
             async for event in receive:
                 if isinstance(event, UsageTick):
@@ -195,6 +206,7 @@ class AgentClient:
         spec: JobSpec | None = None,
         inputs: str | None = None,
         outputs: str | None = None,
+        checkpoints: str | None = None,
         job_id: str | None = None,
     ) -> Reply:
         process = self._process
@@ -208,6 +220,7 @@ class AgentClient:
             spec=spec,
             inputs=inputs,
             outputs=outputs,
+            checkpoints=checkpoints,
             job_id=job_id,
         )
         line = encode_line(request)

@@ -1,7 +1,8 @@
-"""Takes artefacts out of a finished sandbox: flat files, by name, checked and hashed.
+"""Takes files out of a sandbox: flat files, by name, checked and hashed.
 
 The folder was written by a job and is hostile. Nothing is unpacked, no link is followed, nothing
-outside the list is touched. Call it when every process of the sandbox is dead.
+outside the list is touched. Artefacts are collected when every process of the sandbox is dead; a
+checkpoint is copied while the job runs, and a job that changes the file meanwhile spoils its own copy.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ def collect(folder_fd: int, allowed: Mapping[str, int], destination: Path) -> tu
             (destination / item.name).unlink(missing_ok=True)
         raise
     return tuple(collected)
+
+
+def take(folder_fd: int, name: str, cap_bytes: int, target: Path) -> OutputFile:
+    """Copy one file of a running job; SandboxError like `collect`. The copy goes by its own name."""
+    taken = _take(folder_fd, name, cap_bytes, target)
+    return OutputFile(name=target.name, size=taken.size, sha256=taken.sha256)
 
 
 def _refuse_other_names(folder_fd: int, allowed: Mapping[str, int]) -> None:

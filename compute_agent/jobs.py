@@ -22,6 +22,7 @@ from openstall.compute_agent.specs import (
     LintParams,
     OutputFile,
     Params,
+    TrainParams,
     Usage,
 )
 from openstall.market.errors import SandboxError
@@ -31,6 +32,8 @@ _MODULES: Final = {
     "infer": "openstall.compute_agent.workloads.infer",
     "train": "openstall.compute_agent.workloads.train",
 }
+CHECKPOINT: Final = "checkpoint.safetensors"
+"""The input that a resumed training goes on from."""
 _REPORT_BYTES: Final = 4 * MIB
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
@@ -68,11 +71,13 @@ def encode_params(params: Params) -> bytes:
     return data
 
 
-def input_names(spec: JobSpec, params: Params) -> frozenset[str]:
+def input_names(params: Params) -> frozenset[str]:
     """The files that must lie in the input folder, and no others."""
     if isinstance(params, LintParams):
         return frozenset({params.file})
-    return frozenset({"model.onnx", "rows.csv"} if spec.kind == "infer" else {"data.csv"})
+    if isinstance(params, TrainParams):
+        return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
+    return frozenset({"model.onnx", "rows.csv"})
 
 
 def allowed_outputs(spec: JobSpec) -> dict[str, int]:

@@ -99,6 +99,8 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     test_fraction: _Decimal = "0.2"
     standardise: bool = True
+    resume: bool = False
+    """Go on from `checkpoint.safetensors` among the inputs, which an earlier run of this recipe wrote."""
 
 
 Params = LintParams | InferParams | TrainParams
@@ -191,6 +193,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     total: int
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag="checkpoint"):
+    """The state after `done` steps lies in the job's folder for checkpoints; it replaces those before."""
+
+    file: OutputFile
+    done: int
+
+
 class UsageTick(msgspec.Struct, frozen=True, kw_only=True, tag="usage"):
     """Sent about once a second while the job runs."""
 
@@ -203,7 +212,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     result: JobResult
 
 
-JobEvent = LogLine | FirstOutput | Progress | UsageTick | End
+JobEvent = LogLine | FirstOutput | Progress | Checkpoint | UsageTick | End
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -269,13 +278,14 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Node to agent. `inputs` and `outputs` are folders of this job alone, absolute paths."""
+    """Node to agent. `inputs`, `outputs`, `checkpoints` are folders of this job alone, absolute paths."""
 
     id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     op: Op
     spec: JobSpec | None = None
     inputs: str | None = None
     outputs: str | None = None
+    checkpoints: str | None = None
     job_id: str | None = None
 
 

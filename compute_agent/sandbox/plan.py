@@ -42,7 +42,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One sandbox. `inputs` is mounted read-only at /job/in; `params` reaches the job as argv[1]."""
+    """One sandbox. `inputs` is mounted read-only at /job/in; `params` reaches the job as argv[1].
+
+    `checkpoints` is where checkpoints are copied to while the job runs; None where nobody wants them.
+    """
 
     entry: Entry
     runtime: Runtime
@@ -50,6 +53,7 @@ class Plan:
     params: bytes
     limits: Limits
     mode: Mode
+    checkpoints: Path | None = None
     slot: int = 0
     allow_fork: bool = False
 

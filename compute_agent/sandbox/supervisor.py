@@ -16,16 +16,26 @@ from typing import Annotated, Final
 import msgspec
 import trio
 
+from openstall.compute_agent.collector import take
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
 from openstall.compute_agent.sandbox.usage import Sample, sample
-from openstall.compute_agent.specs import FirstOutput, JobEvent, LogLine, Progress, Usage, UsageTick
+from openstall.compute_agent.specs import (
+    Checkpoint,
+    FirstOutput,
+    JobEvent,
+    LogLine,
+    Progress,
+    Usage,
+    UsageTick,
+)
 from openstall.market.errors import SandboxError
 
 POLL_S: Final = 0.1
 _READY_TIMEOUT_S: Final = 20.0
 _TICK_S: Final = 1.0
 _PROGRESS_S: Final = 0.1
+_CHECKPOINT_GAP_S: Final = 2.0
 _LINE_CHARS: Final = 2000
 _EVENT_CAP_BYTES: Final = 16 * 1024
 _LOG_OVERRUN: Final = 4
@@ -53,13 +63,18 @@ class _Step(msgspec.Struct, tag_field="t", tag="progress", forbid_unknown_fields
     total: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+class _Saved(msgspec.Struct, tag_field="t", tag="checkpoint", forbid_unknown_fields=True):
+    slot: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    done: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class _Fault(msgspec.Struct, tag_field="t", tag="fault", forbid_unknown_fields=True):
     code: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}\Z")]
     words: Annotated[str, msgspec.Meta(max_length=2000)]
     what_next: Annotated[str, msgspec.Meta(max_length=2000)] = ""
 
 
-_EVENT: Final = msgspec.json.Decoder(_Ready | _Stage1 | _Begin | _Step | _Fault)
+_EVENT: Final = msgspec.json.Decoder(_Ready | _Stage1 | _Begin | _Step | _Saved | _Fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +157,8 @@ class Supervisor:
         self._seq = 0
         self._last_progress = -_PROGRESS_S
         self._held_progress: _Step | None = None
+        self._next_checkpoint = 0.0
+        self._checkpoints = 0
 
     async def run(self) -> Outcome:
         """Supervise until every process of the sandbox is dead. Cancelling kills the sandbox first."""
@@ -305,6 +322,8 @@ class Supervisor:
                 plain_text(event.words.encode()),
                 plain_text(event.what_next.encode()),
             )
+        elif isinstance(event, _Saved):
+            await self._keep_checkpoint(event)
         else:
             await self._begin()
             await self._progress(event)
@@ -313,6 +332,24 @@ class Supervisor:
         if self._begun is None and self._ready.is_set():
             self._begun = trio.current_time()
             await self._emit(FirstOutput(start_ms=round((self._begun - self._launched) * 1000)))
+
+    async def _keep_checkpoint(self, saved: _Saved) -> None:
+        """Copy the state of the job out; one that comes too soon, or cannot be taken, is left alone."""
+        folder, now = self._plan.checkpoints, trio.current_time()
+        if folder is None or self._begun is None or now < self._next_checkpoint:
+            return
+        self._next_checkpoint = now + _CHECKPOINT_GAP_S
+        self._checkpoints += 1
+        name, target = f"checkpoint{saved.slot}.safetensors", folder / f"{self._checkpoints}.safetensors"
+        cap_bytes = self._limits.disk_bytes
+        try:
+            taken = await trio.to_thread.run_sync(
+                take, self._running.folders["job/out"], name, cap_bytes, target
+            )
+        except SandboxError as error:
+            await self._log(f"[a checkpoint was not kept: {error.message}]")
+            return
+        await self._emit(Checkpoint(file=taken, done=saved.done))
 
     async def _progress(self, step: _Step) -> None:
         now = trio.current_time()

@@ -40,6 +40,11 @@ def progress(done: int, total: int) -> None:
     _say(t="progress", done=done, total=total)
 
 
+def checkpoint(slot: int, done: int) -> None:
+    """The file `checkpoint<slot>.safetensors` is whole, and holds the state after `done` steps."""
+    _say(t="checkpoint", slot=slot, done=done)
+
+
 def log(text: str) -> None:
     """One line for the buyer and the provider, at once."""
     print(text, flush=True)

@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from openstall.compute_agent.workloads.channel import OUTPUTS, Fault
+from openstall.compute_agent.workloads.checkpoints import Checkpoints
 
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
@@ -81,15 +82,24 @@ class Training:
     standardised: bool
 
 
-def train(plan: Training, on_epoch: Callable[[int, float], None]) -> None:
-    """Adam over shuffled batches; `on_epoch(number, mean loss)` after each epoch."""
+def train(
+    plan: Training, checkpoints: Checkpoints, on_epoch: Callable[[int, float], None], *, resume: bool
+) -> list[float]:
+    """Adam over shuffled batches; `on_epoch(number, mean loss)` after each epoch. The mean loss of each.
+
+    `resume` goes on from the checkpoint among the inputs.
+    """
     inputs, targets = torch.from_numpy(plan.values), torch.from_numpy(plan.targets)
     loss_of = torch.nn.CrossEntropyLoss() if plan.classify else torch.nn.MSELoss()
     optimiser = torch.optim.Adam(plan.network.parameters(), lr=plan.learning_rate, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=plan.epochs)
     chance = torch.Generator().manual_seed(plan.seed)
+    begun = 0
+    losses: list[float] = []
+    if resume:
+        begun, losses = checkpoints.load(plan.network, optimiser, schedule, chance)
     plan.network.train()
-    for epoch in range(1, plan.epochs + 1):
+    for epoch in range(begun + 1, plan.epochs + 1):
         total = 0.0
         order = torch.randperm(len(inputs), generator=chance)
         for picked in order.split(plan.batch_size):
@@ -109,8 +119,13 @@ def train(plan: Training, on_epoch: Callable[[int, float], None]) -> None:
                 f"The loss became infinite in epoch {epoch}.",
                 "Use a smaller learning rate, and let the data be standardised.",
             )
+        losses.append(mean)
         on_epoch(epoch, mean)
+        if epoch < plan.epochs and checkpoints.due():
+            checkpoints.save(epoch, plan.network, optimiser, chance, losses)
     plan.network.eval()
+    checkpoints.clear()
+    return losses
 
 
 def evaluate(network: torch.nn.Sequential, values: Floats, *, classify: bool) -> Floats:

@@ -75,6 +75,7 @@ def main(params: dict[str, Any]) -> None:
             seed=params["seed"],
             standardised=params["standardise"],
         ),
+        params,
     )
     network.export(
         model,
@@ -166,24 +167,27 @@ def _prepare_regression(
     return train_rows, test_rows, Targets(values=values, classes=(), scale=(mean, spread))
 
 
-def _train(plan: network.Training) -> list[str]:
+def _train(plan: network.Training, params: dict[str, Any]) -> list[str]:
     """Train with progress and log lines; the loss after each of up to a hundred epochs."""
     epochs = plan.epochs
     from openstall.compute_agent.workloads import network
+    from openstall.compute_agent.workloads.checkpoints import Checkpoints, recipe_digest
 
-    losses: list[float] = []
+    first = True
     last_line = time.monotonic()
 
     def on_epoch(epoch: int, loss: float) -> None:
-        nonlocal last_line
-        losses.append(loss)
+        nonlocal last_line, first
         progress(epoch, epochs)
+        if first and params["resume"]:
+            log(f"goes on from a checkpoint after epoch {epoch - 1}")
         now = time.monotonic()
-        if epoch in {1, epochs} or now - last_line >= _LOG_EVERY_S:
+        if first or epoch == epochs or now - last_line >= _LOG_EVERY_S:
             last_line = now
             log(f"epoch {epoch}/{epochs} loss {decimal(loss)}")
+        first = False
 
-    network.train(plan, on_epoch)
+    losses = network.train(plan, Checkpoints(recipe_digest(params)), on_epoch, resume=params["resume"])
     picked = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), _CURVE_POINTS)).round().astype(int))
     return [decimal(losses[at]) for at in picked]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.specs import (
     GIB,
+    Checkpoint,
     JobEvent,
     JobKind,
     JobResult,
@@ -34,6 +36,7 @@ RUN_SAMPLES = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_pa
 class Job:
     result: JobResult
     outputs: Path
+    checkpoints: Path
     events: list[JobEvent] = field(default_factory=list)
 
     def json(self, name: str) -> dict[str, Any]:
@@ -65,7 +68,9 @@ async def run_job(nursery: trio.Nursery, tmp_path: Path) -> Any:
         count += 1
         limits = params.pop("limits", Limits(wall_s=120, cpu_s=120, memory_bytes=2 * GIB))
         inputs, outputs = tmp_path / f"in{count}", tmp_path / f"out{count}"
+        checkpoints = tmp_path / f"states{count}"
         inputs.mkdir()
+        checkpoints.mkdir()
         for name, content in files.items():
             if isinstance(content, Path):
                 shutil.copy(content, inputs / name)
@@ -77,8 +82,8 @@ async def run_job(nursery: trio.Nursery, tmp_path: Path) -> Any:
             events.append(event)
 
         spec = JobSpec(job_id=f"job-{count}", kind=kind, params=params, limits=limits)
-        result = await client.run(spec, inputs, outputs, on_event)
-        return Job(result=result, outputs=outputs, events=events)
+        result = await client.run(spec, inputs, outputs, on_event, checkpoints=checkpoints)
+        return Job(result=result, outputs=outputs, checkpoints=checkpoints, events=events)
 
     yield run
     await client.aclose()
@@ -195,6 +200,41 @@ async def test_the_same_recipe_gives_the_same_model(run_job: RunJob, samples: Pa
     first = await run_job("train", {"data.csv": samples / "cancer.csv"}, **recipe)
     second = await run_job("train", {"data.csv": samples / "cancer.csv"}, **recipe)
     assert first.result.outputs[0].sha256 == second.result.outputs[0].sha256
+
+
+LONG = {"task": "classification", "label": "target", "epochs": 1200, "seed": 7}
+
+
+async def test_a_resumed_training_gives_the_same_model_as_an_uninterrupted_one(
+    run_job: RunJob, samples: Path
+) -> None:
+    whole = await run_job("train", {"data.csv": samples / "cancer.csv"}, **LONG)
+    states = [event for event in whole.events if isinstance(event, Checkpoint)]
+    assert whole.result.state == "done"
+    assert [item.name for item in whole.result.outputs] == ["model.onnx", "report.json"]
+    assert 0 < states[0].done < LONG["epochs"]
+    first = whole.checkpoints / states[0].file.name
+    assert hashlib.sha256(first.read_bytes()).hexdigest() == states[0].file.sha256
+    inputs = {"data.csv": samples / "cancer.csv", "checkpoint.safetensors": first}
+    rest = await run_job("train", inputs, **LONG, resume=True)
+    steps = [event.done for event in rest.events if isinstance(event, Progress)]
+    assert steps[0] == states[0].done + 1
+    assert rest.json("report.json")["loss_curve"] == whole.json("report.json")["loss_curve"]
+    assert rest.result.outputs[0].sha256 == whole.result.outputs[0].sha256
+
+    spoilt = first.read_bytes()[:-8] + b"\x00" * 7
+    wrong = await run_job(
+        "train", {**inputs, "checkpoint.safetensors": first}, **{**LONG, "seed": 8}, resume=True
+    )
+    (first.parent / "spoilt.safetensors").write_bytes(spoilt)
+    cut = await run_job(
+        "train",
+        {**inputs, "checkpoint.safetensors": first.parent / "spoilt.safetensors"},
+        **LONG,
+        resume=True,
+    )
+    for refused in (wrong, cut):
+        assert (refused.result.state, refused.result.reason) == ("failed", "bad_checkpoint")
 
 
 async def test_regression_beats_the_mean(run_job: RunJob, samples: Path) -> None:
