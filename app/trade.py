@@ -22,6 +22,7 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
 from openstall.app.services.orders.job_buyer import JobBuyer
+from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
@@ -166,6 +167,7 @@ class Trade:
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
         )
+        placing = self._make_placing()
         buyer = JobBuyer(
             desk=desk,
             peers=ground.host,
@@ -177,6 +179,12 @@ class Trade:
             log=self._log,
             folder=ground.home.library / "jobs",
             workers=ground.workers,
+            failover=Failover(
+                desk=desk,
+                placing=placing,
+                channel=channel,
+                catalogue=ground.catalogue,
+            ),
         )
         watch = SaleWatch(desk=desk, escrow=escrow)
         unpacking = Unpacking(
@@ -200,7 +208,7 @@ class Trade:
             ("compute", "seller"): provider,
         }
         self.orders = OrderService(
-            placing=self._make_placing(),
+            placing=placing,
             desk=desk,
             engine=self._engine,
             orders=self._orders,
@@ -279,8 +287,9 @@ class Trade:
         if order.role == "buyer" and not order.final:
             for item in order.contract.compute.inputs:
                 self._ground.access.grant(item.blob.cid, order.other)
-        elif order.role == "seller" and order.data.get("artefacts"):
+        elif order.role == "seller" and (order.data.get("artefacts") or order.data.get("checkpoints")):
             self._ground.access.note_paid(order.order_id, await self._channel.highest(order))
+            cids = [*order.data.get("artefacts", []), *order.data.get("checkpoints", [])]
             self._ground.access.grant_artefacts(
-                order.order_id, order.other, order.data["artefacts"], int(order.data["owed_micro"])
+                order.order_id, order.other, cids, int(order.data["owed_micro"])
             )

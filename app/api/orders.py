@@ -24,7 +24,10 @@ class Buy(Body):
 
 
 class Rent(Body):
-    """A job; `inputs` maps the name inside the job to a path on this machine; the cap is in micro-credits."""
+    """A job; `inputs` maps the name inside the job to a path on this machine; the cap is in micro-credits.
+
+    Up to `tries` providers are tried, one after another, where one fails or is silent for `patience_s`.
+    """
 
     offer_cid: Annotated[str, Field(max_length=80)]
     kind: Literal["infer", "train"]
@@ -33,6 +36,8 @@ class Rent(Body):
     max_s: Annotated[int, Field(ge=1, le=30 * 86_400)]
     cap_micro: Annotated[int, Field(ge=1, le=MAX_MICRO)]
     pay_within_s: int = PAY_WITHIN_S
+    tries: int = 1
+    patience_s: int = 60
 
 
 class Dispute(Body):
@@ -74,6 +79,8 @@ def router(node: Node) -> APIRouter:
             max_s=body.max_s,
             cap_micro=body.cap_micro,
             pay_within_s=body.pay_within_s,
+            tries=body.tries,
+            patience_s=body.patience_s,
         )
         return {"order_id": await node.trade.orders.placing.rent(request)}
 

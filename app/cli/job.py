@@ -34,9 +34,23 @@ def group() -> None:
 @click.option("--params", default="{}", help="JSON object, or @file.json.")
 @click.option("--max-s", type=int, default=600, show_default=True, help="Longest run in seconds.")
 @click.option("--cap", required=True, help="The most that you pay, in credits.")
+@click.option(
+    "--tries", type=int, default=1, show_default=True, help="Providers to try, should one of them fail."
+)
+@click.option(
+    "--patience-s", type=int, default=60, show_default=True, help="Silence after which a provider has failed."
+)
 @command
 def submit(
-    cli: Cli, offer_cid: str, kind: str, inputs: tuple[str, ...], params: str, max_s: int, cap: str
+    cli: Cli,
+    offer_cid: str,
+    kind: str,
+    inputs: tuple[str, ...],
+    params: str,
+    max_s: int,
+    cap: str,
+    tries: int,
+    patience_s: int,
 ) -> None:
     """Rent the machine of OFFER_CID for one job."""
     done = cli.api.post(
@@ -47,6 +61,8 @@ def submit(
         params=_params(params),
         max_s=max_s,
         cap_micro=parse_amount(cap),
+        tries=tries,
+        patience_s=patience_s,
     )
     order_id = done["order_id"]
     cli.output.document(done, f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}")

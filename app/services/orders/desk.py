@@ -12,6 +12,7 @@ from openstall.app.events import EventBus
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict, OpenstallError
 from openstall.market.orders.documents import Contract, read_contract
+from openstall.market.orders.failover import is_providers_fault
 from openstall.market.orders.machine import MACHINES, Party, deadline
 from openstall.store.orders import OrderRow, Orders
 
@@ -41,20 +42,39 @@ class OpenOrder:
         return self.state in MACHINES[self.kind].final
 
     @property
+    def moved_on(self) -> bool:
+        """Whether another provider goes on with this job: nothing more is wanted of this one."""
+        return bool(self.data.get("continued_by"))
+
+    @property
+    def may_move_on(self) -> bool:
+        """Whether this job may still be tried with another provider."""
+        if self.role != "buyer" or self.moved_on or self.data.get("cancel_requested"):
+            return False
+        failed = is_providers_fault(str(self.data.get("result", "done")), str(self.data.get("reason")))
+        return int(self.data.get("tries_left", 0)) > 0 and (failed or self.state in ("declined", "lapsed"))
+
+    @property
     def waits_for_results(self) -> bool:
         """Whether a job has ended whose results are not here yet; the settlement may come before them."""
-        return self.role == "buyer" and bool(self.data.get("report")) and "fetched" not in self.data
+        return (
+            not self.moved_on
+            and self.role == "buyer"
+            and bool(self.data.get("report"))
+            and "fetched" not in self.data
+        )
 
     @property
     def waits_for_report(self) -> bool:
         """Whether a job that had started was settled before the buyer heard how it ended."""
         started = self.role == "buyer" and self.state == "settled" and "started_at" in self.data
-        return started and not self.data.get("report") and "fetched" not in self.data
+        return started and not self.moved_on and not self.data.get("report") and "fetched" not in self.data
 
     @property
     def done(self) -> bool:
         """Whether nobody has anything left to do."""
-        return self.final and not self.waits_for_results and not self.waits_for_report
+        waits = self.waits_for_results or self.waits_for_report or self.may_move_on
+        return self.final and not waits
 
 
 def check_chain(order: OpenOrder, chain_id: int) -> None:
@@ -99,9 +119,14 @@ class OrderDesk:
     async def undone_ids(self) -> list[str]:
         """Orders that need a driver: those that are not final, and settled jobs without their results."""
         open_ids = await self.open_order_ids()
-        jobs = await self._thread(lambda: self.orders.list_ids(role="buyer", kind="compute"))
-        final = [order for order in [await self.load(one) for one in jobs] if order.final]
-        return open_ids + [order.order_id for order in final if not order.done]
+        return open_ids + [
+            order.order_id for order in await self.jobs_bought() if order.final and not order.done
+        ]
+
+    async def jobs_bought(self) -> list[OpenOrder]:
+        """All jobs that this node has ordered, newest first (1,000 at most)."""
+        ids = await self._thread(lambda: self.orders.list_ids(role="buyer", kind="compute"))
+        return [await self.load(order_id) for order_id in ids]
 
     async def open_order_ids(self) -> list[str]:
         """Orders that are not final, oldest first."""

@@ -12,6 +12,8 @@ import trio
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_checkpoints import BroughtCheckpoints
+from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_logbook import Logbook
 from openstall.app.services.orders.job_results import JobResults
 from openstall.app.services.orders.job_wire import (
@@ -67,20 +69,20 @@ class JobBuyer:
     log: JobLog
     folder: Path
     workers: Workers
+    failover: Failover
     _results: JobResults = field(init=False)
+    _checkpoints: BroughtCheckpoints = field(init=False)
 
     def __post_init__(self) -> None:
         self._results = JobResults(
             desk=self.desk, blobs=self.blobs, transfer=self.transfer, folder=self.folder
         )
+        self._checkpoints = BroughtCheckpoints(desk=self.desk, blobs=self.blobs, transfer=self.transfer)
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
-        if order.state == "proposed":
-            await self.negotiation.propose(order)
-            return
-        if order.state == "agreed":
-            await self._fund(order)
+        if order.state in ("proposed", "agreed"):
+            await self._agree(order)
             return
         order = await self.channel.catch_up(order)
         if not order.final:
@@ -89,17 +91,50 @@ class JobBuyer:
             await self.cancel_now(order)
         if order.waits_for_report and await self._results.give_up_if_hopeless(order):
             return
-        listens = order.waits_for_report or (order.state in _LISTENS and not self._all_paid(order))
-        if listens and "fault" not in order.data:
-            try:
-                order = await self._listen(order)
-            except InvalidOrder as error:
-                await self._fall_out(order, error)
-                raise
+        if self._listens(order):
+            order = await self._hear(order)
         if order.waits_for_results and not await self._results.give_up_if_hopeless(order):
             await self._bring_results(order)
         if not order.final:
-            await self.channel.catch_up(await self.desk.load(order.order_id))
+            order = await self.channel.catch_up(await self.desk.load(order.order_id))
+        await self.failover.look(order)
+
+    async def _agree(self, order: OpenOrder) -> None:
+        """Get the provider's signature, then set the money aside; step back where the job has moved on."""
+        if order.state == "proposed":
+            if order.moved_on and not self._overdue(order):
+                return
+            try:
+                await self.negotiation.propose(order)
+            except PeerError:
+                await self.failover.look(await self.desk.load(order.order_id))
+                raise
+        elif order.moved_on and not await self.channel.started(order, "fund"):
+            words = "Another provider does the job."
+            await self.desk.advance(order, "withdraw", actor="you", words=words)
+        else:
+            await self._fund(order)
+
+    def _listens(self, order: OpenOrder) -> bool:
+        """Whether the provider still has something to say that is wanted."""
+        wanted = order.waits_for_report or (order.state in _LISTENS and not self._all_paid(order))
+        return wanted and "fault" not in order.data and not order.moved_on
+
+    async def _hear(self, order: OpenOrder) -> OpenOrder:
+        """Listen; a provider who is caught is left, one who is silent is noted."""
+        try:
+            return await self._listen(order)
+        except InvalidOrder as error:
+            await self._fall_out(order, error)
+            raise
+        except PeerError:
+            silent = await self.desk.load(order.order_id)
+            if "silent_since" not in silent.data:
+                await self.desk.patch(order.order_id, silent_since=self.desk.now())
+            moved = await self.failover.look(await self.desk.load(order.order_id))
+            if moved.moved_on:
+                return moved
+            raise
 
     async def _fall_out(self, order: OpenOrder, error: InvalidOrder) -> None:
         """A provider who was caught is not paid any more."""
@@ -115,6 +150,9 @@ class JobBuyer:
             # Perhaps the last voucher was lost on its way: the next stream begins with it.
             await self.desk.patch(order.order_id, last_paid=False)
             raise
+        done = await self.desk.load(order.order_id)
+        if done.data.get("result") == "done":
+            await self._checkpoints.forget(done)
 
     def _all_paid(self, order: OpenOrder) -> bool:
         return bool(order.data.get("report")) and bool(order.data.get("last_paid"))
@@ -149,10 +187,15 @@ class JobBuyer:
         return order.deadline_at is not None and self.desk.now() > order.deadline_at
 
     def _wants_out(self, order: OpenOrder) -> bool:
-        """The deadline has passed, or the provider goes on although it was told to stop."""
+        """The deadline has passed, the job has moved on, or the provider does not stop when told to."""
         cancel_at = order.data.get("cancel_at")
         left = cancel_at is not None and self.desk.now() > int(cancel_at) + LEAVE_AFTER_S
-        return self._overdue(order) or (left and not order.data.get("report"))
+        return self._overdue(order) or ((left or order.moved_on) and not order.data.get("report"))
+
+    def _silence_s(self, order: OpenOrder) -> float:
+        """How long the stream may be silent: no longer than a buyer who would go elsewhere waits."""
+        waits = int(order.data.get("tries_left", 0)) > 0
+        return min(SILENCE_S, float(order.data["patience_s"])) if waits else SILENCE_S
 
     async def cancel_now(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now; without an answer the engine asks again."""
@@ -166,6 +209,7 @@ class JobBuyer:
         with single_errors():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until_due, order.order_id, nursery.cancel_scope)
+                nursery.start_soon(self._checkpoints.bring, order)
                 await self._follow(order)
                 nursery.cancel_scope.cancel()
         return await self.desk.load(order.order_id)
@@ -195,13 +239,16 @@ class JobBuyer:
             last = _last_tick(order)
             pace = RateBudget(FRAMES)
             while not self._all_paid(order):
-                raw = await stream.receive(timeout_s=SILENCE_S)
+                raw = await stream.receive(timeout_s=self._silence_s(order))
                 if raw is None:
                     raise PeerError(
                         "peer_silent",
                         "The provider closed the job's log.",
                         "Nothing more is paid until it answers.",
                     )
+                if "silent_since" in order.data:
+                    await self.desk.patch(order.order_id, silent_since=None)
+                    order = await self.desk.load(order.order_id)
                 if not pace.take(order.order_id):
                     await trio.sleep(1 / FRAMES.per_s)
                 order, last = await self._take(order, read_from_provider(raw), stream, last)
@@ -222,6 +269,8 @@ class JobBuyer:
                 words="The job started in the provider's sandbox.",
                 data={"started_at": self.desk.now()},
             )
+        if message.checkpoint is not None:
+            self._checkpoints.hear(order.order_id, message.checkpoint)
         if message.tick and not order.final:
             last = await self._pay(order, message.tick, stream, last)
         if message.report and not order.data.get("report"):
@@ -259,7 +308,12 @@ class JobBuyer:
 
     async def _end(self, order: OpenOrder, raw: bytes) -> OpenOrder:
         report = read_report(raw, order.contract).report
-        kept = {"report": base64.b64encode(raw).decode(), "seconds": report.seconds, "result": report.state}
+        kept = {
+            "report": base64.b64encode(raw).decode(),
+            "seconds": report.seconds,
+            "result": report.state,
+            "reason": report.reason,
+        }
         if order.final:  # the settlement was seen first
             await self.desk.patch(order.order_id, **kept, last_paid=True)
             return await self.desk.load(order.order_id)

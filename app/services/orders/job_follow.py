@@ -143,6 +143,8 @@ class JobFollow:
         news: dict[str, Any] = {}
         if job is not None:
             news = {"started_at": job.started_at, "done": job.done, "total": job.total}
+            if job.checkpoint is not None:
+                news["checkpoint"] = job.checkpoint
             if job.tick_raw:
                 news["tick"] = canonical.decode(job.tick_raw)
         if order.data.get("report"):

@@ -13,13 +13,15 @@ import trio
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_checkpoints import OfferedCheckpoints
 from openstall.app.services.orders.job_ends import end_words, job_spec, not_run
 from openstall.app.services.orders.job_inputs import JobInputs
 from openstall.app.services.orders.job_logbook import Logbook
-from openstall.app.services.orders.job_wire import clip
+from openstall.app.services.orders.job_wire import JobCheckpoint, clip
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
+    Checkpoint,
     JobEvent,
     JobResult,
     JobSpec,
@@ -64,6 +66,7 @@ class RunningJob:
     total: int = 0
     tick: Tick | None = None
     tick_raw: bytes = b""
+    checkpoint: JobCheckpoint | None = None
     paid_micro: int = 0
     stop: str = ""
 
@@ -92,6 +95,7 @@ class JobProvider:
     """How many jobs the owner lets run at once."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
     _inputs: JobInputs = field(init=False)
+    _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
     _at_work: set[str] = field(default_factory=set)
@@ -100,10 +104,15 @@ class JobProvider:
         self._inputs = JobInputs(
             desk=self.desk, blobs=self.blobs, transfer=self.transfer, workers=self.workers
         )
+        self._checkpoints = OfferedCheckpoints(
+            desk=self.desk, blobs=self.blobs, access=self.access, workers=self.workers
+        )
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order = await self.channel.catch_up(order)
+        if order.final:
+            await self._checkpoints.forget(order.order_id)
         now = self.desk.now()
         match order.state:
             case "proposed" | "agreed" if now > order.contract.compute.fund_by + LAPSE_GRACE_S:
@@ -214,6 +223,8 @@ class JobProvider:
             return  # cancelled in this very moment
         self.jobs[order.order_id] = job
         log = Logbook(order_id=order.order_id, desk=self.desk, log=self.log, workers=self.workers)
+        states = place / "states"
+        await self.workers.work(states.mkdir)
         try:
             with single_errors():
                 async with trio.open_nursery() as nursery:
@@ -223,7 +234,8 @@ class JobProvider:
                         spec,
                         place / "in",
                         place / "out",
-                        lambda event: self._on_event(order, job, log, event),
+                        lambda event: self._on_event(order, job, log, event, states),
+                        checkpoints=states,
                     )
                     nursery.cancel_scope.cancel()
             await log.flush()
@@ -245,13 +257,18 @@ class JobProvider:
                 job.stop = "withdrawn"
                 await self.agent.cancel(order.order_id)
 
-    async def _on_event(self, order: OpenOrder, job: RunningJob, log: Logbook, event: JobEvent) -> None:
+    async def _on_event(
+        self, order: OpenOrder, job: RunningJob, log: Logbook, event: JobEvent, states: Path
+    ) -> None:
         match event:
             case LogLine(text=text):
                 await log.add(clip(text))
             case Progress(done=done, total=total):
                 job.done, job.total = done, total
                 self.desk.progress(order.order_id, "Running", done, total, "steps")
+            case Checkpoint():
+                owed_micro = job.tick.owed_micro if job.tick else 0
+                job.checkpoint = await self._checkpoints.offer(order, states, event, owed_micro)
             case UsageTick(usage=usage):
                 await self._meter(order, job, usage.seconds_useful)
         job.tell()
@@ -352,5 +369,7 @@ class JobProvider:
         finally:
             if not await self.channel.started(order, "close"):
                 self._closing.discard(order.order_id)
-        await self.channel.catch_up(order)
+        order = await self.channel.catch_up(order)
         await self._inputs.forget(order.order_id)
+        if order.final:
+            await self._checkpoints.forget(order.order_id)

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from openstall.market import canonical
 from openstall.market.errors import InvalidRecord, PeerError
+from openstall.market.records import BlobRef
 
 PROTOCOL = "/openstall/job/1"
 MAX_FRAME = 128 * 1024
@@ -32,6 +33,14 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     text: Annotated[str, Meta(max_length=4096)]
 
 
+class JobCheckpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The state of the job after `done` steps, to be fetched once `owed_micro` is covered by a voucher."""
+
+    blob: BlobRef
+    done: Annotated[int, Meta(ge=0)]
+    owed_micro: Annotated[int, Meta(ge=0)]
+
+
 class FromProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the provider tells: any of these, in one frame."""
 
@@ -39,6 +48,7 @@ class FromProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     lines: Annotated[list[Line], Meta(max_length=MAX_LINES)] = []
     done: Annotated[int, Meta(ge=0)] = 0
     total: Annotated[int, Meta(ge=0)] = 0
+    checkpoint: JobCheckpoint | None = None
     tick: dict[str, Any] = {}
     report: dict[str, Any] = {}
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.keys import box_public
-from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.selling import SUFFIXES, TEXTS
 from openstall.app.threads import Workers
+from openstall.compute_agent.jobs import CHECKPOINT
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
@@ -36,6 +39,7 @@ from openstall.market.orders.documents import (
     sign_contract,
     write_contract,
 )
+from openstall.market.orders.failover import LONGEST_PATIENCE_S, MOST_TRIES, SHORTEST_PATIENCE_S
 from openstall.market.records import BlobRef, Listing, Offer, SignedRecord, body_as_dict
 from openstall.p2p.blobs import BlobStore
 
@@ -68,6 +72,10 @@ class JobRequest:
     max_s: int
     cap_micro: int
     pay_within_s: int = PAY_WITHIN_S
+    tries: int = 1
+    """How many providers may be tried, one after another, should they fail."""
+    patience_s: int = 60
+    """How long a provider may be silent before it counts as failed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,21 +141,61 @@ class Placing:
                 "wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer."
             )
         JobSpec(job_id="check", kind=request.kind, params=request.params).parse_params()
-        inputs = await self._inputs(request.inputs)
-        max_s = min(request.max_s, offer.max_s)
-        cap_micro = min(request.cap_micro, offer.price_per_s_micro * max_s)
+        check_tries(request.tries, request.patience_s)
+        work = _Work(
+            kind=request.kind,
+            params=request.params,
+            inputs=await self._inputs(request.inputs),
+            max_s=request.max_s,
+            cap_micro=request.cap_micro,
+        )
+        data = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
+        return await self._place_job(record, offer, work, within_s=request.pay_within_s, data=data)
+
+    async def go_on(self, order: OpenOrder, offer_cid: str, *, cap_micro: int, tried: list[str]) -> str:
+        """Order the rest of a job from another provider, from its last checkpoint; returns the order id.
+
+        Raises:
+            NotFound, MoneyError: like `rent`.
+        """
+        record = await self._record(offer_cid)
+        offer = record.body
+        if not isinstance(offer, Offer):
+            raise NotFound("not_on_sale", "That is not an offer of compute.")
+        terms, params = order.contract.compute, order.contract.compute.params
+        checkpoint = order.data.get("checkpoint")
+        inputs = [item for item in terms.inputs if item.name != CHECKPOINT or not checkpoint]
+        if checkpoint:
+            blob = msgspec.convert(checkpoint["blob"], BlobRef)
+            inputs, params = [*inputs, InputFile(name=CHECKPOINT, blob=blob)], {**params, "resume": True}
+        work = _Work(
+            kind=terms.job_kind, params=params, inputs=inputs, max_s=terms.max_s, cap_micro=cap_micro
+        )
+        data = {
+            "tries_left": int(order.data["tries_left"]) - 1,
+            "patience_s": order.data["patience_s"],
+            "tried": tried,
+            "continues": order.order_id,
+        }
+        return await self._place_job(record, offer, work, within_s=PAY_WITHIN_S, data=data)
+
+    async def _place_job(
+        self, record: SignedRecord, offer: Offer, work: _Work, *, within_s: int, data: dict[str, Any]
+    ) -> str:
+        max_s = min(work.max_s, offer.max_s)
+        cap_micro = min(work.cap_micro, offer.price_per_s_micro * max_s)
         await self._afford(cap_micro)
-        fund_by = self.desk.now() + _within(request.pay_within_s)
+        fund_by = self.desk.now() + _within(within_s)
         start_by = fund_by + START_WITHIN_S
         terms = ComputeTerms(
             offer=record.cid,
-            title=f"{request.kind.capitalize()} on {offer.title}"[:120],
-            job_kind=request.kind,
-            params=request.params,
-            inputs=inputs,
+            title=f"{work.kind.capitalize()} on {offer.title}"[:120],
+            job_kind=work.kind,
+            params=work.params,
+            inputs=work.inputs,
             limits=Limits(
                 memory_bytes=offer.memory_bytes,
-                disk_bytes=_disk(inputs, offer),
+                disk_bytes=_disk(work.inputs, offer),
                 threads=offer.threads,
                 processes=MAX_PROCESSES,
                 log_bytes=MAX_LOG_BYTES // 4,
@@ -162,7 +210,8 @@ class Placing:
             settle_by=start_by + max_s + SETTLE_AFTER_S + _SLACK_S,
         )
         nonce = secrets.token_hex(16)
-        return await self._place(self._order("compute", record, offer.wallet, nonce, body_as_dict(terms)))
+        order = self._order("compute", record, offer.wallet, nonce, body_as_dict(terms))
+        return await self._place(order, data)
 
     async def _record(self, cid: str) -> SignedRecord:
         record = await self.catalogue.live_record(cid)
@@ -206,14 +255,40 @@ class Placing:
             terms=terms,
         )
 
-    async def _place(self, order: Order) -> str:
+    async def _place(self, order: Order, data: dict[str, Any] | None = None) -> str:
         contract = write_contract(order)
         signature = sign_contract(contract, self.me.seed)
         await self.desk.create(
-            contract, role="buyer", buyer_signature=signature, words="You signed the order.", actor="you"
+            contract,
+            role="buyer",
+            buyer_signature=signature,
+            data=data,
+            words="You signed the order.",
+            actor="you",
         )
         self.engine.watch(contract.order_id)
         return contract.order_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What is to be done, wherever it is done."""
+
+    kind: str
+    params: dict[str, Any]
+    inputs: list[InputFile]
+    max_s: int
+    cap_micro: int
+
+
+def check_tries(tries: int, patience_s: int) -> None:
+    """Refused with words if a job cannot be moved on like that."""
+    if not 1 <= tries <= MOST_TRIES or not SHORTEST_PATIENCE_S <= patience_s <= LONGEST_PATIENCE_S:
+        raise Refused(
+            "bad_tries",
+            f"A job tries one to {MOST_TRIES} providers, and waits for each "
+            f"{SHORTEST_PATIENCE_S} to {LONGEST_PATIENCE_S} seconds.",
+        )
 
 
 def _within(seconds: int) -> int:

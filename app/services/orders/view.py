@@ -45,6 +45,8 @@ def summary(order: OpenOrder, other_name: str, live: Live | None) -> dict[str, A
         "changed_at": order.entered_at,
         "deadline_at": order.deadline_at,
         "deadline_words": deadline_words(order.kind, order.state),
+        "continues": order.data.get("continues"),
+        "continued_by": order.data.get("continued_by"),
         "amount_micro": _amount(order),
         "trouble": live.trouble.as_dict() if live and live.trouble else None,
     }
@@ -133,6 +135,12 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
     return ["cancel" if event == "withdraw" else event for event in found]
 
 
+def _checkpoint(order: OpenOrder) -> dict[str, int] | None:
+    """The state of the job that the buyer has at home."""
+    kept = order.data.get("checkpoint")
+    return {"done": kept["done"], "size": kept["blob"]["size"]} if kept else None
+
+
 def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
     terms = order.contract.compute
     report: dict[str, Any] = {}
@@ -149,6 +157,7 @@ def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "owed_micro": int(order.data.get("owed_micro", 0)),
         "vouchers": around.vouchers,
         "log_lines": around.log_lines,
+        "checkpoint": _checkpoint(order),
         "result": {name: report[name] for name in ("state", "reason", "words", "seconds")}
         if report
         else None,
