@@ -225,6 +225,13 @@ class JobEnd(Document, frozen=True, kw_only=True):
     seconds: int = 0
 
 
+class CheckpointKept(Document, frozen=True, kw_only=True):
+    """The state of a running job that the buyer has at home."""
+
+    done: int = 0
+    size: int = 0
+
+
 class JobFigures(Document, frozen=True, kw_only=True):
     """The meter of a rented job."""
 
@@ -233,6 +240,7 @@ class JobFigures(Document, frozen=True, kw_only=True):
     owed_micro: int = 0
     vouchers: int = 0
     log_lines: int = 0
+    checkpoint: CheckpointKept | None = None
     result: JobEnd | None = None
     artefacts: list[FileEntry] = []
 
@@ -266,6 +274,8 @@ class Order(Document, frozen=True, kw_only=True):
     verified: bool | None = None
     fault: str = ""
     dispute_reason: str = ""
+    continues: str = ""
+    continued_by: str = ""
 
 
 class Orders(Document, frozen=True, kw_only=True):

@@ -92,6 +92,8 @@ class OrderPage(Page):
         self._now.body.addWidget(self._progress)
         self._trouble = Banner(closable=False)
         self._now.body.addWidget(self._trouble)
+        self._moved = Banner(closable=False)
+        self._now.body.addWidget(self._moved)
         self._ask = column()
         self._now.body.addLayout(self._ask)
         self._buttons = row()
@@ -148,6 +150,7 @@ class OrderPage(Page):
         self._clock_words.say(order.deadline_words)
         self._show_progress(order)
         self._show_trouble(order)
+        self._show_moved(order)
         if order.actions != before.actions or order.final != before.final or not self.is_loaded:
             self._show_actions(order)
         self._show_money(order)
@@ -172,6 +175,24 @@ class OrderPage(Page):
             self._trouble.say(
                 "bad", "What was delivered is not what was signed.", order.fault or "A hash differs."
             )
+
+    def _show_moved(self, order: Order) -> None:
+        """A job that another provider goes on with is followed there."""
+        if order.continued_by:
+            self._moved.say(
+                "accent",
+                "Another provider goes on with this job.",
+                "What this one did not earn comes back to you by itself.",
+                action=("&Show that order", partial(self.desk.go.emit, f"orders:{order.continued_by}")),
+            )
+        elif order.continues:
+            self._moved.say(
+                "accent",
+                "This order goes on with a job that another provider did not finish.",
+                action=("&Show that order", partial(self.desk.go.emit, f"orders:{order.continues}")),
+            )
+        else:
+            self._moved.hide()
 
     def _show_progress(self, order: Order) -> None:
         step = order.progress
@@ -201,6 +222,9 @@ class OrderPage(Page):
             facts.add("Dispute", words.plain(order.dispute_reason, 2000))
         if job is not None:
             facts.add("Vouchers", f"{job.vouchers:,}")
+            if job.checkpoint is not None and order.role == "buyer":
+                kept = f"after step {job.checkpoint.done:,}, {words.size(job.checkpoint.size)} on your disk"
+                facts.add("Checkpoint", kept)
         self._money.body.addSpacing(theme.GRID)
         self._money.body.addLayout(facts)
 

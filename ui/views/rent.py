@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtWidgets import QLineEdit, QStackedWidget, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QStackedWidget, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
@@ -18,6 +18,8 @@ from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
 
 DEFAULT_MAX_S = 600
+TRIES = 3
+"""How many providers are tried, where the reader wants another one tried at all."""
 _KIND_WORDS = {"train": "Train a model on my table", "infer": "Run a model on my rows"}
 
 
@@ -172,6 +174,10 @@ class RentPage(Page):
                 "small",
             )
         )
+        self._again = QCheckBox("If this provider fails, go on with &another")
+        self._again.setChecked(True)
+        self._again.setToolTip("From the last checkpoint, at this price or less, and within the same cap.")
+        panel.body.addWidget(self._again)
         self._play = Text("", "small")
         self._play.tone("care")
         panel.body.addWidget(self._play)
@@ -276,6 +282,7 @@ class RentPage(Page):
                 "params": self._form.params(),
                 "max_s": self._max_s.value(),
                 "cap_micro": self.cap_micro,
+                "tries": TRIES if self._again.isChecked() else 1,
             },
             OrderRef,
             lambda ref: self.desk.go.emit(f"orders:{ref.order_id}"),

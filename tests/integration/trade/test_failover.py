@@ -30,6 +30,28 @@ def until(peer: DemoPeer, order_id: str, what: str, look: Any, timeout_s: float 
     return order
 
 
+def test_a_provider_who_does_not_answer_is_passed_over(market: Market) -> None:
+    dead, short = market.buyer, {**RECIPE, "epochs": 3}
+    offer = offer_of(market, dead)
+    offer_of(market, market.provider)
+    dead.kill()
+    first = market.rent(offer, params=short, tries=2, patience_s=10)
+    second = until(market.seller, first, "another provider", lambda o: o["continued_by"])["continued_by"]
+    order = market.seller.order_until(second, lambda o: o["state"] == "settled", 120)
+    assert order["job"]["result"]["state"] == "done"
+    assert until(market.seller, first, "nothing paid", lambda o: o["paid_micro"] == 0)["state"] == "proposed"
+    dead.start_again()
+
+
+def test_without_leave_a_job_stays_with_its_provider(market: Market) -> None:
+    offer = offer_of(market, market.buyer, jobs_at_once=1)
+    offer_of(market, market.provider)
+    market.buyer.post("/v1/compute/stop")
+    first = market.rent(offer, params=RECIPE)
+    order = until(market.seller, first, "declined", lambda o: o["final"])
+    assert (order["state"], order["continued_by"]) == ("declined", None)
+
+
 def test_a_job_goes_on_with_a_second_provider_and_is_paid_once(market: Market) -> None:
     """Here the seller of models orders the job, and the buyer of models is the provider who dies."""
     buyer, dying = market.seller, market.buyer
