@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from openstall.compute_agent.workloads.channel import OUTPUTS, Fault
+from openstall.compute_agent.workloads.channel import OUTPUTS, Fault, begin
 from openstall.compute_agent.workloads.checkpoints import Checkpoints
 
 _OPSET: Final = 17
@@ -98,6 +98,7 @@ def train(
     losses: list[float] = []
     if resume:
         begun, losses = checkpoints.load(plan.network, optimiser, schedule, chance)
+    begin()
     plan.network.train()
     for epoch in range(begun + 1, plan.epochs + 1):
         total = 0.0

@@ -15,7 +15,6 @@ from openstall.compute_agent.workloads import metrics
 from openstall.compute_agent.workloads.channel import (
     INPUTS,
     Fault,
-    begin,
     decimal,
     log,
     progress,
@@ -54,7 +53,6 @@ def main(params: dict[str, Any]) -> None:
     from openstall.compute_agent.workloads import network
 
     network.use_threads(threads)
-    begin()
     log(
         f"{len(train_rows)} rows to train, {len(test_rows)} to test, {len(table.features)} features"
         + (f", {len(targets.classes)} classes" if classify else "")

@@ -26,6 +26,8 @@ _PROVIDER_FAULTS = frozenset(
         "too_late",
     }
 )
+BAD_CHECKPOINT = "bad_checkpoint"
+"""The reason of a job that could not go on from the checkpoint that an earlier provider gave out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,8 @@ class Candidate:
 
 
 def is_providers_fault(state: str, reason: str) -> bool:
-    """Whether a job's report names something that another provider can do better."""
-    return state == "refused" or (state != "done" and reason in _PROVIDER_FAULTS)
+    """Whether a job's report names something that this provider, or the one before, is answerable for."""
+    return state == "refused" or (state != "done" and reason in {*_PROVIDER_FAULTS, BAD_CHECKPOINT})
 
 
 def cap_left(terms: ComputeTerms, promised_micro: int) -> int:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from openstall.app.cli.main import main
 from openstall.app.services import sealing, selling
-from openstall.app.services.orders import job_provider, sale
+from openstall.app.services.orders import job_checkpoints, job_provider, sale
 from openstall.market import metering
 from openstall.market.orders import results
 
@@ -62,11 +63,24 @@ def dear_report() -> None:
     job_provider.sign_report = sign
 
 
+def spoilt_checkpoint() -> None:
+    """The provider gives out a checkpoint with other weights than the job wrote, cut short."""
+    honest = job_checkpoints.OfferedCheckpoints.offer
+
+    async def offer(self: Any, order: Any, folder: Path, event: Any, owed_micro: int) -> Any:
+        path = folder / event.file.name
+        path.write_bytes(path.read_bytes()[:-1000])
+        return await honest(self, order, folder, event, owed_micro)
+
+    job_checkpoints.OfferedCheckpoints.offer = offer  # type: ignore[method-assign]
+
+
 TRICKS: dict[str, Callable[[], None]] = {
     "never_deliver": never_deliver,
     "wrong_key": wrong_key,
     "fast_meter": fast_meter,
     "dear_report": dear_report,
+    "spoilt_checkpoint": spoilt_checkpoint,
 }
 
 if __name__ == "__main__":

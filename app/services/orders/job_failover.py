@@ -14,7 +14,7 @@ from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.placing import Placing
 from openstall.market.errors import NotFound, Refused
-from openstall.market.orders.failover import Candidate, cap_left, choose, is_providers_fault
+from openstall.market.orders.failover import BAD_CHECKPOINT, Candidate, cap_left, choose, is_providers_fault
 from openstall.market.records import Offer
 
 _LOST = ("declined", "lapsed")
@@ -79,7 +79,9 @@ class Failover:
     async def _go_on(self, order: OpenOrder) -> str:
         terms = order.contract.compute
         cap_micro = cap_left(terms, await self.channel.highest(order))
-        tried = [*order.data.get("tried", []), order.other, self.placing.me.peer_id]
+        tried = set(order.data.get("tried", [])) | {self.placing.me.peer_id}
+        if order.data.get("reason") != BAD_CHECKPOINT:  # the fault of whoever wrote it
+            tried.add(order.other)
         found = choose(await self._offers(), terms, tried=tried, cap_micro=cap_micro)
         if found is None:
             raise Refused(
@@ -87,7 +89,7 @@ class Failover:
                 "The provider has failed, and no other offer is as large at the same price or less.",
                 "It is looked for again. You can also cancel, and order elsewhere yourself.",
             )
-        return await self.placing.go_on(order, found.cid, cap_micro=cap_micro, tried=tried)
+        return await self.placing.go_on(order, found.cid, cap_micro=cap_micro, tried=sorted(tried))
 
     async def _offers(self) -> list[Candidate]:
         page = await self.catalogue.find(types=("offer",), limit=MOST_OFFERS)

@@ -39,7 +39,12 @@ from openstall.market.orders.documents import (
     sign_contract,
     write_contract,
 )
-from openstall.market.orders.failover import LONGEST_PATIENCE_S, MOST_TRIES, SHORTEST_PATIENCE_S
+from openstall.market.orders.failover import (
+    BAD_CHECKPOINT,
+    LONGEST_PATIENCE_S,
+    MOST_TRIES,
+    SHORTEST_PATIENCE_S,
+)
 from openstall.market.records import BlobRef, Listing, Offer, SignedRecord, body_as_dict
 from openstall.p2p.blobs import BlobStore
 
@@ -162,12 +167,8 @@ class Placing:
         offer = record.body
         if not isinstance(offer, Offer):
             raise NotFound("not_on_sale", "That is not an offer of compute.")
-        terms, params = order.contract.compute, order.contract.compute.params
-        checkpoint = order.data.get("checkpoint")
-        inputs = [item for item in terms.inputs if item.name != CHECKPOINT or not checkpoint]
-        if checkpoint:
-            blob = msgspec.convert(checkpoint["blob"], BlobRef)
-            inputs, params = [*inputs, InputFile(name=CHECKPOINT, blob=blob)], {**params, "resume": True}
+        terms = order.contract.compute
+        inputs, params = _from_checkpoint(order)
         work = _Work(
             kind=terms.job_kind, params=params, inputs=inputs, max_s=terms.max_s, cap_micro=cap_micro
         )
@@ -279,6 +280,22 @@ class _Work:
     inputs: list[InputFile]
     max_s: int
     cap_micro: int
+
+
+def _from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:
+    """Inputs and parameters of the rest of a job: from its newest checkpoint, if there is a good one."""
+    terms = order.contract.compute
+    if order.data.get("checkpoint"):
+        found = [msgspec.convert(order.data["checkpoint"]["blob"], BlobRef)]
+    elif order.data.get("reason") == BAD_CHECKPOINT:
+        found = []
+    else:
+        found = [item.blob for item in terms.inputs if item.name == CHECKPOINT]
+    inputs = [item for item in terms.inputs if item.name != CHECKPOINT]
+    params = {name: value for name, value in terms.params.items() if name != "resume"}
+    if found:
+        return [*inputs, InputFile(name=CHECKPOINT, blob=found[0])], {**params, "resume": True}
+    return inputs, params
 
 
 def check_tries(tries: int, patience_s: int) -> None:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stage import START_MICRO, Market, open_market
+from stage import RULES, START_MICRO, Market, open_market
 
 from openstall.app.demo.dataset import LABEL
+from openstall.app.demo.peers import wait_for
 
 MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 QUICK = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
@@ -56,6 +57,28 @@ def test_a_wrong_key_goes_to_the_arbiter_by_itself(tmp_path: Path) -> None:
         market.buyer.order_until(order_id, lambda o: o["state"] == "ruled", 30)
         assert market.buyer.balance_micro() >= before - before // 1000
         assert market.money() == 3 * START_MICRO
+
+
+def test_a_spoilt_checkpoint_costs_the_work_but_not_the_job(tmp_path: Path) -> None:
+    """The provider who gave it out vanishes; the next refuses it, and begins anew."""
+    with open_market(tmp_path, buyer=trick("spoilt_checkpoint")) as market:
+        buyer = market.seller
+        cid = market.buyer.post("/v1/compute/sell", **RULES)["cid"]
+        offer = market.seen_by(buyer, cid)
+        market.offer()
+        params = {**QUICK, "epochs": 2_000}
+        first = market.rent(offer, params=params, tries=3, patience_s=10)
+        wait_for(lambda: buyer.get(f"/v1/orders/{first}")["job"]["checkpoint"], 90, "a checkpoint")
+        market.buyer.kill()
+        orders = [first]
+        for _ in range(2):
+            wait_for(lambda: buyer.get(f"/v1/orders/{orders[-1]}")["continued_by"], 90, "another provider")
+            orders.append(buyer.get(f"/v1/orders/{orders[-1]}")["continued_by"])
+        middle = buyer.order_until(orders[1], lambda o: o["final"], 90)
+        assert (middle["job"]["result"]["reason"], middle["paid_micro"]) == ("bad_checkpoint", 0)
+        last = buyer.order_until(orders[2], lambda o: o["state"] == "settled", 90)
+        assert last["job"]["result"]["state"] == "done"
+        assert last["contract"]["seller"] == middle["contract"]["seller"] == market.provider.peer_id
 
 
 @pytest.mark.parametrize(("name", "code"), [("fast_meter", "meter_ahead"), ("dear_report", "bad_report")])

@@ -57,6 +57,7 @@ def offer(**changes: object) -> Offer:
         ("cancelled", "owner_stopped", True),
         ("refused", "no_bwrap", True),
         ("limit", "start", True),
+        ("failed", "bad_checkpoint", True),
         ("failed", "bad_label", False),
         ("limit", "memory", False),
         ("limit", "unpaid", False),
