@@ -292,7 +292,10 @@ def cmd_test(arguments: Sequence[str]) -> int:
     setup(development=True)
     linted = 0 if arguments else lint()
     print(flush=True)
-    return run(python("-m", "pytest", *arguments)) or linted
+    # Most tests wait for other processes, so that several at a time cost little; each file stays together,
+    # because its tests share one market.
+    several = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    return run(python("-m", "pytest", *(arguments or several))) or linted
 
 
 def cmd_lint(_: Sequence[str]) -> int:
