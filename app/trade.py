@@ -163,7 +163,7 @@ class Trade:
             wake=self._engine.watch,
             places=self.renting.places,
         )
-        self._negotiation = self._make_negotiation(provider)
+        self._negotiation = self._make_negotiation(provider, escrow)
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
         )
@@ -223,9 +223,10 @@ class Trade:
             workers=ground.workers,
         )
 
-    def _make_negotiation(self, provider: JobProvider) -> Negotiation:
+    def _make_negotiation(self, provider: JobProvider, escrow: EscrowDesk) -> Negotiation:
         ground = self._ground
         return Negotiation(
+            is_funded=escrow.is_funded,
             desk=self.desk,
             peers=ground.host,
             seed=ground.seed,

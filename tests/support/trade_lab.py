@@ -24,9 +24,11 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
 from openstall.app.services.orders.job_buyer import JobBuyer
+from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
+from openstall.app.services.orders.placing import Party, Placing
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleWatch
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.transactions import TransactionService
@@ -66,7 +68,15 @@ class ScriptedAgent:
     cancelled: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
 
-    async def run(self, spec: Any, inputs: Path, outputs: Path, on_event: Any) -> JobResult:
+    async def run(
+        self,
+        spec: Any,
+        inputs: Path,
+        outputs: Path,
+        on_event: Any,
+        *,
+        checkpoints: Path,  # noqa: ARG002 - the signature of the real client
+    ) -> JobResult:
         self.ran.append(spec.job_id)
         assert self.script is not None
         return await self.script(spec, inputs, outputs, on_event)
@@ -165,6 +175,7 @@ class Side:
             network=NETWORK,
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
             ready=self._ready,
+            is_funded=self.escrow.is_funded,
             on_agreed=lambda _order_id: None,
             on_cancel=self.provider.cancel,
         )
@@ -182,6 +193,12 @@ class Side:
             log=self.log,
             folder=self.folder / "results",
             workers=workers,
+            failover=Failover(
+                desk=self.desk,
+                placing=self._placing(),
+                channel=self.channel,
+                catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
+            ),
         )
         self.unpacking = Unpacking(
             desk=self.desk,
@@ -203,6 +220,24 @@ class Side:
         self.arbiter = SaleArbiter(desk=self.desk, watch=self.watch)
         self.negotiation.serve()
         self.follow.serve()
+
+    def _placing(self) -> Placing:
+        me = Party(
+            peer_id=self.host.peer_id,
+            seed=self.seed,
+            wallet=self.wallet.address,
+            chain_id=self.chain_lab.chain.params.chain_id,
+            network=NETWORK,
+        )
+        return Placing(
+            me=me,
+            desk=self.desk,
+            engine=self.engine,
+            catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
+            blobs=self.blobs,
+            chain=self.chain_lab.chain,
+            workers=self.workers,
+        )
 
     async def _places(self) -> int:
         return self.places

@@ -56,6 +56,19 @@ class EscrowDesk:
         """What the chain shows; money under other terms than the signed ones counts as no money."""
         return await self.workers.chain(self._look, order)
 
+    async def is_funded(self, contract: Contract) -> bool:
+        """Whether the chain holds, or held, the price under the signed terms."""
+
+        def look() -> bool:
+            order, params = contract.order, self.chain.params
+            found = EscrowClient(self.chain).order(order.buyer_wallet, contract.order_hash)
+            terms = _terms(contract)
+            return found.state != "none" and found.matches(
+                buyer=order.buyer_wallet, terms=terms, token=params.credit
+            )
+
+        return await self.workers.chain(look)
+
     async def started(self, order: OpenOrder, purpose: str) -> bool:
         """Whether this node has signed a transaction for that purpose, sent or not."""
         return await self.transactions.started(order.order_id, purpose)

@@ -37,7 +37,7 @@ MAX_ANSWER = 200
 MAX_REASON_CHARS = 2000
 RATE = Rate(per_s=2, burst=20)
 _PASSING = frozenset(
-    {"too_many_requests", "busy", "too_many_unpaid", "too_slow", "internal", "wallet_locked"}
+    {"too_many_requests", "busy", "too_many_unpaid", "not_paid_yet", "too_slow", "internal", "wallet_locked"}
 )
 """Refusals that say nothing about the order: asked again later."""
 
@@ -69,6 +69,7 @@ class Negotiation:
         network: str,
         catalogue: Catalogue,
         ready: Callable[[Contract], Awaitable[None]],
+        is_funded: Callable[[Contract], Awaitable[bool]],
         on_agreed: Callable[[str], None],
         on_cancel: Callable[[OpenOrder], Awaitable[None]],
     ) -> None:
@@ -76,6 +77,7 @@ class Negotiation:
 
         Args:
             ready: raises OpenstallError where this node cannot serve the order now.
+            is_funded: whether the chain shows the money of a sale.
             on_agreed: begins to drive an order.
             on_cancel: ends the job of an order.
         """
@@ -87,6 +89,7 @@ class Negotiation:
         self._network = network
         self._catalogue = catalogue
         self._ready = ready
+        self._is_funded = is_funded
         self._on_agreed = on_agreed
         self._on_cancel = on_cancel
         self._admitting = trio.Lock()
@@ -136,7 +139,7 @@ class Negotiation:
         )
 
     async def copy_to_arbiter(self, order: OpenOrder) -> None:
-        """Give the arbiter the signed contract, once; an arbiter who is away gets it later."""
+        """Give the arbiter the signed contract of a paid order, once; one who is away gets it later."""
         arbiter = order.contract.sale.arbiter
         now = trio.current_time()
         if not arbiter or order.data.get("arbiter_has_copy") or now < self._copy_at.get(order.order_id, 0.0):
@@ -254,7 +257,8 @@ class Negotiation:
         record = await self._catalogue.live_record(record_cid)
         check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         self._check_group(contract)
-        await self._check_room("seller")
+        if await self._desk.count_unpaid("seller") >= MAX_UNPAID:
+            raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")
         if await self._desk.count_open(contract.order.buyer) >= MAX_OPEN_PER_BUYER:
             raise Refused(
                 "too_many", "This buyer has too many open orders here.", "Finish some of them first."
@@ -283,10 +287,6 @@ class Negotiation:
         if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
             raise InvalidOrder("other_network", "The order belongs to another group.")
 
-    async def _check_room(self, role: Party) -> None:
-        if await self._desk.count_unpaid(role) >= MAX_UNPAID:
-            raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")
-
     async def _keep_copy(self, peer_id: str, contract: Contract, ask: _Ask) -> None:
         if contract.order.kind != "sale" or contract.sale.arbiter.lower() != self._wallet.lower():
             raise Refused("not_the_arbiter", "This peer is not the arbiter of that order.")
@@ -300,7 +300,10 @@ class Negotiation:
         now, terms = self._desk.now(), contract.sale
         if terms.fund_by > now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S or now > terms.deliver_by + terms.review_s:
             raise Refused("bad_times", "This order is not one to watch now.")
-        await self._check_room("arbiter")
+        if not await self._is_funded(contract):  # else a stranger could fill the arbiter's books for nothing
+            raise Refused(
+                "not_paid_yet", "The chain does not show the money of this order yet.", "Send it again later."
+            )
         order = await self._desk.create(
             contract,
             role="arbiter",

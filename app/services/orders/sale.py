@@ -103,7 +103,6 @@ class SaleBuyer:
             if self._desk.now() > order.contract.sale.fund_by:
                 await self._desk.advance(order, "lapse", actor="clock", words="The time to pay ran out.")
                 return
-            await self._negotiation.copy_to_arbiter(order)
             await self._unpacking.fetch(order)
         if order.state == "agreed":
             order = await self._pay(order)
@@ -185,7 +184,7 @@ class SaleSeller:
                 await self._watch.after_deadline(order, "claim", self._escrow.claim)
             case "disputed":
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
-        if order.state == "agreed" or order.state in _MONEY_HELD:
+        if order.state in _MONEY_HELD:
             # Last, because an arbiter who is away must not hold up what is due.
             await self._negotiation.copy_to_arbiter(order)
 

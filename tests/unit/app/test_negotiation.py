@@ -39,17 +39,13 @@ def copy_for(lab: TradeLab, seed: bytes, *, fund_by_s: int = 900, **changes: Any
     }
 
 
-async def test_copies_for_an_arbiter_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody can name anybody an arbiter, and every open order is watched."""
-    monkeypatch.setattr(negotiation, "MAX_UNPAID", 3)
+async def test_an_arbiter_keeps_copies_of_paid_orders_only(tmp_path: Path) -> None:
+    """Anybody can name anybody an arbiter, and every open order is watched: the money bounds them."""
     async with trade_lab(tmp_path) as lab:
-        ask, seed = lab.buyer.negotiation._ask, secrets.token_bytes(32)
-        for _ in range(3):
-            await ask(lab.seller.host.peer_id, copy_for(lab, seed))
         with pytest.raises(PeerError) as caught:
-            await ask(lab.seller.host.peer_id, copy_for(lab, seed))
-        assert caught.value.code == "too_many_unpaid"
-        assert len(await lab.seller.desk.open_order_ids()) == 3
+            await lab.buyer.negotiation._ask(lab.seller.host.peer_id, copy_for(lab, secrets.token_bytes(32)))
+        assert caught.value.code == "not_paid_yet"
+        assert await lab.seller.desk.open_order_ids() == []
 
 
 @pytest.mark.parametrize(
@@ -199,5 +195,4 @@ async def test_an_arbiter_who_was_away_gets_the_copy_while_the_money_is_held(
         monkeypatch.setattr(buyer.negotiation, "_peer_of", peer_of)
         for _ in range(2):
             await buyer.sale_buyer.step(await buyer.desk.load(order_id))
-        assert asked[0] == "agreed"
-        assert asked[-1] == "funded"
+        assert asked == ["funded", "funded"]
