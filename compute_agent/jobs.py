@@ -31,6 +31,7 @@ _MODULES: Final = {
     "lint": "openstall.compute_agent.workloads.lint",
     "infer": "openstall.compute_agent.workloads.infer",
     "train": "openstall.compute_agent.workloads.train",
+    "evaluate": "openstall.compute_agent.workloads.evaluate",
 }
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
@@ -85,8 +86,8 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     disk = spec.limits.disk_bytes
     if spec.kind == "lint":
         return {"lint.json": min(_REPORT_BYTES, disk)}
-    main = "predictions.csv" if spec.kind == "infer" else "model.onnx"
-    return {main: disk, "report.json": min(_REPORT_BYTES, disk)}
+    main = {"infer": {"predictions.csv": disk}, "train": {"model.onnx": disk}}.get(spec.kind, {})
+    return {**main, "report.json": min(_REPORT_BYTES, disk)}
 
 
 def check_folders(inputs: Path, outputs: Path, wanted: frozenset[str], *, share: bool) -> None:

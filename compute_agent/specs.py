@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from openstall.market.errors import OpenstallError, SandboxError
+from openstall.market.job_kinds import KindOfJob
 
 HELLO: Final = "openstall-agent/1"
 """First line of the agent: name and version of this protocol."""
@@ -26,7 +27,7 @@ GIB: Final = 1024 * MIB
 
 _T = TypeVar("_T")
 
-JobKind = Literal["lint", "infer", "train"]
+JobKind = Literal["lint", KindOfJob]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
 Severity = Literal["error", "warning", "info"]
@@ -103,11 +104,19 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Go on from `checkpoint.safetensors` among the inputs, which an earlier run of this recipe wrote."""
 
 
-Params = LintParams | InferParams | TrainParams
-_PARAMS: Final[dict[str, type[LintParams | InferParams | TrainParams]]] = {
+class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Measure `model.onnx` on `rows.csv`, whose column `label` has the right answers."""
+
+    label: _Name
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
+
+
+Params = LintParams | InferParams | TrainParams | EvaluateParams
+_PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
     "infer": InferParams,
     "train": TrainParams,
+    "evaluate": EvaluateParams,
 }
 
 

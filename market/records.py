@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidRecord
+from openstall.market.job_kinds import KINDS, SignedKind
 from openstall.market.money import MAX_MICRO
 from openstall.market.schema import fit
 
@@ -120,9 +121,7 @@ class Offer(Body, frozen=True, kw_only=True):
     """Compute for rent, by the second."""
 
     title: Annotated[str, Meta(min_length=3, max_length=120)]
-    kinds: Annotated[
-        list[Annotated[str, Meta(pattern=r"^(infer|train)\Z")]], Meta(min_length=1, max_length=2)
-    ]
+    kinds: Annotated[list[SignedKind], Meta(min_length=1, max_length=len(KINDS))]
     cpu: Short
     threads: Annotated[int, Meta(ge=1, le=4096)]
     memory_bytes: Size

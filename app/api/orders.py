@@ -11,6 +11,7 @@ from pydantic import Field
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.services.orders.placing import PAY_WITHIN_S, JobRequest
+from openstall.market.job_kinds import KindOfJob
 from openstall.market.money import MAX_MICRO
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -30,7 +31,7 @@ class Rent(Body):
     """
 
     offer_cid: Annotated[str, Field(max_length=80)]
-    kind: Literal["infer", "train"]
+    kind: KindOfJob
     inputs: Annotated[dict[str, PathText], Field(max_length=16)]
     params: Annotated[dict[str, Any], Field(default_factory=dict)]
     max_s: Annotated[int, Field(ge=1, le=30 * 86_400)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -11,6 +11,7 @@ from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.services.renting import HouseRules
 from openstall.compute_agent.specs import GIB
+from openstall.market.job_kinds import KINDS, KindOfJob
 from openstall.market.money import MAX_MICRO
 from openstall.market.records import DAY_S
 
@@ -22,7 +23,7 @@ class Sell(Body):
     max_job_s: Annotated[int, Field(ge=1, le=30 * DAY_S)]
     memory_bytes: Annotated[int, Field(ge=GIB // 2)]
     threads: Annotated[int, Field(ge=1, le=256)]
-    kinds: Annotated[list[Literal["infer", "train"]], Field(min_length=1, max_length=2)]
+    kinds: Annotated[list[KindOfJob], Field(min_length=1, max_length=len(KINDS))]
     ttl_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 6 * 3600
     disk_bytes: Annotated[int, Field(ge=2**24)] = GIB
     jobs_at_once: Annotated[int, Field(ge=1, le=64)] = 1

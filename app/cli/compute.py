@@ -8,6 +8,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import fields, table
+from openstall.market.job_kinds import KINDS
 from openstall.market.money import parse_amount
 
 GIB = 2**30
@@ -31,9 +32,7 @@ def show(cli: Cli) -> None:
 @click.option("--max-job-s", type=int, default=3600, show_default=True, help="Longest job in seconds.")
 @click.option("--memory-gib", type=int, default=2, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(["infer", "train"]), default=("infer", "train")
-)
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=KINDS)
 @click.option(
     "--ttl-s", type=int, default=6 * 3600, show_default=True, help="How long one announcement holds."
 )

@@ -12,6 +12,7 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain
 from openstall.market.errors import OpenstallError
+from openstall.market.job_kinds import KINDS
 from openstall.market.money import parse_amount
 
 LOG_POLL_S = 0.5
@@ -27,7 +28,7 @@ def group() -> None:
 
 @group.command()
 @click.argument("offer_cid")
-@click.option("--kind", required=True, type=click.Choice(["infer", "train"]))
+@click.option("--kind", required=True, type=click.Choice(KINDS))
 @click.option(
     "--input", "inputs", multiple=True, required=True, help="name=path, as data.csv=./rows.csv; repeat."
 )

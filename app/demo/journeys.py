@@ -81,7 +81,7 @@ def offer_machine(story: Story, cast: Cast) -> None:
             max_job_s=600,
             memory_bytes=2 * 2**30,
             threads=1,
-            kinds=["infer", "train"],
+            kinds=["infer", "train", "evaluate"],
             ttl_s=3600,
         )
     story.picture(cast.provider, "sell", "provider-sell-compute")

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.job_kinds import SignedKind
 from openstall.market.records import (
     DAY_S,
     Address,
@@ -88,7 +89,7 @@ class ComputeTerms(Body, frozen=True, kw_only=True):
 
     offer: Cid
     title: Short
-    job_kind: Annotated[str, Meta(pattern=r"^(infer|train)\Z")]
+    job_kind: SignedKind
     params: dict[str, Any]
     inputs: Annotated[list[InputFile], Meta(min_length=1, max_length=16)]
     limits: Limits

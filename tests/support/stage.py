@@ -21,7 +21,7 @@ RULES = {
     "max_job_s": 300,
     "memory_bytes": 2 * 2**30,
     "threads": 1,
-    "kinds": ["infer", "train"],
+    "kinds": ["infer", "train", "evaluate"],
     "ttl_s": 3600,
     "withdraw_delay_s": 60,
 }

@@ -20,7 +20,11 @@ from openstall.ui.widgets.text import Text
 DEFAULT_MAX_S = 600
 TRIES = 3
 """How many providers are tried, where the reader wants another one tried at all."""
-_KIND_WORDS = {"train": "Train a model on my table", "infer": "Run a model on my rows"}
+_KIND_WORDS = {
+    "train": "Train a model on my table",
+    "infer": "Run a model on my rows",
+    "evaluate": "Measure a model on my rows",
+}
 
 
 class RecipeForm(QWidget):
@@ -90,14 +94,17 @@ class RecipeForm(QWidget):
 
 
 class RowsForm(QWidget):
-    """The inputs of an infer job."""
+    """The inputs of a job that runs a model; one that measures it needs the right answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers: bool) -> None:
         super().__init__()
+        self._answers = answers
         self.model = FileDrop("a model (ONNX)", "Models (*.onnx)", suffixes=(".onnx",))
         self.rows = FileDrop("rows (CSV)", "Tables (*.csv)", suffixes=(".csv",))
         self.label = QLineEdit()
-        self.label.setPlaceholderText("only if the rows hold the right answers")
+        self.label.setPlaceholderText(
+            "name of the column" if answers else "only if the rows hold the right answers"
+        )
         facts = Facts()
         facts.setContentsMargins(0, 0, 0, 0)
         facts.add("Model", self.model)
@@ -109,7 +116,9 @@ class RowsForm(QWidget):
         """What is missing, in words; empty if the form is complete."""
         if not self.model.path:
             return "Choose the model to run."
-        return "" if self.rows.path else "Choose the rows to run it on."
+        if not self.rows.path:
+            return "Choose the rows to run it on."
+        return "Name the column of answers." if self._answers and not self.label.text().strip() else ""
 
     def inputs(self) -> dict[str, str]:
         """The files by the names that the job knows."""
@@ -135,10 +144,14 @@ class RentPage(Page):
         self._kind = Choice()
         self._kind.setAccessibleName("Kind of job")
         self._kind.currentIndexChanged.connect(self._kind_changed)
-        self._train, self._infer = RecipeForm(), RowsForm()
+        self._train, self._infer, self._evaluate = (
+            RecipeForm(),
+            RowsForm(answers=False),
+            RowsForm(answers=True),
+        )
         self._forms = QStackedWidget()
-        self._forms.addWidget(self._train)
-        self._forms.addWidget(self._infer)
+        for form in (self._train, self._infer, self._evaluate):
+            self._forms.addWidget(form)
         job = Panel("The job")
         job.body.addWidget(self._kind)
         job.body.addSpacing(theme.GRID)
@@ -189,9 +202,11 @@ class RentPage(Page):
         return panel
 
     def _connect_fields(self) -> None:
-        for drop in (self._train.data, self._infer.model, self._infer.rows):
+        drops = [self._train.data]
+        drops += [drop for form in (self._infer, self._evaluate) for drop in (form.model, form.rows)]
+        for drop in drops:
             drop.picked.connect(lambda _path: self._check())
-        for field in (self._train.label, self._train.hidden):
+        for field in (self._train.label, self._train.hidden, self._evaluate.label):
             field.textChanged.connect(lambda _text: self._check())
 
     def load(self) -> None:
@@ -233,7 +248,8 @@ class RentPage(Page):
 
     @property
     def _form(self) -> RecipeForm | RowsForm:
-        return self._infer if self._kind.currentData() == "infer" else self._train
+        forms = {"infer": self._infer, "evaluate": self._evaluate}
+        return forms.get(self._kind.currentData(), self._train)
 
     @property
     def cap_micro(self) -> int:

@@ -102,13 +102,13 @@ class SellPage(Page):
         self._per_hour = Text("", "small")
         self._threads = NumberField(1, 1, 1)
         self._memory = NumberField(1, 1, 1, suffix=" GiB")
-        self._train, self._infer = Tick("train"), Tick("infer")
-        for box in (self._train, self._infer):
+        self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate")]
+        for box in self._kinds:
             box.setChecked(True)
             box.setAccessibleName(f"Accept {box.text()} jobs")
         self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
         kinds = QWidget()
-        kinds.setLayout(row(self._train, self._infer, 1))
+        kinds.setLayout(row(*self._kinds, 1))
         facts = Facts()
         facts.add("Price per second", self._price)
         facts.add("", self._per_hour)
@@ -212,8 +212,8 @@ class SellPage(Page):
         self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
         if offer:
             self._price.setText(words.amount(offer.price_per_s_micro))
-            self._train.setChecked("train" in offer.kinds)
-            self._infer.setChecked("infer" in offer.kinds)
+            for box in self._kinds:
+                box.setChecked(box.text() in offer.kinds)
             if self._longest.findData(offer.max_s) < 0:
                 # An offer of the command line may have any length.
                 self._longest.addItem(words.duration(offer.max_s), offer.max_s)
@@ -244,7 +244,7 @@ class SellPage(Page):
                 "/v1/compute/stop", {}, owner=self, done=self._changed, failed=self._stopped
             )
             return
-        kinds = [box.text() for box in (self._train, self._infer) if box.isChecked()]
+        kinds = [box.text() for box in self._kinds if box.isChecked()]
         price = self._price.micro
         if price is None or not kinds:
             self.banner.say(

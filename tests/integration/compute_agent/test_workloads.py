@@ -202,6 +202,51 @@ async def test_the_same_recipe_gives_the_same_model(run_job: RunJob, samples: Pa
     assert first.result.outputs[0].sha256 == second.result.outputs[0].sha256
 
 
+ORACLE = """
+import csv, json, sys
+sys.path.insert(0, sys.argv[1])
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+with open(sys.argv[2], newline="") as file:
+    said = list(csv.DictReader(file))
+with open(sys.argv[3], newline="") as file:
+    truth = [row["target"] for row in csv.DictReader(file)]
+names = [row["prediction"] for row in said]
+second = list(said[0])[-1]
+scores = [float(row[second]) for row in said]
+print(json.dumps({
+    "accuracy": accuracy_score(truth, names),
+    "macro_f1": f1_score(truth, names, average="macro"),
+    "auc": roc_auc_score([f"score {t}" == second for t in truth], scores),
+}))
+"""
+
+
+async def test_an_evaluation_agrees_with_scikit_learn_and_gives_away_no_row(
+    run_job: RunJob, samples: Path, workload_runtime: Runtime
+) -> None:
+    recipe = {"task": "classification", "label": "target", "epochs": 2, "seed": 7}
+    trained = await run_job("train", {"data.csv": samples / "cancer.csv"}, **recipe)
+    files = {"model.onnx": trained.outputs / "model.onnx", "rows.csv": samples / "cancer.csv"}
+    measured = await run_job("evaluate", files, label="target")
+    assert [item.name for item in measured.result.outputs] == ["report.json"]
+    run = await run_job("infer", files, label="target")
+    site, predictions = str(workload_runtime.site_packages), str(run.outputs / "predictions.csv")
+    command = [str(workload_runtime.python), "-I", "-c", ORACLE, site, predictions, str(files["rows.csv"])]
+    oracle = await trio.run_process(command, capture_stdout=True)
+    expected = json.loads(oracle.stdout)
+    found = {metric["name"]: metric for metric in measured.json("report.json")["metrics"]}
+    assert {name: float(metric["value"]) for name, metric in found.items()} == pytest.approx(
+        expected,
+        abs=5e-5,  # the predictions on disk have six digits
+    )
+    for metric in found.values():
+        assert float(metric["low"]) <= float(metric["value"]) <= float(metric["high"])
+    again = await run_job("evaluate", files, label="target")
+    assert again.result.outputs[0].sha256 == measured.result.outputs[0].sha256
+    bad = await run_job("evaluate", files, label="nosuch")
+    assert (bad.result.state, bad.result.usage.seconds_useful) == ("failed", 0)
+
+
 LONG = {"task": "classification", "label": "target", "epochs": 1200, "seed": 7}
 
 
