@@ -1,0 +1,1 @@
+"""How prices come about: pure functions of typed inputs, each with its working shown."""
