@@ -52,9 +52,21 @@ class OpenOrder:
         return started and not self.data.get("report") and "fetched" not in self.data
 
     @property
+    def waits_for_unpacking(self) -> bool:
+        """Whether a model was paid before its package could be opened here."""
+        return (
+            self.kind == "sale"
+            and self.role == "buyer"
+            and self.state == "completed"
+            and ("verified" not in self.data)
+        )
+
+    @property
     def done(self) -> bool:
         """Whether nobody has anything left to do."""
-        return self.final and not self.waits_for_results and not self.waits_for_report
+        return self.final and not (
+            self.waits_for_results or self.waits_for_report or self.waits_for_unpacking
+        )
 
 
 def check_chain(order: OpenOrder, chain_id: int) -> None:
@@ -97,10 +109,10 @@ class OrderDesk:
         return self.clock.now()
 
     async def undone_ids(self) -> list[str]:
-        """Orders that need a driver: those that are not final, and settled jobs without their results."""
+        """Orders that need a driver: those not final, settled jobs without results, paid models unopened."""
         open_ids = await self.open_order_ids()
-        jobs = await self._thread(lambda: self.orders.list_ids(role="buyer", kind="compute"))
-        final = [order for order in [await self.load(one) for one in jobs] if order.final]
+        mine = await self._thread(lambda: self.orders.list_ids(role="buyer"))
+        final = [order for order in [await self.load(one) for one in mine] if order.final]
         return open_ids + [order.order_id for order in final if not order.done]
 
     async def open_order_ids(self) -> list[str]:
