@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stage import START_MICRO, Market, open_market
+from stage import START_MICRO, Market, open_market, trick
 
 from openstall.app.demo.dataset import LABEL
 
-MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 QUICK = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
-
-
-def trick(name: str) -> tuple[str, ...]:
-    """The command of a node with one dishonest change."""
-    return (sys.executable, str(MODIFIED), name)
 
 
 @contextmanager
