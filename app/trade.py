@@ -133,6 +133,7 @@ class Trade:
             wallet=ground.wallet.address,
             chain_id=params.chain_id,
             channel=params.channel,
+            clock=ground.clock,
         )
 
     def _make_orders(self) -> None:

@@ -36,6 +36,14 @@ def parse_amount(text: str) -> int:
     return amount
 
 
+ALL_BPS = 10_000
+
+
+def share_of(amount_micro: int, bps: int) -> int:
+    """A share in hundredths of a percent, rounded down as the escrow contract does it."""
+    return amount_micro * bps // ALL_BPS
+
+
 def format_amount(amount_micro: int, *, places: int = 2) -> str:
     """`1,234.50` for 1234500000; more decimals where the amount has them, never rounded."""
     sign = "-" if amount_micro < 0 else ""

@@ -85,8 +85,16 @@ class Body(Document, frozen=True, kw_only=True):
     channel: str = ""
 
 
+class Arbitration(Document, frozen=True, kw_only=True):
+    """What an arbiter takes when it rules, how long it has, and what the buyer gets back if it is silent."""
+
+    fee_bps: int = 0
+    silent_buyer_bps: int = 0
+    answer_s: int = 0
+
+
 class Entry(Document, frozen=True, kw_only=True):
-    """A live record of the catalogue."""
+    """A live record of the catalogue; `arbitration` where it is asked for alone and names an arbiter."""
 
     cid: str = ""
     type: str = ""
@@ -99,6 +107,7 @@ class Entry(Document, frozen=True, kw_only=True):
     body: Body = field(default_factory=Body)
     mine: bool = False
     reachable: bool = False
+    arbitration: Arbitration | None = None
 
 
 class Catalogue(Document, frozen=True, kw_only=True):
@@ -245,6 +254,14 @@ class JobFigures(Document, frozen=True, kw_only=True):
     artefacts: list[FileEntry] = []
 
 
+class Outcome(Document, frozen=True, kw_only=True):
+    """How a job ended, or why the other side did not sign."""
+
+    state: str = ""
+    reason: str = ""
+    words: str = ""
+
+
 class Order(Document, frozen=True, kw_only=True):
     """An order as one party sees it."""
 
@@ -257,6 +274,7 @@ class Order(Document, frozen=True, kw_only=True):
     state: str = ""
     state_words: str = ""
     final: bool = False
+    outcome: Outcome | None = None
     created_at: int = 0
     changed_at: int = 0
     deadline_at: int = 0
@@ -276,6 +294,11 @@ class Order(Document, frozen=True, kw_only=True):
     dispute_reason: str = ""
     continues: str = ""
     continued_by: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The state to show first: that of a job which did not end as done goes before that of its money."""
+        return self.state if self.outcome is None or self.outcome.state == "done" else self.outcome.state
 
 
 class Orders(Document, frozen=True, kw_only=True):

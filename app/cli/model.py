@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from openstall.app.cli.context import Cli, command
-from openstall.app.cli.output import table
-from openstall.market.errors import OpenstallError
+from openstall.app.cli.output import cell, fields, table
+from openstall.market.errors import NotFound, OpenstallError
 from openstall.market.money import parse_amount
+from openstall.market.orders.words import arbitration_words
 
 _PATH = click.Path(path_type=Path, exists=True)
 
@@ -86,9 +88,17 @@ def withdraw(cli: Cli, cid: str) -> None:
 
 @group.command()
 @click.argument("cid")
+@click.option("--yes", is_flag=True, help="Do not ask, where a person sits at the terminal.")
 @command
-def buy(cli: Cli, cid: str) -> None:
-    """Order the model of the listing CID; payment and delivery follow by themselves."""
+def buy(cli: Cli, cid: str, yes: bool) -> None:
+    """Order the model of the listing CID; payment and delivery follow by themselves.
+
+    What it costs, and what becomes of the money, is shown first. At a terminal you are then asked.
+    """
+    if not cli.output.as_json:
+        click.echo(_purchase(cli.api.get(f"/v1/catalogue/{cid}")))
+        if not yes and sys.stdin.isatty():
+            click.confirm("Pay into escrow?", abort=True)
     done = cli.api.post("/v1/orders/buy", listing_cid=cid)
     cli.output.document(
         done, f"Ordered: {done['order_id']}\nFollow it: openstall order show {done['order_id']}"
@@ -118,6 +128,25 @@ def run(cli: Cli, order_id: str, rows: Path, label: str | None) -> None:
     )
     report = json.dumps(done["report"], ensure_ascii=False, indent=2)
     cli.output.document(done, f"{report}\n\nPredictions: {done['predictions_path']}")
+
+
+def _purchase(entry: dict[str, Any]) -> str:
+    """What a buyer should know before the money moves."""
+    if entry["type"] != "listing":
+        raise NotFound("not_on_sale", "That is not a model on sale.")
+    body = entry["body"]
+    facts = {
+        "model": body["title"],
+        "from": entry["author_name"],
+        "price": cell(body, "price_micro"),
+        "delivery": f"within {body['deliver_s']} s, else the whole price comes back",
+        "review": f"you have {body['review_s']} s to check it, then the seller is paid",
+        "arbiter": body["arbiter"] or "none: once delivered, the money goes to the seller",
+    }
+    if entry["arbitration"]:
+        fee, silence = arbitration_words(body["price_micro"], **entry["arbitration"])
+        facts |= {"arbiter's fee": fee, "silent arbiter": silence}
+    return f"{fields(facts)}\n"
 
 
 def _metric(text: str) -> dict[str, str]:

@@ -25,13 +25,17 @@ def group() -> None:
 @command
 def list_orders(cli: Cli, role: str | None, open_only: bool) -> None:
     """All orders, newest first."""
+    found = cli.api.get("/v1/orders", role=role, open_only=open_only)
+    if not cli.output.as_json:
+        for item in found["items"]:
+            item["mark"] = _mark(item)
     cli.output.rows(
-        cli.api.get("/v1/orders", role=role, open_only=open_only),
+        found,
         [
             ("TITLE", "title"),
             ("KIND", "kind"),
             ("ROLE", "role"),
-            ("STATE", "state"),
+            ("STATE", "mark"),
             ("AMOUNT", "amount_micro"),
             ("WITH", "other_name"),
             ("ORDER", "order_id"),
@@ -54,10 +58,13 @@ def show(cli: Cli, order_id: str) -> None:
 @click.option("--until", help="Stop at this state; else at a final one.")
 @command
 def wait(cli: Cli, order_id: str, until: str | None) -> None:
-    """Wait until the order is final (or in a given state); exit status 1 if it ends otherwise."""
+    """Wait until the order is final (or in a given state); exit status 1 if it ends otherwise.
+
+    Without --until a job that did not end as done, and an order that was not agreed, end otherwise.
+    """
     with cli.api.events() as events:
         found = cli.api.get(f"/v1/orders/{order_id}")
-        while not found["final"] and not _reached(found, until):
+        while not _over(found) and not _reached(found, until):
             cli.output.progress(found["state_words"])
             event = next(events, None)
             if event is None or event.event == "dropped":
@@ -68,6 +75,34 @@ def wait(cli: Cli, order_id: str, until: str | None) -> None:
     cli.output.document(found, _page(found) if not cli.output.as_json else None)
     if until is not None and found["state"] != until:
         raise OpenstallError("order_ended", f"The order ended as “{found['state']}”.")
+    if until is None:
+        _check_end(found)
+
+
+def _over(found: dict[str, Any]) -> bool:
+    """Final, and of a job it is known how it ended; its provider may be gone for good, which is a trouble."""
+    return found["final"] and (not found["awaits_report"] or found["trouble"] is not None)
+
+
+def _check_end(found: dict[str, Any]) -> None:
+    outcome = found["outcome"] or {}
+    if found["state"] in ("declined", "lapsed"):
+        raise OpenstallError(outcome.get("reason", f"order_{found['state']}"), found["state_words"])
+    if found["kind"] != "compute" or outcome.get("state") == "done":
+        return
+    if outcome:
+        raise OpenstallError(f"job_{outcome['state']}", found["state_words"])
+    raise OpenstallError(
+        "no_report",
+        "The provider has not told how the job ended.",
+        "What it did not earn is back in your wallet. Its results may still come: look at the order again.",
+    )
+
+
+def _mark(found: dict[str, Any]) -> str:
+    """The state to show first: that of a job which did not end as done goes before that of its money."""
+    outcome = found["outcome"]
+    return str(found["state"] if outcome is None or outcome["state"] == "done" else outcome["state"])
 
 
 def _reached(found: dict[str, Any], until: str | None) -> bool:
@@ -121,20 +156,17 @@ for _name, _words in zip(
 
 
 def _page(found: dict[str, Any]) -> str:
-    job = found.get("job") or {}
-    result = job.get("result") or {}
     head = {
         "order": found["order_id"],
         "title": found["title"],
         "role": found["role"],
         "with": found["other_name"],
-        "state": f"{found['state']}: {found['state_words']}",
-        "result": result.get("words"),
+        "state": f"{_mark(found)}: {found['state_words']}",
         "trouble": " ".join(
             (found["trouble"] or {}).get(part, "") for part in ("message", "what_next")
         ).strip(),
         "amount": cell(found, "amount_micro"),
-        "paid": cell(found, "paid_micro") if found["kind"] == "compute" else None,
+        "paid": cell(found, "paid_micro") if found["final"] or found["kind"] == "compute" else None,
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "way back": found["way_back"],
         "you may": found["actions"],

@@ -18,6 +18,7 @@ from openstall.app.services.identity import IdentityService
 from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.market.errors import InvalidRecord, NotFound
+from openstall.market.orders.agree import arbitration
 from openstall.market.records import (
     Peer,
     Record,
@@ -220,7 +221,10 @@ class Catalogue:
         row = await self._workers.store(self._records.row, cid)
         if row is None:
             raise NotFound("no_such_record", "That is not in the catalogue (any more).", "Search again.")
-        return (await self._items([row]))[0]
+        item = (await self._items([row]))[0]
+        if item["type"] == "listing":
+            item["arbitration"] = arbitration() if item["body"]["arbiter"] else None
+        return item
 
     async def own(self, type_: str, key: str) -> dict[str, Any]:
         """This node's own live record of a type and key; NotFound if there is none."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.threads import Workers
@@ -55,6 +56,7 @@ class Renting:
     wallet: str
     chain_id: int
     channel: str
+    clock: Clock
     _changed: trio.Event = field(default_factory=trio.Event)
     _renew_at: float = -math.inf
     _on: bool = False
@@ -106,7 +108,7 @@ class Renting:
             await self.catalogue.withdraw("offer", OFFER_KEY)
 
     async def keep_alive(self) -> None:
-        """Renew the offer before it expires, for as long as the switch is on; at once after a restart."""
+        """Renew the offer before it expires, for as long as the switch is on; after a restart if due."""
         while True:
             changed = self._changed
             rules = await self.rules()
@@ -118,7 +120,9 @@ class Renting:
             if not due.cancelled_caught:
                 continue
             try:
-                await self._announce(rules, await self.agent.probe())
+                machine = await self.agent.probe()
+                if not await self._stands(rules, machine):
+                    await self._announce(rules, machine)
             except SandboxError as error:
                 log.warning("offer not renewed", code=error.code)
                 self._renew_at = trio.current_time() + _RETRY_S
@@ -144,9 +148,24 @@ class Renting:
                 "Try again later, or choose another offer.",
             )
 
-    async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
+    async def _stands(self, rules: HouseRules, machine: Inventory) -> bool:
+        """Whether the offer of an earlier run still says the same for long enough.
+
+        A new one would take its place, and decline whoever is just proposing an order of it.
+        """
+        try:
+            live = await self.catalogue.own("offer", OFFER_KEY)
+        except NotFound:
+            return False
+        left_s = live["expires"] - self.clock.now()
+        if live["body"] != body_as_dict(self._offer(rules, machine)) or left_s <= rules.ttl_s / _RENEW_PART:
+            return False
+        self._renew_at = trio.current_time() + left_s - rules.ttl_s / _RENEW_PART
+        return True
+
+    def _offer(self, rules: HouseRules, machine: Inventory) -> Offer:
         threads = "thread" if rules.threads == 1 else "threads"
-        offer = Offer(
+        return Offer(
             title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
             kinds=list(rules.kinds),
             cpu=(machine.cpu_name or machine.machine)[:120],
@@ -161,6 +180,9 @@ class Renting:
             chain_id=self.chain_id,
             channel=self.channel,
         )
+
+    async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
+        offer = self._offer(rules, machine)
         signed = await self.catalogue.publish("offer", OFFER_KEY, body_as_dict(offer), life_s=rules.ttl_s)
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid

@@ -26,6 +26,15 @@ LONGEST_START_S = 3600
 SETTLE_AFTER_S = 900
 
 
+def arbitration() -> dict[str, int]:
+    """The terms of every sale that names an arbiter; shares in hundredths of a percent, time in seconds.
+
+    The arbiter takes `fee_bps` of the price when it rules. Silent for `answer_s` after a dispute it gets
+    nothing, and `silent_buyer_bps` of the price go back to the buyer.
+    """
+    return {"fee_bps": ARBITER_FEE_BPS, "silent_buyer_bps": SILENT_BUYER_BPS, "answer_s": ARBITER_S}
+
+
 def check_proposal(contract: Contract, record: SignedRecord, *, wallet: str, now: int) -> None:
     """Check a contract proposed by a buyer against the seller's live listing or offer.
 

@@ -6,6 +6,8 @@ until it is paid or returned, also where a job is paid by the second.
 
 from __future__ import annotations
 
+from openstall.market.money import MICRO, format_amount, share_of
+
 _SALE_BUYER = {
     "proposed": "Waiting for the seller to sign.",
     "agreed": "Both have signed. Fetching the encrypted package, then paying into escrow.",
@@ -118,6 +120,12 @@ _VANISHED = {
     },
 }
 _NO_ARBITER = "The seller has delivered. Check the model, then confirm. This order has no arbiter."
+_JOB_ENDS = {
+    "failed": "The job failed",
+    "cancelled": "The job was cancelled",
+    "refused": "The job was refused",
+    "limit": "The job was stopped at a limit",
+}
 
 
 def state_words(kind: str, role: str, state: str, *, arbiter: bool = True) -> str:
@@ -125,6 +133,52 @@ def state_words(kind: str, role: str, state: str, *, arbiter: bool = True) -> st
     if (kind, role, state, arbiter) == ("sale", "buyer", "delivered", False):
         return _NO_ARBITER
     return _WORDS[kind, role][state]
+
+
+def arbitration_words(
+    price_micro: int, *, fee_bps: int, silent_buyer_bps: int, answer_s: int
+) -> tuple[str, str]:
+    """What the arbiter of a sale takes, and what becomes of the money when it stays silent."""
+    fee, back = share_of(price_micro, fee_bps), share_of(price_micro, silent_buyer_bps)
+    returned = "the whole price returns" if back == price_micro else f"{format_amount(back)} credits return"
+    percent = format_amount(fee_bps * MICRO // 100, places=0)
+    fee_words = f"{percent} % of the price: {format_amount(fee)} credits, taken only if the arbiter rules."
+    silence_words = (
+        f"Without a ruling within {_days(answer_s)} of the dispute, {returned} to the buyer, "
+        "and the arbiter gets nothing."
+    )
+    return fee_words, silence_words
+
+
+def _days(seconds: int) -> str:
+    count, unit = (seconds // 86_400, "day") if seconds % 86_400 == 0 else (-(-seconds // 3600), "hour")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def end_words(end: str, reason: str, words: str) -> str:
+    """What became of a job goes before what becomes of its money; a job that is done needs no such words.
+
+    Args:
+        end: the state of the job's report.
+        reason: its words.
+        words: those of the order's state.
+    """
+    if end not in _JOB_ENDS:
+        return words
+    return f"{_JOB_ENDS[end]}: {_sentence(reason)} {_capital(words.removeprefix('Finished: '))}"
+
+
+def declined_words(reason: str) -> str:
+    """Why an order was not agreed, in the words of the side that did not sign."""
+    return f"Not agreed: {_sentence(reason)} No money moved."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def deadline_words(kind: str, state: str) -> str:

@@ -1,6 +1,6 @@
 """A node with one dishonest change, run as a process of its own: what a peer with a modified client does.
 
-python modified_node.py TRICK [the command line of openstall]
+python modified_node.py TRICK[:ROLE:STATE] [the command line of openstall]
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from openstall.app.cli.main import main
 from openstall.app.services import sealing, selling
-from openstall.app.services.orders import job_checkpoints, job_provider, sale
+from openstall.app.services.orders import job_buyer, job_checkpoints, job_provider, negotiation, sale
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import metering
+from openstall.market.errors import Refused
 from openstall.market.orders import results
 
 
@@ -75,14 +79,56 @@ def spoilt_checkpoint() -> None:
     job_checkpoints.OfferedCheckpoints.offer = offer  # type: ignore[method-assign]
 
 
-TRICKS: dict[str, Callable[[], None]] = {
+def decline() -> None:
+    """The seller signs nothing."""
+
+    async def refuse(self: object, contract: object, signature: str) -> str:
+        raise Refused("closed", "This stall is closed today.", "Come again tomorrow.")
+
+    negotiation.Negotiation._admit = refuse  # type: ignore[method-assign,assignment]
+
+
+def stay_in(role: str, state: str) -> None:
+    """A party that does nothing more once its order is in a state."""
+
+    async def hold(order: OpenOrder) -> OpenOrder:
+        if (order.role, order.state) == (role, state):
+            await trio.sleep_forever()
+        return order
+
+    def held_after(name: str) -> None:
+        honest = getattr(OrderDesk, name)
+
+        async def enter(self: OrderDesk, *args: Any, **kwargs: Any) -> OpenOrder:
+            return await hold(await honest(self, *args, **kwargs))
+
+        setattr(OrderDesk, name, enter)
+
+    def held_before(handler: Any) -> None:
+        honest = handler.step
+
+        async def step(self: object, order: OpenOrder) -> None:
+            await honest(self, await hold(order))
+
+        handler.step = step
+
+    for name in ("create", "advance"):
+        held_after(name)
+    for handler in (sale.SaleBuyer, sale.SaleSeller, job_buyer.JobBuyer, job_provider.JobProvider):
+        held_before(handler)
+
+
+TRICKS: dict[str, Callable[..., None]] = {
     "never_deliver": never_deliver,
     "wrong_key": wrong_key,
     "fast_meter": fast_meter,
     "dear_report": dear_report,
     "spoilt_checkpoint": spoilt_checkpoint,
+    "decline": decline,
+    "stay_in": stay_in,
 }
 
 if __name__ == "__main__":
-    TRICKS[sys.argv.pop(1)]()
+    name, *details = sys.argv.pop(1).split(":")
+    TRICKS[name](*details)
     main()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from openstall.app.demo.dataset import LABEL, write_data
 from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
 from openstall.compute_agent.runtime import find_runtime
+from openstall.store.database import Store
+from openstall.store.orders import Orders
 
 CREDIT = 1_000_000
 START_MICRO = 1_000 * CREDIT
@@ -25,6 +28,28 @@ RULES = {
     "ttl_s": 3600,
     "withdraw_delay_s": 60,
 }
+MODIFIED = Path(__file__).with_name("modified_node.py")
+
+
+def trick(name: str) -> tuple[str, ...]:
+    """The command of a node with one dishonest change."""
+    return (sys.executable, str(MODIFIED), name)
+
+
+def restart(peer: DemoPeer, program: Sequence[str] = PROGRAM) -> None:
+    """End a node as a power cut would, and start this home again, with another program if one is named."""
+    peer.kill()
+    peer.program = program
+    peer.start_again()
+
+
+def state_in_books(peer: DemoPeer, order_id: str) -> str:
+    """The state of an order on the disk of a node that does not run."""
+    store = Store(peer.home / "store.sqlite")
+    try:
+        return Orders(store).get(order_id).state
+    finally:
+        store.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,13 +126,19 @@ class Market:
 
 
 @contextmanager
-def open_market(folder: Path, **programs: Sequence[str]) -> Iterator[Market]:
-    """Start three nodes, found a group, and give everybody credits; a peer may run a modified program."""
+def open_market(
+    folder: Path, *, homes: Mapping[str, Path] | None = None, **programs: Sequence[str]
+) -> Iterator[Market]:
+    """Start three nodes, found a group, and give everybody credits.
+
+    A peer may run a modified program, and have its home elsewhere than under `folder`.
+    """
     train, holdout = write_data(find_runtime(), folder)
+    places = {name: folder / name for name in ("provider", "seller", "buyer")} | dict(homes or {})
     with ExitStack() as stack:
         provider, seller, buyer = (
-            stack.enter_context(running_peer(name, folder / name, programs.get(name, PROGRAM)))
-            for name in ("provider", "seller", "buyer")
+            stack.enter_context(running_peer(name, home, programs.get(name, PROGRAM)))
+            for name, home in places.items()
         )
         provider.operate("/v1/group/create", name="Test market")
         invitation = provider.get("/v1/group")["invitation"]

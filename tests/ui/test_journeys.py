@@ -19,6 +19,7 @@ from openstall.ui.views.library import LibraryPage
 from openstall.ui.views.market import MarketPage
 from openstall.ui.views.model import ModelPage
 from openstall.ui.views.order import OrderPage
+from openstall.ui.views.orders import COLUMNS, OrdersPage
 from openstall.ui.views.publish import PublishPage
 from openstall.ui.views.rent import RentPage
 from openstall.ui.views.sell import SellPage
@@ -158,3 +159,46 @@ def test_both_journeys_by_the_window_alone(
     push(qtbot, selling, "Stop selling")
     qtbot.waitUntil(lambda: not stage.provider.get("/v1/status")["selling"], timeout=WAIT_MS)
     assert isinstance(order.grab().toImage(), QImage)
+
+
+def test_a_job_that_failed_is_marked_so_in_the_list_and_on_its_page(
+    qtbot: QtBot, open_window: Callable[[Path], MainWindow], stage: Market
+) -> None:
+    params = {"task": "classification", "label": "no such column", "epochs": 2, "seed": 7}
+    order_id = stage.rent(stage.offer(), params=params)
+    settled = stage.seller.order_until(
+        order_id, lambda o: o["state"] == "settled" and o["outcome"] is not None, 120
+    )
+    window = shell_of(qtbot, open_window(stage.seller.home))
+    orders = show(qtbot, window, "orders")
+    assert isinstance(orders, OrdersPage)
+    qtbot.waitUntil(lambda: orders.table.model.rowCount() > 0, timeout=WAIT_MS)
+    shown = next(order for order in orders._orders if order.order_id == order_id)
+    cells = {column.title: column for column in COLUMNS}
+    assert cells["State"].text(shown) == "failed"
+    assert cells["State"].icon is not None
+    assert cells["State"].icon(shown) == ("error", "bad")
+    assert cells["Order"].second is not None
+    assert cells["Order"].second(shown) == settled["state_words"]
+    page = show(qtbot, window, f"orders:{order_id}")
+    assert isinstance(page, OrderPage)
+    assert page._badge.accessibleName() == "failed"
+    assert page._badge.property("tone") == "bad"
+    assert page._state.text().startswith("The job failed: ")
+    assert texts(page).count(settled["outcome"]["words"]) <= 1  # in the timeline, and not in grey beside it
+
+
+def test_the_terms_of_the_arbiter_are_shown_before_one_buys(
+    qtbot: QtBot, open_window: Callable[[Path], MainWindow], stage: Market, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    head = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    listing = stage.publish(weights)
+    window = shell_of(qtbot, open_window(stage.buyer.home))
+    page = show(qtbot, window, f"buy:{listing}")
+    assert isinstance(page, BuyPage)
+    assert "2 % of the price: 0.50 credits, taken only if the arbiter rules." in texts(page)
+    assert any(
+        text.startswith("Without a ruling within 7 days of the dispute, the whole") for text in texts(page)
+    )

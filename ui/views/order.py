@@ -141,7 +141,7 @@ class OrderPage(Page):
         self.title.say(words.one_line(order.title, 120) or "Order")
         self.subtitle.say(f"{'Model' if order.kind == 'sale' else 'Job'} {side_words(order)}")
         self.subtitle.show()
-        self._badge.mark_state(order.state)
+        self._badge.mark_state(order.mark)
         self._state.say(order.state_words)
         running_clock = bool(order.deadline_at) and not order.final
         for widget in (self._clock_icon, self._clock, self._clock_words):
@@ -169,7 +169,7 @@ class OrderPage(Page):
         """What keeps the order from moving now; it is tried again by itself."""
         trouble = order.trouble or Failure(message="", code="")
         self._trouble.setVisible(False)
-        if order.trouble is not None and not order.final:
+        if order.trouble is not None:
             self._trouble.say("care", trouble.message, trouble.what_next, code=trouble.code)
         elif order.verified is False:
             self._trouble.say(
@@ -214,6 +214,10 @@ class OrderPage(Page):
             )
         else:
             bill.line("Price", order.amount_micro)
+            if order.final:
+                bill.line(
+                    "Paid" if order.role == "buyer" else "Paid by the buyer", order.paid_micro, total=True
+                )
         self._money.body.addWidget(bill)
         facts = Facts()
         facts.add("Order", CopyId(order.order_id, what="order id"))
@@ -238,7 +242,7 @@ class OrderPage(Page):
         )
         self._files.body.addWidget(Text("Results" if order.kind == "compute" else "Your model", "heading"))
         result = order.job.result if order.job is not None else None
-        if result is not None and result.words:
+        if result is not None and result.words and result.state == "done":
             self._files.body.addWidget(Text(result.words, "muted"))
         for file in files:
             self._files.body.addWidget(

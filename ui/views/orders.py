@@ -45,7 +45,7 @@ COLUMNS: list[Column[Order]] = [
     ),
     Column(title="Kind", text=lambda o: {"sale": "model", "compute": "job"}.get(o.kind, o.kind), width=76),
     Column(title="With", text=side_words, width=150, tip=lambda o: o.other),
-    Column(title="State", text=lambda o: state_word(o.state), icon=lambda o: state_mark(o.state), width=132),
+    Column(title="State", text=lambda o: state_word(o.mark), icon=lambda o: state_mark(o.mark), width=132),
     Column(
         title="Clock",
         text=deadline_text,
@@ -112,7 +112,7 @@ class OrdersPage(Page):
             if (not role or order.role == role)
             and (
                 not text
-                or text in f"{order.title} {order.other_name} {order.state} {order.state_words}".lower()
+                or text in f"{order.title} {order.other_name} {order.mark} {order.state_words}".lower()
             )
         ]
         narrowed = bool(self._orders) and not rows

@@ -37,6 +37,8 @@ _STATES: dict[str, tuple[str, theme.Tone]] = {
     "done": ("done", "good"),
     "failed": ("error", "bad"),
     "cancelled": ("cancel", "muted"),
+    "refused": ("error", "bad"),
+    "limit": ("stop", "care"),
 }
 
 
@@ -114,6 +116,6 @@ def state_mark(state: str) -> tuple[str, theme.Tone]:
 
 def state_word(state: str) -> str:
     """The state as a word to read."""
-    return {"funded": "money held", "withdrawing": "on its way back"}.get(
+    return {"funded": "money held", "withdrawing": "on its way back", "limit": "limit reached"}.get(
         state, words.one_line(state, 40)
     ) or "—"

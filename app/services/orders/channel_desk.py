@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk, check_chain
+from openstall.app.services.orders.escrow_desk import Seen
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
@@ -38,12 +39,15 @@ class ChannelDesk:
 
     async def catch_up(self, order: OpenOrder) -> OpenOrder:
         """The order after every final step of the chain was entered."""
-        for event, at, tx_hash in await self.workers.chain(self._steps, order):
-            if not COMPUTE.allows(order.state, event):
+        for seen in await self.workers.chain(self._steps, order):
+            if not COMPUTE.allows(order.state, seen.event):
                 continue
-            words, cause = _WORDS[event]
+            words, cause = _WORDS[seen.event]
             actor = "you" if cause == order.role else "other"
-            order = await self.desk.advance(order, event, actor=actor, words=words, tx=tx_hash, at=at)
+            paid = {} if seen.paid_micro is None else {"paid_micro": seen.paid_micro}
+            order = await self.desk.advance(
+                order, seen.event, actor=actor, words=words, tx=seen.tx_hash, at=seen.at, data=paid
+            )
         return order
 
     async def started(self, order: OpenOrder, purpose: str) -> bool:
@@ -155,7 +159,7 @@ class ChannelDesk:
         client = ChannelClient(self.chain)
         await self.transactions.send(purpose, order.order_id, lambda: build(client))
 
-    def _steps(self, order: OpenOrder) -> list[tuple[str, int, str]]:
+    def _steps(self, order: OpenOrder) -> list[Seen]:
         check_chain(order, self.chain.params.chain_id)
         client = ChannelClient(self.chain)
         terms = _terms(order)
@@ -177,13 +181,19 @@ class ChannelDesk:
             channel.deposit_micro >= terms.deposit_micro and channel.token == self.chain.params.credit.lower()
         )
 
-    def _step(self, event: Event, withdraw_at: int) -> tuple[str, int, str] | None:
+    def _step(self, event: Event, withdraw_at: int) -> Seen | None:
         names = {"Opened": "fund", "WithdrawStarted": "start_withdraw", "Closed": "close"}
         if event.name not in names:
             return None
         at = self.chain.block(event.block_number).timestamp
-        by_buyer = event.name == "Closed" and withdraw_at and at > withdraw_at
-        return "withdraw" if by_buyer else names[event.name], at, event.tx_hash
+        closed = event.name == "Closed"
+        by_buyer = closed and withdraw_at and at > withdraw_at
+        return Seen(
+            event="withdraw" if by_buyer else names[event.name],
+            at=at,
+            tx_hash=event.tx_hash,
+            paid_micro=int(event.args["claimed"]) if closed else None,
+        )
 
 
 def _terms(order: OpenOrder) -> ChannelTerms:

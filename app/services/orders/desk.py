@@ -71,10 +71,20 @@ class OpenOrder:
         return started and not self.moved_on and not self.data.get("report") and "fetched" not in self.data
 
     @property
+    def waits_for_unpacking(self) -> bool:
+        """Whether a model was paid before its package could be opened here."""
+        return (
+            self.kind == "sale"
+            and self.role == "buyer"
+            and self.state == "completed"
+            and ("verified" not in self.data)
+        )
+
+    @property
     def done(self) -> bool:
         """Whether nobody has anything left to do."""
-        waits = self.waits_for_results or self.waits_for_report or self.may_move_on
-        return self.final and not waits
+        waits = self.waits_for_results or self.waits_for_report or self.waits_for_unpacking
+        return self.final and not (waits or self.may_move_on)
 
 
 def check_chain(order: OpenOrder, chain_id: int) -> None:
@@ -117,15 +127,14 @@ class OrderDesk:
         return self.clock.now()
 
     async def undone_ids(self) -> list[str]:
-        """Orders that need a driver: those that are not final, and settled jobs without their results."""
+        """Orders that need a driver: those not final, settled jobs without results, paid models unopened."""
         open_ids = await self.open_order_ids()
-        return open_ids + [
-            order.order_id for order in await self.jobs_bought() if order.final and not order.done
-        ]
+        bought = await self.bought()
+        return open_ids + [order.order_id for order in bought if order.final and not order.done]
 
-    async def jobs_bought(self) -> list[OpenOrder]:
-        """All jobs that this node has ordered, newest first (1,000 at most)."""
-        ids = await self._thread(lambda: self.orders.list_ids(role="buyer", kind="compute"))
+    async def bought(self) -> list[OpenOrder]:
+        """All orders in which this node is the buyer, newest first (1,000 at most)."""
+        ids = await self._thread(lambda: self.orders.list_ids(role="buyer"))
         return [await self.load(order_id) for order_id in ids]
 
     async def open_order_ids(self) -> list[str]:

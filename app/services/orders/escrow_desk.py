@@ -23,11 +23,15 @@ _COMPLETED, _REFUNDED = 4, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A step that the chain shows as final: its event in the state machine, when, by which transaction."""
+    """A step that the chain shows as final: its event in the state machine, when, by which transaction.
+
+    `paid_micro` is what the buyer has paid and did not get back, where the step ended the escrow.
+    """
 
     event: str
     at: int
     tx_hash: str
+    paid_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,9 @@ class EscrowDesk:
         since = 0
         for event in events:
             at = self.chain.block(event.block_number).timestamp
+            paid_micro = None
+            if event.name == "Settled":
+                paid_micro = terms.price_micro - int(event.args["toBuyer"])
             match event.name:
                 case "Funded":
                     name = "fund"
@@ -172,7 +179,7 @@ class EscrowDesk:
                 case _:
                     continue
             since = at
-            steps.append(Seen(event=name, at=at, tx_hash=event.tx_hash))
+            steps.append(Seen(event=name, at=at, tx_hash=event.tx_hash, paid_micro=paid_micro))
         return EscrowView(steps=tuple(steps), sealed_key=sealed_key)
 
 

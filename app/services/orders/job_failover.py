@@ -71,7 +71,7 @@ class Failover:
 
     async def _continued(self, order_id: str) -> str | None:
         """The order that goes on with this one, where a crash came between the two entries in the books."""
-        for other in await self.desk.jobs_bought():
+        for other in await self.desk.bought():
             if other.data.get("continues") == order_id:
                 return other.order_id
         return None

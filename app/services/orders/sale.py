@@ -51,8 +51,9 @@ class SaleWatch:
                 continue
             words, cause = _SEEN[seen.event]
             actor = self._actor(order, cause)
+            paid = {} if seen.paid_micro is None else {"paid_micro": seen.paid_micro}
             order = await self._desk.advance(
-                order, seen.event, actor=actor, words=words, tx=seen.tx_hash, at=seen.at
+                order, seen.event, actor=actor, words=words, tx=seen.tx_hash, at=seen.at, data=paid
             )
         return order, view
 
@@ -110,7 +111,7 @@ class SaleBuyer:
         match order.state:
             case "funded":
                 await self._watch.after_deadline(order, "refund", self._escrow.refund)
-            case "delivered" if "verified" not in order.data:
+            case "delivered" | "completed" if "verified" not in order.data:
                 await self._verify(order, view)
             case "delivered" if order.data["verified"] is False:
                 await self._complain(order)
@@ -149,7 +150,7 @@ class SaleBuyer:
     async def _complain(self, order: OpenOrder) -> None:
         """Call the arbiter about a fault that is in the books, for as long as that is possible."""
         overdue = order.deadline_at is not None and self._desk.now() > order.deadline_at
-        if order.contract.sale.arbiter and not overdue:
+        if order.contract.sale.arbiter and not overdue and SALE.allows(order.state, "dispute"):
             reason = str(order.data["fault"]["message"])
             await self._desk.patch(order.order_id, dispute_reason=reason)
             await self._escrow.dispute(order, reason)

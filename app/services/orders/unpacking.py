@@ -73,16 +73,32 @@ class Unpacking:
             )
         check_blob(self._blobs.info(blob.cid), blob)
 
+    def _check_room(self, order: OpenOrder) -> None:
+        needed = sum(entry.size for entry in order.contract.sale.files)
+        if shutil.disk_usage(self._folder.parent).free >= needed:
+            return
+        words = f"To open the package, {needed // 2**20 + 1} MiB of free disk are needed."
+        if order.state == "delivered":
+            raise StoreError(
+                "disk_full",
+                f"{words} Your money is still in escrow.",
+                "Free some space before the review time ends, to check the model in time; the order goes on "
+                "by itself.",
+            )
+        raise StoreError("disk_full", words, "Free some space; the model is opened by itself.")
+
     async def unpack(self, order: OpenOrder, sealed_key: bytes) -> Path:
         """Open the package into the library and check every file against the signed contract.
 
         Raises:
             InvalidOrder: the key or a file is not what the seller signed for.
             PeerError: the package was lost from this disk, and cannot be fetched again now.
+            StoreError: not enough room on the disk; nothing is left half open.
         """
         terms = order.contract.sale
         key = open_key(sealed_key, box_secret(self._seed, order.contract.order.nonce), terms.key_sha256)
         await self._bring(order)
+        self._check_room(order)
         target = self._folder / order.order_id[:16]
         # Not on the store's threads: a package of many gigabytes would keep the books waiting.
         await trio.to_thread.run_sync(

@@ -10,7 +10,7 @@ from typing import Any
 from openstall.app.services.orders.desk import Live, OpenOrder
 from openstall.market import canonical
 from openstall.market.orders.machine import COMPUTE, SALE
-from openstall.market.orders.words import deadline_words, state_words, way_back
+from openstall.market.orders.words import deadline_words, declined_words, end_words, state_words, way_back
 from openstall.store.orders import OrderEvent
 
 
@@ -41,6 +41,8 @@ def summary(order: OpenOrder, other_name: str, live: Live | None) -> dict[str, A
         "state": order.state,
         "state_words": _words(order),
         "final": order.final,
+        "outcome": _outcome(order),
+        "awaits_report": order.waits_for_report,
         "created_at": order.created_at,
         "changed_at": order.entered_at,
         "deadline_at": order.deadline_at,
@@ -57,7 +59,7 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
     live = around.live
     return summary(order, around.other_name, live) | {
         "way_back": way_back(order.kind, order.role, order.state),
-        "paid_micro": around.paid_micro,
+        "paid_micro": order.data.get("paid_micro", around.paid_micro),
         "terms": order.contract.order.terms,
         "contract": {
             "buyer": order.contract.order.buyer,
@@ -105,7 +107,31 @@ def _words(order: OpenOrder) -> str:
             return "What the seller delivered is not what was signed. Your money is still in escrow."
         if "verified" not in order.data:
             return "The key is here. Opening the package and checking every file."
-    return state_words(order.kind, order.role, order.state)
+    if order.waits_for_unpacking:
+        return "The seller is paid and the model is yours. Its package is not opened yet."
+    words = state_words(order.kind, order.role, order.state)
+    outcome = _outcome(order)
+    if outcome is None:
+        return words
+    if order.state == "declined":
+        return declined_words(outcome["words"])
+    return end_words(outcome["state"], outcome["words"], words)
+
+
+def _outcome(order: OpenOrder) -> dict[str, str] | None:
+    """How the job ended, or why the other side did not sign; None where neither is known."""
+    if order.state == "declined" and "fault" in order.data:
+        fault = order.data["fault"]
+        return {"state": "declined", "reason": fault["code"], "words": fault["message"]}
+    report = _report(order)
+    return {name: report[name] for name in ("state", "reason", "words")} if report else None
+
+
+def _report(order: OpenOrder) -> dict[str, Any]:
+    """The provider's report on a job; empty before it is here."""
+    raw = order.data.get("report")
+    found: dict[str, Any] = canonical.decode(base64.b64decode(raw))["report"] if raw else {}
+    return found
 
 
 def possible_actions(order: OpenOrder, now: int) -> list[str]:
@@ -143,9 +169,7 @@ def _checkpoint(order: OpenOrder) -> dict[str, int] | None:
 
 def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
     terms = order.contract.compute
-    report: dict[str, Any] = {}
-    if order.data.get("report"):
-        report = canonical.decode(base64.b64decode(order.data["report"]))["report"]
+    report = _report(order)
     folder = order.data.get("fetched")
     return {
         "kind": terms.job_kind,

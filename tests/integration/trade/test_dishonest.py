@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stage import RULES, START_MICRO, Market, open_market
+from stage import RULES, START_MICRO, Market, open_market, trick
 
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import wait_for
 
-MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 QUICK = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
-
-
-def trick(name: str) -> tuple[str, ...]:
-    """The command of a node with one dishonest change."""
-    return (sys.executable, str(MODIFIED), name)
 
 
 @contextmanager

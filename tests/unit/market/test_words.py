@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
 from openstall.market.orders.machine import MACHINES
-from openstall.market.orders.words import deadline_words, state_words, way_back
+from openstall.market.orders.results import JobReport
+from openstall.market.orders.words import (
+    arbitration_words,
+    deadline_words,
+    declined_words,
+    end_words,
+    state_words,
+    way_back,
+)
 
 ROLES = [
     ("sale", "buyer"),
@@ -80,3 +89,37 @@ def test_final_states_say_that_it_is_over() -> None:
         for state in MACHINES[kind].final:
             words = state_words(kind, role, state)
             assert words.startswith("Finished: ") or words.endswith("No money moved.")
+
+
+@pytest.mark.parametrize(("kind", "role"), [role for role in ROLES if role[0] == "compute"])
+def test_a_job_that_did_not_end_well_is_not_called_finished(kind: str, role: str) -> None:
+    for end in ("failed", "cancelled", "refused", "limit"):
+        words = end_words(end, "It ran out of memory", state_words(kind, role, "settled"))
+        assert words.startswith("The job ")
+        assert ": It ran out of memory. " in words
+        assert "Finished" not in words
+        assert not STRANGE.search(words.replace("node", ""))
+    done = state_words(kind, role, "settled")
+    assert end_words("done", "Done.", done) == done
+
+
+def test_every_end_of_a_job_has_words() -> None:
+    pattern = next(
+        field.type for field in msgspec.inspect.type_info(JobReport).fields if field.name == "state"
+    ).pattern
+    for end in pattern.removeprefix("^(").removesuffix(r")\Z").split("|"):
+        assert end == "done" or end_words(end, "x", "Finished: y.") != "Finished: y.", end
+
+
+def test_a_declined_order_says_why() -> None:
+    assert declined_words("The stall is closed") == "Not agreed: The stall is closed. No money moved."
+
+
+def test_the_terms_of_an_arbiter_are_exact() -> None:
+    fee, silence = arbitration_words(25_000_001, fee_bps=250, silent_buyer_bps=5_000, answer_s=36 * 3600 + 1)
+    assert fee == "2.5 % of the price: 0.625 credits, taken only if the arbiter rules."
+    assert silence.startswith(
+        "Without a ruling within 37 hours of the dispute, 12.50 credits return to the buyer"
+    )
+    _fee, silence = arbitration_words(10, fee_bps=200, silent_buyer_bps=10_000, answer_s=86_400)
+    assert silence.startswith("Without a ruling within 1 day of the dispute, the whole price returns")
