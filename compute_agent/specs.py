@@ -30,6 +30,8 @@ JobKind = Literal["lint", "infer", "train"]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
 Severity = Literal["error", "warning", "info"]
+Tier = Literal["none", "reduced", "full"]
+"""How much holds a job on a machine; see docs/sandbox.md."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9]{1,16}){1,3}")
 _RESERVED = frozenset(
