@@ -17,11 +17,13 @@ from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import (
     GIB,
     MIB,
+    JobKind,
     JobResult,
     JobSpec,
     LintParams,
     OutputFile,
     Params,
+    Tier,
     Usage,
 )
 from openstall.market.errors import SandboxError
@@ -31,6 +33,10 @@ _MODULES: Final = {
     "infer": "openstall.compute_agent.workloads.infer",
     "train": "openstall.compute_agent.workloads.train",
 }
+_TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
+_LEAST_TIER: Final[Mapping[JobKind, Tier]] = {"lint": "reduced", "infer": "reduced", "train": "reduced"}
+"""All three run our code on foreign data. A kind that runs foreign code would need `full`."""
+
 _REPORT_BYTES: Final = 4 * MIB
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
@@ -54,6 +60,16 @@ _LIMIT_WORDS: Final = {
 def entry_of(spec: JobSpec) -> Entry:
     """The module of this kind of job."""
     return Entry(module=_MODULES[spec.kind])
+
+
+def require_tier(kind: JobKind, tier: Tier) -> None:
+    """Raises SandboxError `sandbox_too_weak` for a kind of job that this machine's sandbox does not hold."""
+    if _TIERS.index(tier) < _TIERS.index(_LEAST_TIER[kind]):
+        raise SandboxError(
+            "sandbox_too_weak",
+            f"A job of kind {kind} needs a sandbox of tier {_LEAST_TIER[kind]}; this machine has {tier}.",
+            "Run `openstall doctor`: it names the cause and the fix.",
+        )
 
 
 def encode_params(params: Params) -> bytes:

@@ -289,6 +289,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     event: JobEvent | None = None
     inventory: Inventory | None = None
     checks: tuple[Check, ...] | None = None
+    tier: Tier | None = None
     runtime: RuntimeState | None = None
     error: ErrorReply | None = None
     hello: str | None = None

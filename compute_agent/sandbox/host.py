@@ -19,6 +19,7 @@ import trio
 from openstall.compute_agent.collector import collect
 from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
+from openstall.compute_agent.sandbox.fixes import install_command, namespace_advice
 from openstall.compute_agent.sandbox.launcher import launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.seccomp import build_filter
@@ -107,8 +108,7 @@ def find_bwrap() -> Path:
         raise SandboxError(
             "no_bwrap",
             "bubblewrap, which makes the sandbox, is not installed.",
-            "Install it: `apt install bubblewrap` (Debian, Ubuntu), `dnf install bubblewrap` (Fedora), "
-            "`pacman -S bubblewrap` (Arch).",
+            install_command("bubblewrap"),
         )
     return Path(found)
 
@@ -170,9 +170,12 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
         except SandboxError as error:
             first = first or error
             continue
-        lacks = (first.message, first.what_next) if mode == "no_namespaces" and first else ("", "")
+        lacks = (first.message, namespace_advice()) if mode == "no_namespaces" and first else ("", "")
         return dataclasses.replace(candidate, landlock=landlock, lacks=lacks)
-    raise first or SandboxError("sandbox_start_failed", "No sandbox mode could be tried.")
+    if first is None or first.code == "sandbox_start_failed":
+        words = "No way to make a sandbox could be tried." if first is None else first.message
+        raise SandboxError("sandbox_start_failed", words, namespace_advice())
+    raise first
 
 
 async def probe(facilities: Facilities, runtime: Runtime) -> int:
@@ -183,7 +186,7 @@ async def probe(facilities: Facilities, runtime: Runtime) -> int:
         raise SandboxError(
             "sandbox_start_failed",
             f"The sandbox's self-test did not run: {tried.last_line or end}.",
-            advice(),
+            namespace_advice(),
         )
     report = msgspec.json.decode(tried.written, type=_ProbeReport)
     if report.open:
@@ -231,31 +234,3 @@ async def trial(
         )
         written = (folder / output).read_bytes() if outputs else None
     return Trial(outcome=outcome, written=written, last_line=last_line)
-
-
-def advice() -> str:
-    """What keeps an ordinary user from making namespaces here, and the command that allows it."""
-    if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
-        return (
-            "AppArmor keeps programs from making user namespaces. As administrator, allow it for bubblewrap: "
-            "install the package apparmor-profiles and run "
-            "`ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
-            "systemctl reload apparmor`."
-        )
-    if _setting("kernel/unprivileged_userns_clone") == "0" and os.geteuid() != 0:
-        return (
-            "User namespaces are switched off. As administrator: `sysctl kernel.unprivileged_userns_clone=1`."
-        )
-    if _setting("user/max_user_namespaces") == "0":
-        return "User namespaces are switched off. As administrator: `sysctl user.max_user_namespaces=15000`."
-    return (
-        "Inside a container, allow user namespaces (for example `--security-opt seccomp=unconfined`); "
-        "inside a chroot they are never allowed. Otherwise update the kernel and bubblewrap."
-    )
-
-
-def _setting(name: str) -> str:
-    try:
-        return (Path("/proc/sys") / name).read_text("ascii").strip()
-    except (FileNotFoundError, PermissionError):
-        return ""

@@ -215,6 +215,7 @@ def common_config(plan: Plan, events_fd: int) -> dict[str, object]:
         "seccomp_fd": -1,
         "drop_to": -1,
         "parent": 0,
+        "temporary": "",
         "rlimits": {} if "limits" in plan.without else rlimits,
         "nice": 10,
         "threads": limits.threads,

@@ -10,6 +10,7 @@ import errno
 import os
 from typing import Final
 
+from openstall.compute_agent.sandbox.fixes import install_command
 from openstall.market.errors import SandboxError
 
 _CLONE_NAMESPACES: Final = 0x7E020000  # every CLONE_NEW* that clone(2) can take
@@ -68,7 +69,7 @@ def build_filter(*, allow_fork: bool, boxed: bool = True) -> bytes:
         raise SandboxError(
             "no_libseccomp",
             f"The system-call filter cannot be built: {error}.",
-            "Install libseccomp (Debian, Ubuntu: `apt install libseccomp2`).",
+            install_command("libseccomp"),
         ) from error
     program = sc.SyscallFilter(defaction=sc.ERRNO(errno.EPERM))
     program.set_attr(sc.Attr.ACT_BADARCH, sc.KILL_PROCESS)

@@ -4,9 +4,9 @@ Standard library only and no import from this package: this file is mounted alon
 until the job's first line; after that everything that comes out of the sandbox is hostile.
 
 argv[1] is JSON: {events_fd, seccomp_fd, drop_to, parent, landlock: {read, write, remove, needed},
-rlimits, nice, threads, preload, path, module|script}. On the events pipe it says {"t": "ready"}; then it
-waits on standard input for one line {"cpu_s"} and the parameters after it. Until that line has come, it
-runs nothing but imports of the workload runtime.
+rlimits, nice, threads, temporary, preload, path, module|script}. On the events pipe it says
+{"t": "ready"}; then it waits on standard input for one line {"cpu_s"} and the parameters after it. Until
+that line has come, it runs nothing but imports of the workload runtime.
 """
 
 from __future__ import annotations
@@ -148,6 +148,10 @@ def _start(config: dict[str, Any]) -> None:
         _filter_calls(program)
     sys.path[:0] = config["path"]
     os.environ["OPENSTALL_THREADS"] = str(config["threads"])
+    if config["temporary"]:
+        # what cannot be removed cannot be tried out, as this module does before it believes in a folder
+        tempfile: Any = importlib.import_module("tempfile")
+        tempfile.tempdir = config["temporary"]
     _preload(config["preload"])
     _say(t="ready", landlock=abi, pid=os.getpid())
 

@@ -119,6 +119,7 @@ def unboxed_command(plan: Plan, place: Place, *, seccomp_fd: int, events_fd: int
     config = common_config(plan, events_fd) | {
         "seccomp_fd": -1 if "seccomp" in plan.without else seccomp_fd,
         "parent": os.getpid(),
+        "temporary": str(place.root / "tmp"),
         "landlock": landlock_rules(
             plan, read, [str(place.root / "out"), str(place.root / "tmp"), "/dev/null"]
         ),
