@@ -109,7 +109,8 @@ class Agent:
 
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice
-        return Reply(id=request.id, checks=tuple(await doctor()))
+        examined = await doctor()
+        return Reply(id=request.id, checks=examined.checks, tier=examined.tier)
 
     async def _runtime(self, request: Request) -> Reply:
         return Reply(id=request.id, runtime=await trio.to_thread.run_sync(runtime_state))
@@ -158,6 +159,7 @@ class Agent:
             params = spec.parse_params()
             runtime = await trio.to_thread.run_sync(find_runtime)
             facilities = await self._prepare(runtime)
+            jobs.require_tier(spec.kind, facilities.tier)
             jobs.check_folders(
                 inputs,
                 outputs,

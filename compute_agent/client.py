@@ -31,6 +31,7 @@ from openstall.compute_agent.specs import (
     Reply,
     Request,
     RuntimeState,
+    Tier,
     Usage,
     UsageTick,
     decode_reply,
@@ -71,6 +72,7 @@ class AgentClient:
         self._environment = dict(environment) if environment is not None else None
         self._log_path = log_path
         self._process: trio.Process | None = None
+        self._tier: Tier = "none"
         self._send_lock = trio.Lock()
         self._ready = trio.Event()
         self._closing = False
@@ -88,6 +90,11 @@ class AgentClient:
     def pid(self) -> int | None:
         """Process id of the present agent."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def tier(self) -> Tier:
+        """The tier of the sandbox as the last `doctor` found it; `none` before."""
+        return self._tier
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the agent and wait for its hello; it is then kept alive inside `nursery`.
@@ -121,8 +128,9 @@ class AgentClient:
     async def doctor(self) -> list[Check]:
         """Run the self-test with real sandboxes; takes a second or two."""
         reply = await self._ask("doctor")
-        if reply.checks is None:
+        if reply.checks is None or reply.tier is None:
             raise _broken("doctor")
+        self._tier = reply.tier
         return list(reply.checks)
 
     async def runtime(self) -> RuntimeState:

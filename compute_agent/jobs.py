@@ -17,12 +17,14 @@ from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import (
     GIB,
     MIB,
+    JobKind,
     JobResult,
     JobSpec,
     LintParams,
     OutputFile,
     Params,
     TrainParams,
+    Tier,
     Usage,
 )
 from openstall.market.errors import SandboxError
@@ -35,6 +37,11 @@ _MODULES: Final = {
 }
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
+
+_TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
+_LEAST_TIER: Final[Mapping[JobKind, Tier]] = dict.fromkeys(_MODULES, "reduced")
+"""All run our code on foreign data. A kind that runs foreign code would need `full`."""
+
 _REPORT_BYTES: Final = 4 * MIB
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
@@ -58,6 +65,16 @@ _LIMIT_WORDS: Final = {
 def entry_of(spec: JobSpec) -> Entry:
     """The module of this kind of job."""
     return Entry(module=_MODULES[spec.kind])
+
+
+def require_tier(kind: JobKind, tier: Tier) -> None:
+    """Raises SandboxError `sandbox_too_weak` for a kind of job that this machine's sandbox does not hold."""
+    if _TIERS.index(tier) < _TIERS.index(_LEAST_TIER[kind]):
+        raise SandboxError(
+            "sandbox_too_weak",
+            f"A job of kind {kind} needs a sandbox of tier {_LEAST_TIER[kind]}; this machine has {tier}.",
+            "Run `openstall doctor`: it names the cause and the fix.",
+        )
 
 
 def encode_params(params: Params) -> bytes:

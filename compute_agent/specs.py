@@ -31,6 +31,8 @@ JobKind = Literal["lint", KindOfJob]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
 Severity = Literal["error", "warning", "info"]
+Tier = Literal["none", "reduced", "full"]
+"""How much holds a job on a machine; see docs/sandbox.md."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9]{1,16}){1,3}")
 _RESERVED = frozenset(
@@ -306,6 +308,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     event: JobEvent | None = None
     inventory: Inventory | None = None
     checks: tuple[Check, ...] | None = None
+    tier: Tier | None = None
     runtime: RuntimeState | None = None
     error: ErrorReply | None = None
     hello: str | None = None

@@ -15,7 +15,7 @@ from openstall.app.cli.output import table
 def group(cli: Cli) -> None:
     """Check the sandbox with real jobs; exit status 1 if jobs would be refused."""
     done = cli.api.operate("/v1/compute/doctor", cli.output)
-    columns = [("CHECK", "name"), ("OK", "ok"), ("CAUSE", "cause"), ("FIX", "fix")]
+    columns = [("CHECK", "name"), ("OK", "ok"), ("SEVERITY", "severity"), ("CAUSE", "cause"), ("FIX", "fix")]
     cli.output.document(done, table(done["checks"], columns))
     if not done["ok"]:
         sys.exit(1)

@@ -67,7 +67,8 @@ class ComputeService:
         self._need_agent()
         progress("Checking the sandbox with real jobs")
         checks = await self.examine()
-        return {"checks": msgspec.to_builtins(checks), "ok": self._state == "ready"}
+        ok = self._state == "ready"
+        return {"checks": msgspec.to_builtins(checks), "tier": self.agent.tier, "ok": ok}
 
     async def install(self, progress: Progress) -> dict[str, Any]:
         """Download and check the workload runtime; cancelling leaves an earlier one as it was."""
@@ -102,6 +103,7 @@ class ComputeService:
             "agent": self.brief(),
             "inventory": msgspec.to_builtins(self._inventory),
             "doctor": msgspec.to_builtins(self._checks or []),
+            "tier": self.agent.tier,
             "runtime": msgspec.to_builtins(self._runtime),
         }
 

@@ -33,7 +33,7 @@ class CgroupScope:
         """The wrapper command for one sandbox, or nothing."""
         if not self.manager:
             return ()
-        return self.manager + _properties(limits.memory_bytes, limits.processes + _OWN_TASKS)
+        return self.manager + _properties(limits.memory_bytes, limits.processes + _OWN_TASKS, limits.threads)
 
 
 def find_scope() -> CgroupScope:
@@ -46,7 +46,7 @@ def find_scope() -> CgroupScope:
     manager = (command, *(() if os.geteuid() == 0 else ("--user",)), "--scope", "--quiet", "--collect")
     try:
         answer = subprocess.run(
-            [*manager, *_properties(_PROBE_BYTES, _PROBE_TASKS), "sh", "-c", _READ_BACK],
+            [*manager, *_properties(_PROBE_BYTES, _PROBE_TASKS, 1), "sh", "-c", _READ_BACK],
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,
             check=False,
@@ -62,12 +62,13 @@ def find_scope() -> CgroupScope:
     )
 
 
-def _properties(memory_bytes: int, tasks: int) -> tuple[str, ...]:
+def _properties(memory_bytes: int, tasks: int, threads: int) -> tuple[str, ...]:
     values = (
         f"MemoryMax={memory_bytes}",
         "MemorySwapMax=0",
         f"TasksMax={tasks}",
         "CPUWeight=20",
+        f"CPUQuota={threads * 100}%",
         "OOMPolicy=kill",
     )
     return tuple(word for value in values for word in ("-p", value))

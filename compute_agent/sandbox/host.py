@@ -19,11 +19,12 @@ import trio
 from openstall.compute_agent.collector import collect
 from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
+from openstall.compute_agent.sandbox.fixes import install_command, namespace_advice
 from openstall.compute_agent.sandbox.launcher import launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.seccomp import build_filter
 from openstall.compute_agent.sandbox.supervisor import Emit, Outcome, supervise
-from openstall.compute_agent.specs import MIB, JobEvent, Limits, LogLine, OutputFile
+from openstall.compute_agent.specs import MIB, JobEvent, Limits, LogLine, OutputFile, Tier
 from openstall.market.errors import SandboxError
 
 _PROBE = Path(__file__).with_name("probe.py")
@@ -35,14 +36,30 @@ _MACHINES = ("x86_64", "aarch64")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facilities:
-    """Everything a launch needs, proved by the self-test. `landlock` is its ABI, 0 for none."""
+    """Everything a launch needs, proved by the self-test. `landlock` is its ABI, 0 for none.
+
+    `lacks` says why there are no namespaces, in words and with the fix; empty where there are.
+    """
 
     bwrap: Path
     mode: Mode
     scope: CgroupScope
     filter: bytes
     filter_with_fork: bytes
+    filter_unboxed: bytes
     landlock: int
+    lacks: tuple[str, str] = ("", "")
+
+    @property
+    def tier(self) -> Tier:
+        """How much holds a job here: `full`, or `reduced` where there are no namespaces."""
+        return "reduced" if self.mode == "no_namespaces" else "full"
+
+    def filter_for(self, plan: Plan) -> bytes:
+        """The system-call filter that belongs to this plan."""
+        if not plan.boxed:
+            return self.filter_unboxed
+        return self.filter_with_fork if plan.allow_fork else self.filter
 
 
 class _ProbeReport(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,12 +79,14 @@ async def run_sandbox(
     """Start, supervise, collect. Outputs are taken only from a job that ended well.
 
     To be called from the process's main thread. Raises SandboxError when the sandbox does not start
-    or the outputs are not what was allowed.
+    or the outputs are not what was allowed, ValueError for a plan that goes without a layer.
     """
+    if plan.without:
+        raise ValueError("a job never goes without a layer")
     running = launch(
         plan,
         bwrap=facilities.bwrap,
-        seccomp=facilities.filter_with_fork if plan.allow_fork else facilities.filter,
+        seccomp=facilities.filter_for(plan),
         prefix=facilities.scope.prefix(plan.limits),
     )
     try:
@@ -77,7 +96,9 @@ async def run_sandbox(
         outputs = await trio.to_thread.run_sync(collect, running.folders["job/out"], allowed, destination)
         return outcome, outputs
     finally:
-        running.close()
+        with trio.CancelScope(shield=True):
+            # without namespaces a hostile job leaves thousands of files, and removing them takes its time
+            await trio.to_thread.run_sync(running.close)
 
 
 def find_bwrap() -> Path:
@@ -87,8 +108,7 @@ def find_bwrap() -> Path:
         raise SandboxError(
             "no_bwrap",
             "bubblewrap, which makes the sandbox, is not installed.",
-            "Install it: `apt install bubblewrap` (Debian, Ubuntu), `dnf install bubblewrap` (Fedora), "
-            "`pacman -S bubblewrap` (Arch).",
+            install_command("bubblewrap"),
         )
     return Path(found)
 
@@ -126,22 +146,36 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
     bwrap = find_bwrap()
     plain = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=False))
     with_fork = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=True))
-    modes: tuple[Mode, ...] = ("user_namespace",)
+    unboxed = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=False, boxed=False))
+    # root that may make no namespaces is in a container, where a job's account could not be its own
+    modes: tuple[Mode, ...] = ("user_namespace", "no_namespaces")
     if os.geteuid() == 0:
         modes = ("dropped_root", "user_namespace")
     no_scope = CgroupScope(manager=(), words=f"a sandbox does not start in a scope: {scope.words}")
     first: SandboxError | None = None
     for mode, tried in product(modes, (scope, no_scope) if scope.manager else (scope,)):
+        if mode == "no_namespaces" and first is not None and first.code != "sandbox_start_failed":
+            break  # namespaces that can be made but do not hold are no reason to go without
         candidate = Facilities(
-            bwrap=bwrap, mode=mode, scope=tried, filter=plain, filter_with_fork=with_fork, landlock=0
+            bwrap=bwrap,
+            mode=mode,
+            scope=tried,
+            filter=plain,
+            filter_with_fork=with_fork,
+            filter_unboxed=unboxed,
+            landlock=0,
         )
         try:
             landlock = await probe(candidate, runtime)
         except SandboxError as error:
             first = first or error
             continue
-        return dataclasses.replace(candidate, landlock=landlock)
-    raise first or SandboxError("sandbox_start_failed", "No sandbox mode could be tried.")
+        lacks = (first.message, namespace_advice()) if mode == "no_namespaces" and first else ("", "")
+        return dataclasses.replace(candidate, landlock=landlock, lacks=lacks)
+    if first is None or first.code == "sandbox_start_failed":
+        words = "No way to make a sandbox could be tried." if first is None else first.message
+        raise SandboxError("sandbox_start_failed", words, namespace_advice())
+    raise first
 
 
 async def probe(facilities: Facilities, runtime: Runtime) -> int:
@@ -152,7 +186,7 @@ async def probe(facilities: Facilities, runtime: Runtime) -> int:
         raise SandboxError(
             "sandbox_start_failed",
             f"The sandbox's self-test did not run: {tried.last_line or end}.",
-            advice(),
+            namespace_advice(),
         )
     report = msgspec.json.decode(tried.written, type=_ProbeReport)
     if report.open:
@@ -200,31 +234,3 @@ async def trial(
         )
         written = (folder / output).read_bytes() if outputs else None
     return Trial(outcome=outcome, written=written, last_line=last_line)
-
-
-def advice() -> str:
-    """What keeps an ordinary user from making namespaces here, and the command that allows it."""
-    if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
-        return (
-            "AppArmor keeps programs from making user namespaces. As administrator, allow it for bubblewrap: "
-            "install the package apparmor-profiles and run "
-            "`ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
-            "systemctl reload apparmor`."
-        )
-    if _setting("kernel/unprivileged_userns_clone") == "0" and os.geteuid() != 0:
-        return (
-            "User namespaces are switched off. As administrator: `sysctl kernel.unprivileged_userns_clone=1`."
-        )
-    if _setting("user/max_user_namespaces") == "0":
-        return "User namespaces are switched off. As administrator: `sysctl user.max_user_namespaces=15000`."
-    return (
-        "Inside a container, allow user namespaces (for example `--security-opt seccomp=unconfined`); "
-        "inside a chroot they are never allowed. Otherwise update the kernel and bubblewrap."
-    )
-
-
-def _setting(name: str) -> str:
-    try:
-        return (Path("/proc/sys") / name).read_text("ascii").strip()
-    except (FileNotFoundError, PermissionError):
-        return ""

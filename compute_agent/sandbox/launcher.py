@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from openstall.compute_agent.sandbox.plan import Plan, bwrap_arguments
+from openstall.compute_agent.sandbox.plan import Plan, bwrap_arguments, go_line
+from openstall.compute_agent.sandbox.unboxed import Place, unboxed_command, unboxed_environment
 from openstall.market.errors import SandboxError
 
 _INFO_TIMEOUT_MS = 10_000
-_OOM_FIRST = b"1000"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,24 +33,30 @@ class Running:
     log_fd: int
     events_fd: int
     params_fd: int
+    place: Place | None = None
     folders: dict[str, int] = field(default_factory=dict)
 
     def open_folders(self) -> None:
-        """Take hold of the sandbox's tmpfs. Call when stage1 is ready, before the job's first line.
+        """Take hold of the sandbox's folders. Call when stage1 is ready, before the job's first line.
 
-        A descriptor keeps the tmpfs alive after every process in the sandbox is dead: that is how
+        A descriptor keeps a tmpfs alive after every process in the sandbox is dead: that is how
         outputs are collected without a race, and why nothing is left on disk when the agent dies.
         """
-        for path in ("job/out", "tmp", "dev/shm"):
-            self.folders[path] = os.open(
-                f"/proc/{self.init_pid}/root/{path}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-            )
-        _prefer_for_oom_kill(self.init_pid)
+        root = f"/proc/{self.init_pid}/root"
+        paths = {name: f"{root}/{name}" for name in ("job/out", "tmp", "dev/shm")}
+        if self.place is not None:
+            paths = {"job/out": str(self.place.root / "out"), "tmp": str(self.place.root / "tmp")}
+        for name, path in paths.items():
+            self.folders[name] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def send_params(self, params: bytes) -> None:
-        """Let the job begin. `params` must fit into a pipe buffer (64 KiB)."""
+    def tasks(self) -> list[int]:
+        """The first processes of the sandbox, whose properties all later ones inherit."""
+        return [self.init_pid, *children_of(self.init_pid)]
+
+    def send_params(self, plan: Plan) -> None:
+        """Let the job begin. What is sent must fit into a pipe buffer (64 KiB)."""
         try:
-            os.write(self.params_fd, params)
+            os.write(self.params_fd, go_line(plan))
         except BrokenPipeError:
             pass  # it died first: its exit status says why
         finally:
@@ -72,6 +78,9 @@ class Running:
                 os.close(fd)
         self.params_fd = self.init_pidfd = self.outer_pidfd = -1
         self.folders.clear()
+        if self.place is not None:
+            self.place.remove()
+            self.place = None
 
 
 def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] = ()) -> Running:
@@ -81,10 +90,11 @@ def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] =
     with bubblewrap's words when they cannot be made.
     """
     pipes = _Pipes()
+    place = None if plan.boxed else Place.make()
     process: subprocess.Popen[bytes] | None = None
     try:
-        process = _spawn(pipes, plan, bwrap, seccomp, prefix)
-        init_pid = _init_pid(pipes.info[0])
+        process = _spawn(pipes, plan, place, bwrap=bwrap, seccomp=seccomp, prefix=prefix)
+        init_pid = _init_pid(pipes.info[0]) if place is None else process.pid
         return Running(
             process=process,
             init_pid=init_pid,
@@ -93,15 +103,18 @@ def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] =
             log_fd=pipes.log[0],
             events_fd=pipes.events[0],
             params_fd=pipes.params[1],
+            place=place,
         )
-    except (OSError, ValueError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, SandboxError, msgspec.DecodeError) as error:
         if process is not None:
             process.kill()
             process.wait()
         failure = _start_failed(pipes.log[0], error)
         for fd in (pipes.params[1], pipes.log[0], pipes.events[0]):
             os.close(fd)
-        raise failure from error
+        if place is not None:
+            place.remove()
+        raise (error if isinstance(error, SandboxError) else failure) from error
     finally:
         os.close(pipes.info[0])
 
@@ -121,17 +134,22 @@ class _Pipes:
 
 
 def _spawn(
-    pipes: _Pipes, plan: Plan, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...]
+    pipes: _Pipes, plan: Plan, place: Place | None, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...]
 ) -> subprocess.Popen[bytes]:
-    """Start bubblewrap; whatever happens, the sandbox's ends of the pipes are closed here."""
+    """Start the outermost process; whatever happens, the sandbox's ends of the pipes are closed here."""
     seccomp_fd = os.memfd_create("openstall-seccomp", os.MFD_CLOEXEC)
     theirs = (seccomp_fd, pipes.info[1], pipes.events[1])
     try:
         os.write(seccomp_fd, seccomp)
         os.lseek(seccomp_fd, 0, os.SEEK_SET)
-        command = bwrap_arguments(
-            plan, bwrap=bwrap, seccomp_fd=seccomp_fd, info_fd=theirs[1], events_fd=theirs[2]
-        )
+        if place is None:
+            command = bwrap_arguments(
+                plan, bwrap=bwrap, seccomp_fd=seccomp_fd, info_fd=theirs[1], events_fd=theirs[2]
+            )
+        else:
+            pairs = [f"{name}={value}" for name, value in unboxed_environment(plan, place).items()]
+            command = ["/usr/bin/env", "-i", *pairs]  # a scope's command needs the bus, the job must not
+            command += unboxed_command(plan, place, seccomp_fd=seccomp_fd, events_fd=theirs[2])
         return subprocess.Popen(
             [*prefix, *command],
             stdin=pipes.params[0],
@@ -139,6 +157,7 @@ def _spawn(
             stderr=pipes.log[1],
             pass_fds=theirs,
             env={"PATH": "/usr/bin:/bin", **_bus()},
+            cwd=None if place is None else place.root / "out",
             start_new_session=True,
         )
     finally:
@@ -173,14 +192,6 @@ def _start_failed(log_fd: int, error: Exception) -> SandboxError:
         f"The sandbox could not be started: {words or error}.",
         "Run `openstall doctor`: it names the cause and the fix.",
     )
-
-
-def _prefer_for_oom_kill(pid: int) -> None:
-    for task in (pid, *children_of(pid)):
-        try:
-            Path(f"/proc/{task}/oom_score_adj").write_bytes(_OOM_FIRST)
-        except (PermissionError, FileNotFoundError, ProcessLookupError):
-            continue  # a preference only: the memory limit does not depend on it
 
 
 def children_of(pid: int) -> list[int]:

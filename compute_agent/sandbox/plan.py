@@ -19,17 +19,21 @@ DROPPED_ID_BASE = 1_950_000_000
 SCRATCH_BYTES = 64 * MIB
 INODE_CAP = 10_000
 _STAGE1 = Path(__file__).with_name("stage1.py")
-_WORKLOADS = Path(__file__).parents[1] / "workloads"
+WORKLOADS = Path(__file__).parents[1] / "workloads"
 _VIRTUAL_EXTRA_BYTES = 16 * GIB
 _PARENTS = (
     *("/usr", "/usr/bin", "/py", "/py/bin", "/job", "/sbx", "/sbx/openstall"),
     *("/sbx/openstall/compute_agent", "/proc", "/sys", "/sys/devices", "/sys/devices/system"),
 )
 
-Mode = Literal["user_namespace", "dropped_root"]
+Mode = Literal["user_namespace", "dropped_root", "no_namespaces"]
 """How the job loses its rights. `user_namespace`: an ordinary user's one-id namespace.
 `dropped_root`: namespaces made by root, then setresuid to an id that owns nothing, because the
-kernel exempts root's own id from process limits even inside a user namespace."""
+kernel exempts root's own id from process limits even inside a user namespace.
+`no_namespaces`: where an ordinary user may make none; see `unboxed`."""
+
+Layer = Literal["seccomp", "landlock", "limits"]
+"""What a plan may go without, in tests only: `host.run_sandbox` refuses such a plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Plan:
     """One sandbox. `inputs` is mounted read-only at /job/in; `params` reaches the job as argv[1].
 
     `checkpoints` is where checkpoints are copied to while the job runs; None where nobody wants them.
+    `preload` names modules that are imported before the job is known. `without` is for tests.
     """
 
     entry: Entry
@@ -56,6 +61,13 @@ class Plan:
     checkpoints: Path | None = None
     slot: int = 0
     allow_fork: bool = False
+    preload: tuple[str, ...] = ()
+    without: frozenset[Layer] = frozenset()
+
+    @property
+    def boxed(self) -> bool:
+        """Whether the job has namespaces and a root of its own."""
+        return self.mode != "no_namespaces"
 
     @property
     def drop_to(self) -> int:
@@ -66,14 +78,15 @@ class Plan:
 def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, events_fd: int) -> list[str]:
     """The whole command. The sandbox sees libraries, runtime, inputs and three small tmpfs; no procfs."""
     arguments = [str(bwrap), *_isolation(plan.mode)]
-    arguments += ["--info-fd", str(info_fd), "--seccomp", str(seccomp_fd)]
+    arguments += ["--info-fd", str(info_fd)]
+    arguments += [] if "seccomp" in plan.without else ["--seccomp", str(seccomp_fd)]
     for path in _PARENTS:
         # bubblewrap gives the parents it makes itself mode 0700: shut to a dropped id
         arguments += ["--perms", "0755", "--dir", path]
     arguments += _system_mounts() + _python_mounts(plan.runtime)
     arguments += ["--ro-bind", str(plan.runtime.site_packages), "/rt"]
     arguments += ["--ro-bind", str(_STAGE1), "/sbx/stage1.py"]
-    arguments += ["--ro-bind", str(_WORKLOADS), "/sbx/openstall/compute_agent/workloads"]
+    arguments += ["--ro-bind", str(WORKLOADS), "/sbx/openstall/compute_agent/workloads"]
     if plan.entry.script is not None:
         arguments += ["--ro-bind", str(plan.entry.script), "/sbx/script.py"]
     arguments += ["--dev", "/dev"]
@@ -86,7 +99,7 @@ def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, e
     arguments += ["--ro-bind", str(plan.inputs), "/job/in"]
     # bubblewrap's own root and /dev are writable tmpfs of half the memory
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/job/out"]
-    for name, value in _environment(plan.limits).items():
+    for name, value in environment(plan.limits).items():
         arguments += ["--setenv", name, value]
     python, prefix = _python_inside(plan.runtime)
     arguments += ["--setenv", "LD_LIBRARY_PATH", f"{prefix}/lib"] if prefix != "/usr" else []
@@ -134,7 +147,8 @@ def _python_mounts(runtime: Runtime) -> list[str]:
     return arguments
 
 
-def _environment(limits: Limits) -> dict[str, str]:
+def environment(limits: Limits) -> dict[str, str]:
+    """Every variable of a job; it inherits none."""
     threads = str(limits.threads)
     return {
         "HOME": "/tmp",  # noqa: S108 - of the sandbox
@@ -153,29 +167,66 @@ def _environment(limits: Limits) -> dict[str, str]:
 
 
 def _stage1_config(plan: Plan, events_fd: int, prefix: str) -> dict[str, object]:
-    limits = plan.limits
-    readable = ["/rt", "/sbx", "/job/in", "/dev/zero", "/dev/random", "/dev/urandom"]
-    host = ("/usr/lib", "/usr/lib64", "/sys/devices/system/cpu", "/proc/cpuinfo")
-    readable += [path for path in host if Path(path).exists()]
+    readable = ["/rt", "/sbx", "/job/in", *HARMLESS_DEVICES, *host_libraries()]
     readable += ["/py"] if prefix == "/py" else []
     return {
-        "events_fd": events_fd,
+        **common_config(plan, events_fd),
         "drop_to": plan.drop_to,
-        "landlock": {"read": readable, "write": ["/job/out", "/tmp", "/dev/shm", "/dev/null"]},  # noqa: S108
-        "rlimits": {
-            "AS": limits.memory_bytes + _VIRTUAL_EXTRA_BYTES,
-            "DATA": limits.memory_bytes,
-            "CPU": limits.cpu_s + 1,
-            "FSIZE": limits.disk_bytes,
-            "NOFILE": 256,
-            "NPROC": limits.processes,
-            "CORE": 0,
-            "MSGQUEUE": 0,
-            "MEMLOCK": 0,
-        },
-        "nice": 10,
-        "threads": limits.threads,
+        "landlock": landlock_rules(
+            plan,
+            readable,
+            ["/job/out", "/tmp", "/dev/shm", "/dev/null"],  # noqa: S108
+        ),
         "path": ["/sbx", "/rt"],
-        "module": plan.entry.module,
         "script": "/sbx/script.py" if plan.entry.script is not None else "",
     }
+
+
+HARMLESS_DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
+
+
+def host_libraries() -> list[str]:
+    """What a job reads of the host's system: libraries, and the facts by which they choose their code."""
+    paths = ("/usr/lib", "/usr/lib64", "/sys/devices/system/cpu", "/proc/cpuinfo")
+    return [path for path in paths if Path(path).exists()]
+
+
+def landlock_rules(plan: Plan, read: list[str], write: list[str]) -> dict[str, object] | None:
+    """The whole of what a job may open."""
+    if "landlock" in plan.without:
+        return None
+    # without namespaces the work folder lies on the owner's disk: what cannot be removed can be counted
+    return {"read": read, "write": write, "remove": plan.boxed, "needed": not plan.boxed}
+
+
+def common_config(plan: Plan, events_fd: int) -> dict[str, object]:
+    """The part of stage1's settings that does not depend on where the job's folders lie."""
+    limits = plan.limits
+    rlimits = {
+        "AS": limits.memory_bytes + _VIRTUAL_EXTRA_BYTES,
+        "DATA": limits.memory_bytes,
+        "FSIZE": limits.disk_bytes,
+        "NOFILE": 256,
+        "NPROC": limits.processes,
+        "CORE": 0,
+        "MSGQUEUE": 0,
+        "MEMLOCK": 0,
+    }
+    return {
+        "events_fd": events_fd,
+        "seccomp_fd": -1,
+        "drop_to": -1,
+        "parent": 0,
+        "temporary": "",
+        "rlimits": {} if "limits" in plan.without else rlimits,
+        "nice": 10,
+        "threads": limits.threads,
+        "preload": list(plan.preload),
+        "module": plan.entry.module,
+    }
+
+
+def go_line(plan: Plan) -> bytes:
+    """What tells stage1 to begin: the processor seconds from now on, then the parameters."""
+    cpu_s = -1 if "limits" in plan.without else plan.limits.cpu_s + 1
+    return json.dumps({"cpu_s": cpu_s}).encode() + b"\n" + plan.params

@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,12 @@ _OWN_VARIABLES = frozenset(
         *("HOME", "TMPDIR", "USER", "LOGNAME", "LANG", "TZ", "PWD", "LD_LIBRARY_PATH", "LC_CTYPE"),
         *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY"),
         *("ORT_DISABLE_TELEMETRY", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "OPENSTALL_THREADS"),
+        *("OPENSTALL_INPUTS", "OPENSTALL_OUTPUTS"),
     }
 )
+_INPUTS = os.environ.get("OPENSTALL_INPUTS", "/job/in")
+_OUTPUTS = os.environ.get("OPENSTALL_OUTPUTS", "/job/out")
+_RUNTIME = sys.path[1]
 
 
 def _reads(path: str) -> Callable[[], object]:
@@ -61,7 +66,7 @@ def _inherited_secrets() -> None:
 
 
 def _link() -> None:
-    Path("/job/out/link").symlink_to("/etc/passwd")
+    Path(_OUTPUTS, "link").symlink_to("/etc/passwd")
 
 
 def _strange_descriptor() -> None:
@@ -74,15 +79,23 @@ def _strange_descriptor() -> None:
     raise OSError("none")
 
 
+def _signal_the_agent() -> None:
+    if os.getppid() <= 1:
+        raise OSError("its parent is of its own sandbox")
+    os.kill(os.getppid(), 0)
+
+
 DOORS: dict[str, Callable[[], object]] = {
     "read /etc/passwd": _reads("/etc/passwd"),
     "read /etc/machine-id": _reads("/etc/machine-id"),
     "list /home": _lists("/home"),
     "list /root": _lists("/root"),
     "read /proc": _lists("/proc/self"),
-    "write the runtime": _writes("/rt/openstall_probe"),
+    "write the runtime": _writes(f"{_RUNTIME}/openstall_probe"),
     "write the libraries": _writes("/usr/lib/openstall_probe"),
-    "write its input": _writes("/job/in/openstall_probe"),
+    "write its input": _writes(f"{_INPUTS}/openstall_probe"),
+    "change the mode of its input": lambda: Path(_INPUTS).chmod(0o700),
+    "signal the agent": _signal_the_agent,
     "write the root": _writes("/openstall_probe"),
     "internet socket": _connects(socket.AF_INET),
     "IPv6 socket": _connects(socket.AF_INET6),
@@ -111,7 +124,7 @@ def main() -> None:
         except (OSError, ValueError):
             continue
         opened.append(name)
-    Path("/job/out/probe.json").write_text(json.dumps({"open": opened, "tried": len(DOORS)}))
+    Path(_OUTPUTS, "probe.json").write_text(json.dumps({"open": opened, "tried": len(DOORS)}))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
+import psutil
 import trio
 
 from openstall.compute_agent.runtime import Runtime, find_runtime
@@ -19,59 +23,59 @@ from openstall.compute_agent.sandbox.host import (
 )
 from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.seccomp import build_filter
-from openstall.compute_agent.specs import GIB, MIB, Check, Limits
+from openstall.compute_agent.specs import GIB, MIB, Check, Limits, Tier
 from openstall.market.errors import SandboxError
 
 _VERSIONS_MODULE = "openstall.compute_agent.workloads.versions"
 _VERSIONS_LIMITS = Limits(
     wall_s=90, cpu_s=60, memory_bytes=2 * GIB, processes=64, disk_bytes=MIB, log_bytes=65536
 )
+_LEAST_MEMORY_BYTES = 2 * GIB
+_LEAST_DISK_BYTES = 5 * GIB
 _MODES = {
     "user_namespace": "a job runs in a user namespace of its own",
     "dropped_root": "started by root; a job runs under a user id that owns nothing",
+    "no_namespaces": "a job runs without namespaces, held by Landlock and the system-call filter",
 }
 
 
-async def doctor() -> list[Check]:
-    """Every check, in the order in which one depends on another. Never raises for a failed check."""
-    checks = [
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What the doctor found. `tier` is `none` where jobs would be refused."""
+
+    checks: tuple[Check, ...]
+    tier: Tier
+
+
+async def doctor() -> Examination:
+    """Every check, so that all that is missing is named at once. Never raises for a failed check."""
+    needed = [
         await _check("system", require_platform, "Linux, supported processor"),
         await _check("bubblewrap", find_bwrap, "bubblewrap is installed"),
         await _check("system-call filter", lambda: build_filter(allow_fork=False), "libseccomp is there"),
     ]
-    if not all(check.ok for check in checks):
-        return checks
-    scope = await trio.to_thread.run_sync(find_scope)
     runtime: Runtime | None = None
-    runtime_error: SandboxError | None = None
+    facilities: Facilities | None = None
+    checks = [*needed]
     try:
         runtime = await trio.to_thread.run_sync(find_runtime)
+        runtime_check = _passed("workload runtime", f"found in {runtime.root}")
     except SandboxError as error:
-        runtime_error = error
-    try:
-        facilities = await find_facilities(runtime=runtime or own_interpreter(), scope=scope)
-    except SandboxError as error:
-        return [*checks, _failed("sandbox", error)]
-    checks.append(_passed("sandbox", f"self-test passed; {_MODES[facilities.mode]}"))
-    checks.append(_landlock(facilities.landlock))
-    checks.append(
-        Check(
-            name="exact limits",
-            severity="info",
-            ok=bool(facilities.scope.manager),
-            cause=facilities.scope.words,
-            fix=""
-            if facilities.scope.manager
-            else "None needed: limits are kept by watching ten times a second.",
-        )
-    )
-    if runtime is None:
-        if runtime_error is not None:
-            checks.append(_failed("workload runtime", runtime_error))
-        return checks
-    checks.append(_passed("workload runtime", f"found in {runtime.root}"))
-    checks.append(await _runtime_starts(facilities, runtime))
-    return checks
+        runtime_check = _failed("workload runtime", error)
+    if all(check.ok for check in needed):
+        scope = await trio.to_thread.run_sync(find_scope)
+        try:
+            facilities = await find_facilities(runtime=runtime or own_interpreter(), scope=scope)
+        except SandboxError as error:
+            checks.append(_failed("sandbox", error))
+    if facilities is not None:
+        checks += _sandbox(facilities)
+    checks.append(runtime_check)
+    if facilities is not None and runtime is not None:
+        checks.append(await _runtime_starts(facilities, runtime))
+    checks += _machine()
+    unfit = facilities is None or any(check.severity == "error" and not check.ok for check in checks)
+    return Examination(checks=tuple(checks), tier="none" if unfit or facilities is None else facilities.tier)
 
 
 async def _check(name: str, attempt: Callable[[], object], words: str) -> Check:
@@ -80,6 +84,23 @@ async def _check(name: str, attempt: Callable[[], object], words: str) -> Check:
     except SandboxError as error:
         return _failed(name, error)
     return _passed(name, words)
+
+
+def _sandbox(facilities: Facilities) -> list[Check]:
+    cause, fix = facilities.lacks
+    scope = facilities.scope
+    return [
+        _passed("sandbox", f"self-test passed, tier {facilities.tier}; {_MODES[facilities.mode]}"),
+        _advised("namespaces", bool(cause), cause or "files, processes and network of their own", fix),
+        _landlock(facilities.landlock),
+        Check(
+            name="exact limits",
+            severity="info",
+            ok=bool(scope.manager),
+            cause=scope.words,
+            fix="" if scope.manager else "None needed: limits are kept by watching ten times a second.",
+        ),
+    ]
 
 
 async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
@@ -94,7 +115,7 @@ async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
             severity="error",
             ok=False,
             cause=tried.last_line or "the libraries did not load",
-            fix="Install the workload runtime again.",
+            fix="Install the workload runtime again: `openstall compute install-runtime`.",
         )
     versions = msgspec.json.decode(tried.written, type=dict[str, str])
     words = ", ".join(f"{library} {version}" for library, version in versions.items())
@@ -109,8 +130,39 @@ def _landlock(abi: int) -> Check:
         severity="warning",
         ok=False,
         cause="This kernel has no Landlock: the second wall around files is missing, the first holds.",
-        fix="Use a kernel from 5.13 on with Landlock in its `lsm=` list.",
+        fix="Use a kernel from 5.13 on, and add `landlock` to `lsm=` on its command line.",
     )
+
+
+def _machine() -> list[Check]:
+    """What keeps no job away, but is better known."""
+    memory = psutil.virtual_memory().available
+    folder = tempfile.gettempdir()
+    disk = psutil.disk_usage(folder).free
+    return [
+        _advised(
+            "ordinary user",
+            os.geteuid() == 0,
+            "the agent runs as root" if os.geteuid() == 0 else "the agent has no rights of an administrator",
+            "Start the node as an ordinary user.",
+        ),
+        _advised(
+            "memory",
+            memory < _LEAST_MEMORY_BYTES,
+            f"{memory // MIB} MiB are free; a training job takes {_LEAST_MEMORY_BYTES // MIB}",
+            "Close programs that use much memory.",
+        ),
+        _advised(
+            "disk",
+            disk < _LEAST_DISK_BYTES,
+            f"{disk // MIB} MiB are free under {folder}; inputs and results need {_LEAST_DISK_BYTES // MIB}",
+            "Free some space, or set TMPDIR to a larger disk.",
+        ),
+    ]
+
+
+def _advised(name: str, lacking: bool, cause: str, fix: str) -> Check:  # noqa: FBT001 - private, two words
+    return Check(name=name, severity="warning", ok=not lacking, cause=cause, fix=fix if lacking else "")
 
 
 def _passed(name: str, words: str) -> Check:

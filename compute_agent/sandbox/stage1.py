@@ -3,29 +3,37 @@
 Standard library only and no import from this package: this file is mounted alone. It is trusted
 until the job's first line; after that everything that comes out of the sandbox is hostile.
 
-argv[1] is JSON: {events_fd, drop_to, landlock: {read, write}, rlimits, nice, threads, module|script}.
-On the events pipe it says {"t": "ready"}; then it waits for the parameters on standard input.
+argv[1] is JSON: {events_fd, seccomp_fd, drop_to, parent, landlock: {read, write, remove, needed},
+rlimits, nice, threads, temporary, preload, path, module|script}. On the events pipe it says
+{"t": "ready"}; then it waits on standard input for one line {"cpu_s"} and the parameters after it. Until
+that line has come, it runs nothing but imports of the workload runtime.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import resource
 import runpy
+import signal
 import stat
 import struct
 import sys
+import threading
 from typing import Any, NoReturn
 
 _EVENTS_FD = 3
 _FAILED = 97
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
+_SECCOMP_MODE_FILTER = 2
 
 _SYS_LANDLOCK = {"create": 444, "add": 445, "restrict": 446}
 _READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
-# WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG (+ TRUNCATE from ABI 3)
-_WRITE = 1 << 1 | _READ | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8
+# WRITE_FILE, READ_FILE, READ_DIR, MAKE_DIR, MAKE_REG (+ TRUNCATE from ABI 3)
+_WRITE = 1 << 1 | _READ | 1 << 7 | 1 << 8
+_REMOVE = 1 << 4 | 1 << 5  # REMOVE_DIR, REMOVE_FILE
 _FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16}
 _FILE_ONLY = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
 
@@ -39,11 +47,15 @@ def _fail(words: str) -> NoReturn:
     os._exit(_FAILED)
 
 
-def _restrict_files(paths: dict[str, list[str]]) -> int:
+def _restrict_files(paths: dict[str, Any] | None) -> int:
     """Landlock: only the listed paths, no execution, no TCP, no signals out. Returns the ABI, 0 if none."""
+    if paths is None:
+        return 0
     libc = ctypes.CDLL(None, use_errno=True)
     abi = int(libc.syscall(_SYS_LANDLOCK["create"], None, 0, 1))
     if abi <= 0:
+        if paths["needed"]:
+            _fail("this kernel has no Landlock")
         return 0
     handled = (1 << _FS_BITS.get(abi, 16)) - 1
     attributes = struct.pack("=QQQ", handled, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
@@ -51,7 +63,7 @@ def _restrict_files(paths: dict[str, list[str]]) -> int:
     ruleset = libc.syscall(_SYS_LANDLOCK["create"], attributes, size, 0)
     if ruleset < 0:
         _fail(f"landlock_create_ruleset: {os.strerror(ctypes.get_errno())}")
-    write = (_WRITE | (1 << 14 if abi >= 3 else 0)) & handled
+    write = (_WRITE | (_REMOVE if paths["remove"] else 0) | (1 << 14 if abi >= 3 else 0)) & handled
     for path, access in [(p, _READ) for p in paths["read"]] + [(p, write) for p in paths["write"]]:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         allowed = access if stat.S_ISDIR(os.fstat(fd).st_mode) else access & _FILE_ONLY
@@ -94,36 +106,102 @@ def _set_limits(limits: dict[str, int]) -> None:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
 
-def _start(config: dict[str, Any]) -> bytes:
-    """Everything up to the job's own first line; returns the parameters."""
+def _die_with(parent: int) -> None:
+    """Ask for SIGKILL when the agent's thread ends; for a sandbox that no bubblewrap holds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        _fail(f"death signal: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != parent:
+        os._exit(_FAILED)
+
+
+def _filter_calls(program: bytes) -> None:
+    """Put the compiled filter in force for this process, and for all threads it will start."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    code = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, head, 0, 0) != 0:
+        _fail(f"system-call filter: {os.strerror(ctypes.get_errno())}")
+
+
+def _start(config: dict[str, Any]) -> None:
+    """Close everything, up to saying that the sandbox is finished."""
     if config["events_fd"] != _EVENTS_FD:
         os.dup2(config["events_fd"], _EVENTS_FD)
+    program = b""
+    if config["seccomp_fd"] >= 0:
+        with os.fdopen(config["seccomp_fd"], "rb") as file:
+            program = file.read()
     os.closerange(_EVENTS_FD + 1, 65536)
     os.nice(config["nice"])
     if config["drop_to"] >= 0:
         _drop_root(config["drop_to"])
     _give_up_capabilities()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        _fail(f"no new privileges: {os.strerror(ctypes.get_errno())}")
+    if config["parent"]:
+        _die_with(config["parent"])
     abi = _restrict_files(config["landlock"])
     _set_limits(config["rlimits"])
+    if program:
+        _filter_calls(program)
+    sys.path[:0] = config["path"]
+    os.environ["OPENSTALL_THREADS"] = str(config["threads"])
+    if config["temporary"]:
+        # what cannot be removed cannot be tried out, as this module does before it believes in a folder
+        tempfile: Any = importlib.import_module("tempfile")
+        tempfile.tempdir = config["temporary"]
+    _preload(config["preload"])
     _say(t="ready", landlock=abi, pid=os.getpid())
-    chunks = []
-    while data := os.read(0, 65536):
-        chunks.append(data)
+
+
+def _preload(modules: list[str]) -> None:
+    """Import ahead, in a thread that gets processor time only when nobody else wants it."""
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            for name in modules:
+                importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - a library may raise anything; it is said below
+            failed.append(error)
+
+    if modules:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    if failed:
+        _fail(f"{type(failed[0]).__name__}: {failed[0]}")
+
+
+def _receive(own: dict[str, Any]) -> bytes:
+    """Wait for the go line, set the processor time that it grants, return the parameters."""
+    data = b""
+    while part := os.read(0, 65536):
+        data += part
+    head, _, params = data.partition(b"\n")
+    if not head:
+        os._exit(_FAILED)  # the agent is gone, or has no use for this sandbox any more
+    cpu_s = json.loads(head)["cpu_s"]
+    if cpu_s >= 0:
+        used = int(sum(os.times()[:2])) + 1 if own["preload"] else 0
+        _set_limits({"CPU": used + cpu_s})
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    return b"".join(chunks)
+    return params
 
 
 def main() -> None:
     """Close the doors, wait for the parameters, run the job in this very process."""
     config: dict[str, Any] = json.loads(sys.argv[1])
     try:
-        params = _start(config)
-    except (OSError, ValueError) as error:
+        _start(config)
+        params = _receive(config)
+    except (OSError, ValueError, ImportError) as error:
         _fail(f"{type(error).__name__}: {error}")
-    sys.path[:0] = config["path"]
-    os.environ["OPENSTALL_THREADS"] = str(config["threads"])
     if config["script"]:
         sys.argv = [config["script"], params.decode()]
         runpy.run_path(config["script"], run_name="__main__")

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 import trio
 
+from openstall.compute_agent.sandbox.background import give_way, processors_for
 from openstall.compute_agent.collector import take
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
@@ -221,7 +222,11 @@ class Supervisor:
             self._fault = ("sandbox_start_failed", f"its folders cannot be reached: {error}", "")
             self._running.kill()
             return
-        self._running.send_params(self._plan.params)
+        give_way(
+            self._running.tasks(),
+            processors=processors_for(threads=self._limits.threads, slot=self._plan.slot),
+        )
+        self._running.send_params(self._plan)
 
     async def _watch_cancel(self) -> None:
         await self._cancel.wait()
@@ -255,6 +260,8 @@ class Supervisor:
             return "cpu"
         if seen.inodes > INODE_CAP:
             return "files"
+        if seen.disk_bytes > self._limits.disk_bytes:
+            return "disk"
         if seen.tasks > self._limits.processes + _SLACK_TASKS:
             return "processes"
         return ""

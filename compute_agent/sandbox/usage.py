@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openstall.compute_agent.sandbox.launcher import Running, children_of
+from openstall.compute_agent.sandbox.plan import INODE_CAP
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _THREADS_FIELD = 17  # of /proc/PID/stat after the command name, as in proc(5) minus 3
@@ -43,6 +44,11 @@ def sample(running: Running) -> Sample:
         pending += children_of(pid)
     disk = inodes = 0
     for name, fd in running.folders.items():
+        if running.place is not None:
+            used, files = _on_disk(running.place.root / name.removeprefix("job/"), INODE_CAP + 1 - inodes)
+            disk += used
+            inodes += files
+            continue
         state = os.fstatvfs(fd)
         used = (state.f_blocks - state.f_bfree) * state.f_frsize
         memory += used
@@ -50,6 +56,27 @@ def sample(running: Running) -> Sample:
         if name == "job/out":
             disk = used
     return Sample(memory_bytes=memory, disk_bytes=disk, inodes=inodes, cpu_s=cpu_s, tasks=tasks)
+
+
+def _on_disk(folder: Path, most: int) -> tuple[int, int]:
+    """Bytes and files under a job's folder, which it cannot remove or link; `most` files are looked at."""
+    used = files = 0
+    pending = [folder]
+    while pending and files < most:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    used += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+                    if files >= most:
+                        break
+        except FileNotFoundError:
+            continue  # renamed meanwhile
+        except OSError:
+            return used, most  # nested deeper than a path can say
+    return used, files
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 EVENTS_FD: Final = 3
-INPUTS: Final = Path("/job/in")
-OUTPUTS: Final = Path("/job/out")
+INPUTS: Final = Path(os.environ.get("OPENSTALL_INPUTS", "/job/in"))
+OUTPUTS: Final = Path(os.environ.get("OPENSTALL_OUTPUTS", "/job/out"))
 
 _FAULT_STATUS: Final = 3
 _MEMORY_WORDS: Final = ("bad_alloc", "bad allocation", "allocate memory", "not enough memory")

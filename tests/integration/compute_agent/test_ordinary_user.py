@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,20 +23,31 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import JobSpec
 
 async def ignore(event):
-    pass
+    print("event", event)
 
 async def main():
     async with trio.open_nursery() as nursery:
         client = AgentClient()
         await client.start(nursery)
         for check in await client.doctor():
-            print("check", check.name, check.ok or check.severity != "error", check.cause)
+            print("check", check.name, check.severity, check.ok, check.cause, "|", check.fix)
+        print("tier", client.tier)
         recipe = {"task": "classification", "label": "y", "epochs": 3}
-        job = JobSpec(job_id="job", kind="train", params=recipe)
         folder = Path(sys.argv[1])
-        result = await client.run(job, folder / "in", folder / "out", ignore)
-        print("job", result.state, result.words)
+        await work(client, "train", recipe, folder / "in", folder / "out")
+        for kind, names in (("lint", ["model.onnx"]), ("infer", ["model.onnx", "rows.csv"])):
+            inputs = folder / f"in-{kind}"
+            inputs.mkdir()
+            for name in names:
+                source = folder / "in" / "data.csv" if name == "rows.csv" else folder / "out" / name
+                (inputs / name).write_bytes(source.read_bytes())
+            params = {"file": "model.onnx"} if kind == "lint" else {"label": "y"}
+            await work(client, kind, params, inputs, folder / f"out-{kind}")
         await client.aclose()
+
+async def work(client, kind, params, inputs, outputs):
+    result = await client.run(JobSpec(job_id="job", kind=kind, params=params), inputs, outputs, ignore)
+    print("job", kind, result.state, result.words, sorted(path.name for path in outputs.iterdir()))
 
 trio.run(main)
 """
@@ -58,9 +69,19 @@ def shared_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the whole suite runs as an ordinary user already")
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
-def test_doctor_and_a_job_without_root(shared_folder: Path, workload_runtime: Runtime) -> None:
+def speak(ran: subprocess.CompletedProcess[str]) -> tuple[list[str], list[str]]:
+    """What the doctor said was wrong, and everything else."""
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = ran.stdout.splitlines()
+    assert not [line for line in lines if line.startswith("check") and " error False " in line]
+    return [line for line in lines if line.startswith("check") and " False " in line], lines
+
+
+@pytest.fixture
+def as_ordinary_user(
+    shared_folder: Path, workload_runtime: Runtime
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run SCRIPT as `nobody`; `path` is searched for programs first."""
     for path in (shared_folder / "rooms" / "openstall", shared_folder / "home", shared_folder / "in"):
         path.mkdir(parents=True)
     rooms = Path(__file__).parents[3]
@@ -97,10 +118,51 @@ def test_doctor_and_a_job_without_root(shared_folder: Path, workload_runtime: Ru
         pytest.skip("another user cannot read this checkout's packages")
     if as_nobody(["test", "-r", str(workload_runtime.site_packages)], environment).returncode != 0:
         pytest.skip("another user cannot read this checkout's workload runtime")
-    ran = as_nobody([system_python, str(shared_folder / "script.py"), str(shared_folder)], environment)
-    assert ran.returncode == 0, ran.stderr
-    checks = [line for line in ran.stdout.splitlines() if line.startswith("check")]
-    assert [line for line in checks if " False " in line] == []
-    assert any("user namespace of its own" in line for line in checks)
-    assert "job done" in ran.stdout
-    assert {path.name for path in (shared_folder / "out").iterdir()} == {"model.onnx", "report.json"}
+
+    def run(path: str = "") -> subprocess.CompletedProcess[str]:
+        settings = environment | {"PATH": f"{path}:{environment['PATH']}"}
+        return as_nobody([system_python, str(shared_folder / "script.py"), str(shared_folder)], settings)
+
+    return run
+
+
+NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the whole suite runs as an ordinary user already")
+NO_SETPRIV = pytest.mark.skipif(
+    shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed"
+)
+JOBS = [
+    "job train done The job is done. ['model.onnx', 'report.json']",
+    "job lint done The job is done. ['lint.json']",
+    "job infer done The job is done. ['predictions.csv', 'report.json']",
+]
+
+
+@NOT_ROOT
+@NO_SETPRIV
+def test_doctor_and_a_job_without_root(
+    as_ordinary_user: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    wrong, lines = speak(as_ordinary_user())
+    assert not [line for line in wrong if "namespaces" in line or "ordinary user" in line]
+    assert any("user namespace of its own" in line for line in lines)
+    assert "tier full" in lines
+    assert [line for line in lines if line.startswith("job")] == JOBS
+
+
+@NOT_ROOT
+@NO_SETPRIV
+def test_without_namespaces_jobs_on_data_run_in_the_reduced_tier(
+    as_ordinary_user: Callable[..., subprocess.CompletedProcess[str]], shared_folder: Path
+) -> None:
+    refusing = shared_folder / "bin" / "bwrap"
+    refusing.parent.mkdir()
+    refusing.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    before = set(Path("/tmp").glob("openstall-job-*"))
+    wrong, lines = speak(as_ordinary_user(str(refusing.parent)))
+    said = next(line for line in wrong if line.startswith("check namespaces warning"))
+    assert "setting up uid map: Permission denied" in said
+    assert "allow user namespaces" in said.partition("|")[2]
+    assert "tier reduced" in lines
+    assert [line for line in lines if line.startswith("job")] == JOBS
+    assert set(Path("/tmp").glob("openstall-job-*")) <= before

@@ -17,6 +17,16 @@ def outcome(**fields: object) -> Outcome:
     return Outcome(**{"exit_code": 0, "usage": Usage(seconds_useful=3), **fields})  # type: ignore[arg-type]
 
 
+def test_a_kind_of_job_needs_its_tier() -> None:
+    for kind in ("lint", "infer", "train"):
+        jobs.require_tier(kind, "full")
+        jobs.require_tier(kind, "reduced")
+        with pytest.raises(SandboxError) as caught:
+            jobs.require_tier(kind, "none")
+        assert caught.value.code == "sandbox_too_weak"
+        assert caught.value.what_next
+
+
 @pytest.mark.parametrize(
     ("fields", "state", "reason"),
     [
