@@ -22,6 +22,7 @@ from openstall.compute_agent.inventory import probe_machine
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.runtime import Runtime, find_runtime, runtime_state
 from openstall.compute_agent.sandbox.cgroup import CgroupScope, find_scope
+from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
 from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.selftest import doctor
@@ -48,6 +49,7 @@ _log = logging.getLogger("openstall.compute_agent")
 class _Job:
     slot: int
     cancel: trio.Event = field(default_factory=trio.Event)
+    hold: Hold = field(default_factory=Hold)
     usage: Usage = field(default_factory=Usage)
 
 
@@ -94,6 +96,8 @@ class Agent:
             "doctor": self._doctor,
             "runtime": self._runtime,
             "cancel": self._cancel,
+            "suspend": self._suspend,
+            "resume": self._suspend,
             "run": self._run,
         }
         try:
@@ -118,6 +122,13 @@ class Agent:
         job = self._jobs.get(request.job_id or "")
         if job is not None:
             job.cancel.set()
+        return Reply(id=request.id)
+
+    async def _suspend(self, request: Request) -> Reply:
+        """The answer comes when every process of the job stands still, or goes on."""
+        job = self._jobs.get(request.job_id or "")
+        if job is not None:
+            await job.hold.ask(still=request.op == "suspend")
         return Reply(id=request.id)
 
     async def _run(self, request: Request) -> Reply:
@@ -148,6 +159,7 @@ class Agent:
                 usage=job.usage,
             )
         finally:
+            job.hold.end()
             del self._jobs[spec.job_id]
         self._send(Reply(job_id=spec.job_id, event=End(result=result)))
 
@@ -190,6 +202,7 @@ class Agent:
                 cancel=job.cancel,
                 allowed=jobs.allowed_outputs(spec),
                 destination=outputs,
+                hold=job.hold,
             )
         except SandboxError as error:
             return jobs.failed_collection(error, job.usage)

@@ -137,6 +137,16 @@ class AgentClient:
         if job_id in self._jobs:
             await self._ask("cancel", job_id=job_id)
 
+    async def suspend(self, job_id: str) -> None:
+        """Make a job stand still; returns when it uses the processor no more. No effect when it has ended."""
+        if job_id in self._jobs:
+            await self._ask("suspend", job_id=job_id)
+
+    async def resume(self, job_id: str) -> None:
+        """Let a job go on that stands still."""
+        if job_id in self._jobs:
+            await self._ask("resume", job_id=job_id)
+
     async def run(self, spec: JobSpec, inputs: Path, outputs: Path, on_event: OnEvent) -> JobResult:
         """Run one job to its end and return how it ended; never raises for what the job did.
 

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 JobKind = Literal["lint", "infer", "train"]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
-Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense"]
 Severity = Literal["error", "warning", "info"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9]{1,16}){1,3}")
@@ -153,7 +153,8 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output."""
+    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output, without
+    those in which the job stood still because its owner wanted the machine."""
 
     seconds_useful: int = 0
     cpu_s: int = 0
