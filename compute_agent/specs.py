@@ -153,8 +153,10 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output, without
-    those in which the job stood still because its owner wanted the machine."""
+    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output.
+
+    Those in which the job stood still because the owner wanted the machine do not count.
+    """
 
     seconds_useful: int = 0
     cpu_s: int = 0

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
-from openstall.app.services.renting import HouseRules
+from openstall.app.services.renting import OfferTerms
 from openstall.compute_agent.specs import GIB
 from openstall.market.money import MAX_MICRO
 from openstall.market.records import DAY_S
@@ -36,7 +36,7 @@ def router(node: Node) -> APIRouter:
     @routes.post("/sell")
     async def sell(body: Sell) -> dict[str, Any]:
         """Check the sandbox and announce the offer."""
-        rules = HouseRules(**{**body.model_dump(), "kinds": tuple(body.kinds)})
+        rules = OfferTerms(**{**body.model_dump(), "kinds": tuple(body.kinds)})
         return {"cid": await node.trade.renting.start(rules)}
 
     @routes.post("/stop")

@@ -29,7 +29,7 @@ log = get_logger("openstall.renting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseRules:
+class OfferTerms:
     """What the owner lets strangers use; amounts in micro-credits, sizes in bytes, times in seconds."""
 
     price_per_s_micro: int
@@ -64,13 +64,13 @@ class Renting:
         """Whether the switch is on."""
         return self._on
 
-    async def rules(self) -> HouseRules | None:
+    async def rules(self) -> OfferTerms | None:
         """The house rules while the switch is on, else None."""
         kept = await self.workers.store(lambda: self.settings.get(_SETTING))
         self._on = kept is not None
-        return None if kept is None else HouseRules(**{**kept, "kinds": tuple(kept["kinds"])})
+        return None if kept is None else OfferTerms(**{**kept, "kinds": tuple(kept["kinds"])})
 
-    async def start(self, rules: HouseRules) -> str:
+    async def start(self, rules: OfferTerms) -> str:
         """Switch on: check the sandbox, then announce the offer; returns its cid.
 
         Raises:
@@ -144,7 +144,7 @@ class Renting:
                 "Try again later, or choose another offer.",
             )
 
-    async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
+    async def _announce(self, rules: OfferTerms, machine: Inventory) -> str:
         threads = "thread" if rules.threads == 1 else "threads"
         offer = Offer(
             title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
@@ -165,8 +165,8 @@ class Renting:
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
 
-    async def _keep(self, rules: HouseRules) -> None:
-        kept: dict[str, Any] = {name: getattr(rules, name) for name in HouseRules.__slots__}
+    async def _keep(self, rules: OfferTerms) -> None:
+        kept: dict[str, Any] = {name: getattr(rules, name) for name in OfferTerms.__slots__}
         await self.workers.store(lambda: self.settings.set(_SETTING, kept | {"kinds": list(rules.kinds)}))
 
     def _wake(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,7 +62,7 @@ def states(pids: list[int]) -> set[str]:
     """The states of all tasks of the processes that are alive, as in proc(5)."""
     found = set()
     for pid in pids:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            stat = Path(f"/proc/{pid}/task/{task}/stat").read_bytes()
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            stat = (task / "stat").read_bytes()
             found.add(stat.rpartition(b")")[2].split(maxsplit=1)[0].decode())
     return found
