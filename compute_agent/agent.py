@@ -26,6 +26,7 @@ from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
 from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.selftest import doctor
+from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
     HELLO,
     End,
@@ -67,6 +68,8 @@ class Agent:
         self._facilities: Facilities | None = None
         self._facilities_of: Runtime | None = None
         self._preparing = trio.Lock()
+        self._sensors = Sensors()
+        self._sensing = trio.Lock()
 
     async def run(self) -> None:
         """Serve until the node closes the pipe or breaks the protocol."""
@@ -98,6 +101,7 @@ class Agent:
             "cancel": self._cancel,
             "suspend": self._suspend,
             "resume": self._suspend,
+            "sense": self._sense,
             "run": self._run,
         }
         try:
@@ -123,6 +127,13 @@ class Agent:
         if job is not None:
             job.cancel.set()
         return Reply(id=request.id)
+
+    async def _sense(self, request: Request) -> Reply:
+        if request.watch is None:
+            raise SandboxError("bad_agent_message", "A sense request lacks what to watch.")
+        async with self._sensing:
+            facts = await trio.to_thread.run_sync(self._sensors.read, request.watch)
+        return Reply(id=request.id, facts=facts)
 
     async def _suspend(self, request: Request) -> Reply:
         """The answer comes when every process of the job stands still, or goes on."""

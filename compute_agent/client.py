@@ -33,10 +33,12 @@ from openstall.compute_agent.specs import (
     RuntimeState,
     Usage,
     UsageTick,
+    Watch,
     decode_reply,
     encode_line,
 )
 from openstall.market.errors import Conflict, SandboxError
+from openstall.market.house import Facts
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -132,6 +134,13 @@ class AgentClient:
             raise _broken("runtime")
         return reply.runtime
 
+    async def sense(self, watch: Watch) -> Facts:
+        """What the sensors say now, of those that are asked for."""
+        reply = await self._ask("sense", watch=watch)
+        if reply.facts is None:
+            raise _broken("sense")
+        return reply.facts
+
     async def cancel(self, job_id: str) -> None:
         """Stop a job. No effect when it has ended; its `run` returns state `cancelled`."""
         if job_id in self._jobs:
@@ -206,6 +215,7 @@ class AgentClient:
         inputs: str | None = None,
         outputs: str | None = None,
         job_id: str | None = None,
+        watch: Watch | None = None,
     ) -> Reply:
         process = self._process
         if self._closing or process is None or process.stdin is None:
@@ -219,6 +229,7 @@ class AgentClient:
             inputs=inputs,
             outputs=outputs,
             job_id=job_id,
+            watch=watch,
         )
         line = encode_line(request)
         send, receive = trio.open_memory_channel[Reply](1)

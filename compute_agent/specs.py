@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from openstall.market.errors import OpenstallError, SandboxError
+from openstall.market.house import Facts
 
 HELLO: Final = "openstall-agent/1"
 """First line of the agent: name and version of this protocol."""
@@ -271,6 +272,19 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     what_next: str = ""
 
 
+class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sensors the house rules need; `apps` are the programs to look for."""
+
+    input: bool = False
+    battery: bool = False
+    network: bool = False
+    load: bool = False
+    heat: bool = False
+    power: bool = False
+    devices: bool = False
+    apps: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Node to agent. `inputs` and `outputs` are folders of this job alone, absolute paths."""
 
@@ -280,6 +294,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inputs: str | None = None
     outputs: str | None = None
     job_id: str | None = None
+    watch: Watch | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -291,6 +306,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     inventory: Inventory | None = None
     checks: tuple[Check, ...] | None = None
     runtime: RuntimeState | None = None
+    facts: Facts | None = None
     error: ErrorReply | None = None
     hello: str | None = None
 
