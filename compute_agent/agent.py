@@ -79,6 +79,8 @@ class Agent:
             try:
                 async for line in lines_of(self._source):
                     nursery.start_soon(self._serve, decode_request(line))
+                    # so that a job is known before the next request asks for it
+                    await trio.lowlevel.checkpoint()
             except SandboxError as error:
                 _log.error("%s", error.message)
             nursery.cancel_scope.cancel()

@@ -76,6 +76,8 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
     """Journey 3: the seller trains its model as a job on the provider's machine; returns the model."""
     provider, seller = cast.provider, cast.seller
     with story.step("The provider checks its sandbox and puts its machine on offer"):
+        # else the demo would wait until nobody uses this computer
+        provider.post("/v1/compute/house", rules={})
         provider.post(
             "/v1/compute/sell",
             price_per_s_micro=PRICE_PER_S_MICRO,

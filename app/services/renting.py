@@ -12,10 +12,12 @@ import trio
 
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.house import House
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import Inventory
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
+from openstall.market.house import HouseRules, read_rules
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
@@ -52,6 +54,7 @@ class Renting:
     workers: Workers
     agent: AgentClient
     open_jobs: Callable[[], Awaitable[int]]
+    house: House
     wallet: str
     chain_id: int
     channel: str
@@ -77,6 +80,8 @@ class Renting:
             SandboxError: no sandbox passes its self-test on this machine, so no jobs.
             Refused: the rules give away more than the machine has.
         """
+        await self.house.suggest_rules()
+        check_caps(rules, await self.house.rules())
         machine = await self.agent.probe()
         if rules.threads > machine.cores_logical or rules.memory_bytes > machine.memory_bytes:
             raise Refused(
@@ -124,15 +129,31 @@ class Renting:
                 self._renew_at = trio.current_time() + _RETRY_S
 
     async def places(self) -> int:
-        """How many jobs run at once; one where the switch is off and paid jobs are still to be done."""
+        """How many jobs may run at once now: none while the house rules forbid it.
+
+        One where the switch is off and paid jobs are still to be done.
+        """
+        if not await self.house.may_start():
+            return 0
         rules = await self.rules()
         return 1 if rules is None else rules.jobs_at_once
 
-    async def admit(self) -> None:
-        """Let a job in, or say why not.
+    async def set_house_rules(self, value: Any) -> None:
+        """Replace the house rules.
 
         Raises:
-            Refused: the switch is off, or all places are taken.
+            Refused: they make no sense, or the present offer gives away more than they allow.
+        """
+        offered = await self.rules()
+        if offered is not None:
+            check_caps(offered, read_rules(value))
+        await self.house.set_rules(value)
+
+    async def admit(self, max_s: int) -> None:
+        """Let a job of at most so many seconds in, or say why not.
+
+        Raises:
+            Refused: the switch is off, all places are taken, or the house rules forbid it.
         """
         rules = await self.rules()
         if rules is None:
@@ -143,6 +164,7 @@ class Renting:
                 "This machine is busy with other jobs.",
                 "Try again later, or choose another offer.",
             )
+        await self.house.admit(max_s)
 
     async def _announce(self, rules: OfferTerms, machine: Inventory) -> str:
         threads = "thread" if rules.threads == 1 else "threads"
@@ -172,3 +194,23 @@ class Renting:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def check_caps(offered: OfferTerms, house: HouseRules) -> None:
+    """Whether all places of the offer together stay below the owner's caps.
+
+    Raises:
+        Refused: with the first that does not.
+    """
+    for name, unit, each, cap in (
+        ("threads", 1, offered.threads, house.threads_cap),
+        ("MiB of memory", 2**20, offered.memory_bytes, house.memory_bytes_cap),
+        ("MiB of disk", 2**20, offered.disk_bytes, house.disk_bytes_cap),
+    ):
+        if cap is not None and each * offered.jobs_at_once > cap:
+            raise Refused(
+                "above_cap",
+                f"The offer gives {each * offered.jobs_at_once // unit} {name} to jobs; "
+                f"your house rules allow {cap // unit}.",
+                "Offer less, or raise the cap.",
+            )

@@ -39,6 +39,7 @@ class FromProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     lines: Annotated[list[Line], Meta(max_length=MAX_LINES)] = []
     done: Annotated[int, Meta(ge=0)] = 0
     total: Annotated[int, Meta(ge=0)] = 0
+    phase: Annotated[str, Meta(pattern=r"^(working|paused)?\Z")] = ""
     tick: dict[str, Any] = {}
     report: dict[str, Any] = {}
 

@@ -21,6 +21,7 @@ from openstall.market.house import (
     read_rules,
     suggested,
 )
+from openstall.market.house_hours import format_hours, parse_hours
 
 SATURDAY = datetime.fromisoformat("2026-11-28T14:03")
 WORK = [[{"start_min": 8 * 60, "end_min": 18 * 60}]] * 5 + [[], []]
@@ -286,3 +287,35 @@ def test_a_job_may_start_only_where_one_may_go_on_and_refusals_have_words(found:
 @given(st.builds(HouseRules, idle_s=st.none() | st.integers(10, 86_400), wait_s=st.integers(0, 86_400)))
 def test_rules_come_back_from_the_store_as_they_were(house: HouseRules) -> None:
     assert read_rules(msgspec.to_builtins(house)) == house
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("always", "always"),
+        ("mon-fri 8:00-18:00", "mon,tue,wed,thu,fri 08:00-18:00"),
+        ("fri-mon 22:00-06:00; tue 0:00-24:00", "mon,fri,sat,sun 22:00-06:00; tue 00:00-24:00"),
+        ("SAT 08:00-12:00, 13:00-14:00", "sat 08:00-12:00, 13:00-14:00"),
+    ],
+)
+def test_hours_as_text(text: str, again: str) -> None:
+    assert format_hours(parse_hours(text)) == again
+    assert parse_hours(again) == parse_hours(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["mon", "mo 8:00-9:00", "mon 9:00-9:00", "mon 8-9", "mon 24:00-25:00", "mon 8:00", ";"]
+)
+def test_hours_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parse_hours(text)
+    assert caught.value.code == "bad_hours"
+
+
+@given(weeks)
+def test_any_week_can_be_written_and_read_again(week: Any) -> None:
+    hours = rules(hours=week).hours
+    assert hours is not None
+    text = format_hours(hours)
+    if text != "never":
+        assert parse_hours(text) == hours
