@@ -61,7 +61,7 @@ class Maintenance(Body, frozen=True, kw_only=True):
 class HouseRules(Body, frozen=True, kw_only=True):
     """What the owner allows. None or empty: no such rule. Unit in the name; hours are Monday to Sunday."""
 
-    idle_s: Annotated[int, Meta(ge=10, le=86_400)] | None = None
+    idle_s: Annotated[int, Meta(ge=1, le=86_400)] | None = None
     hours: (
         Annotated[
             tuple[Annotated[tuple[Span, ...], Meta(max_length=8)], ...], Meta(min_length=7, max_length=7)

@@ -127,14 +127,14 @@ def test_a_job_waits_while_a_program_of_the_owner_runs_and_its_pause_is_not_paid
 def test_a_touch_of_the_owner_stops_a_job_until_the_computer_is_idle_again(
     market: Market, display: Display
 ) -> None:
-    set_rules(market, idle_s=10)
+    set_rules(market, idle_s=3)
     order_id = market.rent(market.offer(), params=ENDLESS)
     market.seller.order_until(order_id, lambda order: order["job"]["seconds"] >= 1, 90)
     display.touch()
     told(market, order_id, "[Paused: the owner of the machine needs it.")
     closed = house(market)
     assert closed["words"].endswith("you are using the computer.")
-    assert "10 seconds after your last key press" in closed["next_words"]
+    assert "3 seconds after your last key press" in closed["next_words"]
     told(market, order_id, "[The job goes on after a pause of")
     market.provider.post("/v1/compute/stop", now=True)
     assert ended(market, order_id)["job"]["result"]["reason"] == "owner_stopped"

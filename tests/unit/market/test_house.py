@@ -168,7 +168,7 @@ def test_maintenance_closes_and_is_known_before() -> None:
     "value",
     [
         {"idle": 5},
-        {"idle_s": 1},
+        {"idle_s": 0},
         {"idle_s": "300"},
         {"hours": [[]] * 6},
         {"hours": [[{"start_min": 60, "end_min": 60}]] + [[]] * 6},
@@ -284,7 +284,7 @@ def test_a_job_may_start_only_where_one_may_go_on_and_refusals_have_words(found:
     assert all(reason.words for reason in decision.reasons)
 
 
-@given(st.builds(HouseRules, idle_s=st.none() | st.integers(10, 86_400), wait_s=st.integers(0, 86_400)))
+@given(st.builds(HouseRules, idle_s=st.none() | st.integers(1, 86_400), wait_s=st.integers(0, 86_400)))
 def test_rules_come_back_from_the_store_as_they_were(house: HouseRules) -> None:
     assert read_rules(msgspec.to_builtins(house)) == house
 
