@@ -19,6 +19,7 @@ from openstall.app.operations import Operations
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.compute import ComputeService
 from openstall.app.services.group import GroupService
+from openstall.app.services.house import House
 from openstall.app.services.identity import IdentityService
 from openstall.app.services.network import NetworkService
 from openstall.app.services.orders.blob_access import BlobAccess
@@ -119,6 +120,7 @@ class Node:
             clock=clock,
         )
         self.compute = ComputeService(home=self.home, enabled=self.config.agent, bus=bus)
+        self.house = House(settings=settings, workers=workers, agent=self.compute.agent, bus=bus, clock=clock)
 
     @property
     def trade(self) -> Trade:
@@ -215,6 +217,7 @@ class Node:
                 transfer=BlobTransfer(host=host, store=blobs, allow=access.allowed),
                 access=access,
                 agent=self.compute.agent,
+                house=self.house,
                 catalogue=self.catalogue,
             )
         )

@@ -16,11 +16,14 @@ from openstall.app.events import EventBus
 from openstall.app.paths import Home
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
+from openstall.app.services.earnings import Earnings
+from openstall.app.services.house import House, NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
+from openstall.app.services.orders.guests import JobGuests
 from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
@@ -72,6 +75,7 @@ class Ground:
     transfer: BlobTransfer
     access: BlobAccess
     agent: AgentClient
+    house: House
     catalogue: Catalogue
 
 
@@ -101,8 +105,17 @@ class Trade:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._engine.run)
             nursery.start_soon(self.renting.keep_alive)
+            nursery.start_soon(self._keep_house)
             nursery.start_soon(self._ground.transactions.resume)
             ready()
+
+    async def _keep_house(self) -> None:
+        house = self._ground.house
+        house.guests = self.guests
+        try:
+            await house.keep()
+        finally:
+            house.guests = NoGuests()
 
     def new_block(self) -> None:
         """The chain has a new block: open orders look at it at once."""
@@ -130,6 +143,7 @@ class Trade:
             workers=ground.workers,
             agent=ground.agent,
             open_jobs=self._open_jobs,
+            house=ground.house,
             wallet=ground.wallet.address,
             chain_id=params.chain_id,
             channel=params.channel,
@@ -150,6 +164,13 @@ class Trade:
             workers=ground.workers,
         )
         self._channel = channel
+        self.earnings = Earnings(
+            desk=desk,
+            orders=self._orders,
+            channel=channel,
+            rules=ground.house.rules,
+            workers=ground.workers,
+        )
         provider = JobProvider(
             desk=desk,
             channel=channel,
@@ -163,7 +184,10 @@ class Trade:
             workers=ground.workers,
             wake=self._engine.watch,
             places=self.renting.places,
+            begun=ground.house.wake,
+            account=self.earnings.account,
         )
+        self.guests = JobGuests(provider=provider, agent=ground.agent)
         self._negotiation = self._make_negotiation(provider, escrow)
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
@@ -261,7 +285,7 @@ class Trade:
 
     async def _ready_for(self, contract: Contract) -> None:
         if contract.order.kind == "compute":
-            await self.renting.admit()
+            await self.renting.admit(contract.compute.max_s)
         else:
             await self.stock.sealed_key(contract.sale)
 

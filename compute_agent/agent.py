@@ -22,9 +22,11 @@ from openstall.compute_agent.inventory import probe_machine
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.runtime import Runtime, find_runtime, runtime_state
 from openstall.compute_agent.sandbox.cgroup import CgroupScope, find_scope
+from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
 from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.selftest import doctor
+from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
     HELLO,
     End,
@@ -48,6 +50,7 @@ _log = logging.getLogger("openstall.compute_agent")
 class _Job:
     slot: int
     cancel: trio.Event = field(default_factory=trio.Event)
+    hold: Hold = field(default_factory=Hold)
     usage: Usage = field(default_factory=Usage)
 
 
@@ -65,6 +68,8 @@ class Agent:
         self._facilities: Facilities | None = None
         self._facilities_of: Runtime | None = None
         self._preparing = trio.Lock()
+        self._sensors = Sensors()
+        self._sensing = trio.Lock()
 
     async def run(self) -> None:
         """Serve until the node closes the pipe or breaks the protocol."""
@@ -74,6 +79,8 @@ class Agent:
             try:
                 async for line in lines_of(self._source):
                     nursery.start_soon(self._serve, decode_request(line))
+                    # so that a job is known before the next request asks for it
+                    await trio.lowlevel.checkpoint()
             except SandboxError as error:
                 _log.error("%s", error.message)
             nursery.cancel_scope.cancel()
@@ -94,6 +101,9 @@ class Agent:
             "doctor": self._doctor,
             "runtime": self._runtime,
             "cancel": self._cancel,
+            "suspend": self._suspend,
+            "resume": self._suspend,
+            "sense": self._sense,
             "run": self._run,
         }
         try:
@@ -119,6 +129,20 @@ class Agent:
         job = self._jobs.get(request.job_id or "")
         if job is not None:
             job.cancel.set()
+        return Reply(id=request.id)
+
+    async def _sense(self, request: Request) -> Reply:
+        if request.watch is None:
+            raise SandboxError("bad_agent_message", "A sense request lacks what to watch.")
+        async with self._sensing:
+            facts = await trio.to_thread.run_sync(self._sensors.read, request.watch)
+        return Reply(id=request.id, facts=facts)
+
+    async def _suspend(self, request: Request) -> Reply:
+        """The answer comes when every process of the job stands still, or goes on."""
+        job = self._jobs.get(request.job_id or "")
+        if job is not None:
+            await job.hold.ask(still=request.op == "suspend")
         return Reply(id=request.id)
 
     async def _run(self, request: Request) -> Reply:
@@ -150,6 +174,7 @@ class Agent:
                 usage=job.usage,
             )
         finally:
+            job.hold.end()
             del self._jobs[spec.job_id]
         self._send(Reply(job_id=spec.job_id, event=End(result=result)))
 
@@ -194,6 +219,7 @@ class Agent:
                 cancel=job.cancel,
                 allowed=jobs.allowed_outputs(spec),
                 destination=outputs,
+                hold=job.hold,
             )
         except SandboxError as error:
             return jobs.failed_collection(error, job.usage)

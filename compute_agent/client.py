@@ -34,10 +34,12 @@ from openstall.compute_agent.specs import (
     Tier,
     Usage,
     UsageTick,
+    Watch,
     decode_reply,
     encode_line,
 )
 from openstall.market.errors import Conflict, SandboxError
+from openstall.market.house import Facts
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -140,10 +142,27 @@ class AgentClient:
             raise _broken("runtime")
         return reply.runtime
 
+    async def sense(self, watch: Watch) -> Facts:
+        """What the sensors say now, of those that are asked for."""
+        reply = await self._ask("sense", watch=watch)
+        if reply.facts is None:
+            raise _broken("sense")
+        return reply.facts
+
     async def cancel(self, job_id: str) -> None:
         """Stop a job. No effect when it has ended; its `run` returns state `cancelled`."""
         if job_id in self._jobs:
             await self._ask("cancel", job_id=job_id)
+
+    async def suspend(self, job_id: str) -> None:
+        """Make a job stand still; returns when it uses the processor no more. No effect when it has ended."""
+        if job_id in self._jobs:
+            await self._ask("suspend", job_id=job_id)
+
+    async def resume(self, job_id: str) -> None:
+        """Let a job go on that stands still."""
+        if job_id in self._jobs:
+            await self._ask("resume", job_id=job_id)
 
     async def run(
         self,
@@ -216,6 +235,7 @@ class AgentClient:
         outputs: str | None = None,
         checkpoints: str | None = None,
         job_id: str | None = None,
+        watch: Watch | None = None,
     ) -> Reply:
         process = self._process
         if self._closing or process is None or process.stdin is None:
@@ -230,6 +250,7 @@ class AgentClient:
             outputs=outputs,
             checkpoints=checkpoints,
             job_id=job_id,
+            watch=watch,
         )
         line = encode_line(request)
         send, receive = trio.open_memory_channel[Reply](1)

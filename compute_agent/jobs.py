@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -23,8 +23,8 @@ from openstall.compute_agent.specs import (
     LintParams,
     OutputFile,
     Params,
-    TrainParams,
     Tier,
+    TrainParams,
     Usage,
 )
 from openstall.market.errors import SandboxError
@@ -39,7 +39,7 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
 
 _TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
-_LEAST_TIER: Final[Mapping[JobKind, Tier]] = dict.fromkeys(_MODULES, "reduced")
+_LEAST_TIER: Final[Mapping[JobKind, Tier]] = dict.fromkeys(get_args(JobKind), "reduced")
 """All run our code on foreign data. A kind that runs foreign code would need `full`."""
 
 _REPORT_BYTES: Final = 4 * MIB

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from openstall.market.errors import OpenstallError, SandboxError
+from openstall.market.house import Facts
 from openstall.market.job_kinds import KindOfJob
 
 HELLO: Final = "openstall-agent/1"
@@ -29,7 +30,7 @@ _T = TypeVar("_T")
 
 JobKind = Literal["lint", KindOfJob]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
-Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
 """How much holds a job on a machine; see docs/sandbox.md."""
@@ -166,7 +167,10 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output."""
+    """Measured at the provider. `seconds_useful` are begun seconds since the first useful output.
+
+    Those in which the job stood still because the owner wanted the machine do not count.
+    """
 
     seconds_useful: int = 0
     cpu_s: int = 0
@@ -288,6 +292,19 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     what_next: str = ""
 
 
+class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sensors the house rules need; `apps` are the programs to look for."""
+
+    input: bool = False
+    battery: bool = False
+    network: bool = False
+    load: bool = False
+    heat: bool = False
+    power: bool = False
+    devices: bool = False
+    apps: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Node to agent. `inputs`, `outputs`, `checkpoints` are folders of this job alone, absolute paths."""
 
@@ -298,6 +315,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     outputs: str | None = None
     checkpoints: str | None = None
     job_id: str | None = None
+    watch: Watch | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -310,6 +328,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     checks: tuple[Check, ...] | None = None
     tier: Tier | None = None
     runtime: RuntimeState | None = None
+    facts: Facts | None = None
     error: ErrorReply | None = None
     hello: str | None = None
 

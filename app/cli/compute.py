@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import IO, Any
 
 import click
+import msgspec
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import fields, table
+from openstall.market.errors import Refused
+from openstall.market.house import read_rules
+from openstall.market.house_hours import format_hours, parse_hours
 from openstall.market.job_kinds import KINDS
-from openstall.market.money import parse_amount
+from openstall.market.money import format_amount, parse_amount
 
 GIB = 2**30
+MAX_RULES_BYTES = 64 * 1024
 
 
 @click.group()
@@ -50,14 +57,99 @@ def sell(
         kinds=list(kinds),
         ttl_s=ttl_s,
     )
-    cli.output.document(done, f"This machine is on offer ({done['cid']}).")
+    words = f"This machine is on offer ({done['cid']})."
+    if done["below_cost"]:
+        floor = format_amount(done["floor_price_micro"])
+        words += f"\nYour price is below the electricity: {floor} credits per second would pay for it."
+    cli.output.document(done, words)
+
+
+@group.command()
+@click.option("--now", is_flag=True, help="End running jobs at once.")
+@command
+def stop(cli: Cli, now: bool) -> None:
+    """Take this machine off the market; running jobs may finish, unless --now is given."""
+    done = cli.api.post("/v1/compute/stop", now=now)
+    ended = f" {done['jobs_ended']} running jobs were ended." if now else ""
+    cli.output.document(done, f"This machine is no longer on offer.{ended}")
 
 
 @group.command()
 @command
-def stop(cli: Cli) -> None:
-    """Take this machine off the market; running jobs end normally."""
-    cli.output.document(cli.api.post("/v1/compute/stop"), "This machine is no longer on offer.")
+def pause(cli: Cli) -> None:
+    """Have the machine back now: running jobs stand still, and none starts."""
+    done = cli.api.post("/v1/compute/pause")
+    cli.output.document(done, f"Paused after {done['returned_ms']} ms. {done['next_words']}".strip())
+
+
+@group.command()
+@command
+def resume(cli: Cli) -> None:
+    """Take a pause back; the house rules hold as before."""
+    done = cli.api.post("/v1/compute/resume")
+    cli.output.document(done, f"{done['words']} {done['next_words']}".strip())
+
+
+@group.command()
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False), help="Write them into a new CSV file.")
+@click.option("--pdf", "pdf_file", type=click.Path(dir_okay=False), help="Write them into a new PDF file.")
+@command
+def earnings(cli: Cli, csv_file: str | None, pdf_file: str | None) -> None:
+    """What jobs earned minus electricity, per device and day."""
+    if csv_file or pdf_file:
+        paths = {"csv": csv_file, "pdf": pdf_file}
+        whole = {name: str(Path(path).resolve()) for name, path in paths.items() if path}
+        done = cli.api.post("/v1/compute/earnings/save", **whole)
+        cli.output.document(done, "\n".join(done["items"]))
+        return
+    cli.output.rows(
+        cli.api.get("/v1/compute/earnings"),
+        [
+            ("DAY", "day"),
+            ("DEVICE", "device"),
+            ("JOBS", "jobs"),
+            ("WORKED S", "worked_s"),
+            ("EARNED", "earned_micro"),
+            ("ELECTRICITY", "cost_micro"),
+            ("ENERGY IS", "energy_by"),
+            ("NET", "net_micro"),
+        ],
+        empty="No job has run here yet.",
+    )
+
+
+@group.group()
+def rules() -> None:
+    """Your house rules: when, how hot and how loud this machine may work for others."""
+
+
+@rules.command(name="show")
+@command
+def show_rules(cli: Cli) -> None:
+    """The rules, what the sensors say, and what follows from both."""
+    found = cli.api.get("/v1/compute/house")
+    cli.output.document(found, _house_page(found) if not cli.output.as_json else None)
+
+
+@rules.command(name="set")
+@click.argument("changes", nargs=-1, metavar="[NAME=VALUE]…")
+@click.option("--hours", help="As `mon-fri 18:00-08:00; sat,sun 00:00-24:00`, or `always`.")
+@click.option("--file", type=click.File("rb"), help="All rules as a JSON object; `-` for standard input.")
+@command
+def set_rules(cli: Cli, changes: tuple[str, ...], hours: str | None, file: IO[bytes] | None) -> None:
+    """Change rules; those that are not named stay.
+
+    NAME is as `rules show --json` prints it, VALUE is JSON: idle_s=300 mains_only=true
+    exclusive_apps='["steam"]' temperature_c_max=null (switches that rule off).
+    """
+    value = _json(file.read(MAX_RULES_BYTES)) if file else cli.api.get("/v1/compute/house")["rules"]
+    for change in changes:
+        name, _, text = change.partition("=")
+        value[name] = _json(text)
+    if hours is not None:
+        value["hours"] = msgspec.to_builtins(parse_hours(hours))
+    done = cli.api.post("/v1/compute/house", rules=value)
+    cli.output.document(done, _house_page(done) if not cli.output.as_json else None)
 
 
 @group.command(name="install-runtime")
@@ -65,6 +157,33 @@ def stop(cli: Cli) -> None:
 def install_runtime(cli: Cli) -> None:
     """Download what jobs need: torch, onnxruntime and so on, apart from the application."""
     cli.output.document(cli.api.operate("/v1/runtime/install", cli.output))
+
+
+def _json(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Refused(
+            "bad_house_rules",
+            f"“{text[:60]!s}” is not a JSON value.",
+            "Write numbers and true, false, null as they are, texts in double quotes.",
+        ) from error
+
+
+def _house_page(found: dict[str, Any]) -> str:
+    chosen = {name: value for name, value in found["rules"].items() if value not in (None, False, 0, [], "")}
+    if "hours" in chosen:
+        chosen["hours"] = format_hours(read_rules(found["rules"]).hours)
+    parts = [f"{found['words']} {found['next_words']}".strip(), fields({"rules": chosen})]
+    told = {name: value for name, value in found["sensors"].items() if value not in (None, "", [])}
+    parts.append(fields({"sensors": told}))
+    returned = found["returned"]
+    if returned:
+        parts.append(
+            f"You had the machine back after {returned['last_ms']} ms at most the last time, "
+            f"{returned['worst_ms']} ms the worst of {returned['count']} times."
+        )
+    return "\n\n".join(parts)
 
 
 def _page(found: dict[str, Any]) -> str:

@@ -75,6 +75,8 @@ def open_market(story: Story, cast: Cast) -> None:
 def offer_machine(story: Story, cast: Cast) -> None:
     """The provider rents its machine out."""
     with story.step("The provider checks its sandbox and puts its machine on offer"):
+        # else the demo would wait until nobody uses this computer
+        cast.provider.post("/v1/compute/house", rules={})
         cast.provider.post(
             "/v1/compute/sell",
             price_per_s_micro=PRICE_PER_S_MICRO,

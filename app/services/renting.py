@@ -13,10 +13,12 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.house import House
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import Inventory
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
+from openstall.market.house import HouseRules, read_rules
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
@@ -30,7 +32,7 @@ log = get_logger("openstall.renting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseRules:
+class OfferTerms:
     """What the owner lets strangers use; amounts in micro-credits, sizes in bytes, times in seconds."""
 
     price_per_s_micro: int
@@ -53,6 +55,7 @@ class Renting:
     workers: Workers
     agent: AgentClient
     open_jobs: Callable[[], Awaitable[int]]
+    house: House
     wallet: str
     chain_id: int
     channel: str
@@ -66,19 +69,21 @@ class Renting:
         """Whether the switch is on."""
         return self._on
 
-    async def rules(self) -> HouseRules | None:
+    async def rules(self) -> OfferTerms | None:
         """The house rules while the switch is on, else None."""
         kept = await self.workers.store(lambda: self.settings.get(_SETTING))
         self._on = kept is not None
-        return None if kept is None else HouseRules(**{**kept, "kinds": tuple(kept["kinds"])})
+        return None if kept is None else OfferTerms(**{**kept, "kinds": tuple(kept["kinds"])})
 
-    async def start(self, rules: HouseRules) -> str:
+    async def start(self, rules: OfferTerms) -> str:
         """Switch on: check the sandbox, then announce the offer; returns its cid.
 
         Raises:
             SandboxError: no sandbox passes its self-test on this machine, so no jobs.
             Refused: the rules give away more than the machine has.
         """
+        await self.house.suggest_rules()
+        check_caps(rules, await self.house.rules())
         machine = await self.agent.probe()
         if rules.threads > machine.cores_logical or rules.memory_bytes > machine.memory_bytes:
             raise Refused(
@@ -128,15 +133,31 @@ class Renting:
                 self._renew_at = trio.current_time() + _RETRY_S
 
     async def places(self) -> int:
-        """How many jobs run at once; one where the switch is off and paid jobs are still to be done."""
+        """How many jobs may run at once now: none while the house rules forbid it.
+
+        One where the switch is off and paid jobs are still to be done.
+        """
+        if not await self.house.may_start():
+            return 0
         rules = await self.rules()
         return 1 if rules is None else rules.jobs_at_once
 
-    async def admit(self) -> None:
-        """Let a job in, or say why not.
+    async def set_house_rules(self, value: Any) -> None:
+        """Replace the house rules.
 
         Raises:
-            Refused: the switch is off, or all places are taken.
+            Refused: they make no sense, or the present offer gives away more than they allow.
+        """
+        offered = await self.rules()
+        if offered is not None:
+            check_caps(offered, read_rules(value))
+        await self.house.set_rules(value)
+
+    async def admit(self, max_s: int) -> None:
+        """Let a job of at most so many seconds in, or say why not.
+
+        Raises:
+            Refused: the switch is off, all places are taken, or the house rules forbid it.
         """
         rules = await self.rules()
         if rules is None:
@@ -147,8 +168,9 @@ class Renting:
                 "This machine is busy with other jobs.",
                 "Try again later, or choose another offer.",
             )
+        await self.house.admit(max_s)
 
-    async def _stands(self, rules: HouseRules, machine: Inventory) -> bool:
+    async def _stands(self, rules: OfferTerms, machine: Inventory) -> bool:
         """Whether the offer of an earlier run still says the same for long enough.
 
         A new one would take its place, and decline whoever is just proposing an order of it.
@@ -163,7 +185,7 @@ class Renting:
         self._renew_at = trio.current_time() + left_s - rules.ttl_s / _RENEW_PART
         return True
 
-    def _offer(self, rules: HouseRules, machine: Inventory) -> Offer:
+    def _offer(self, rules: OfferTerms, machine: Inventory) -> Offer:
         threads = "thread" if rules.threads == 1 else "threads"
         return Offer(
             title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
@@ -181,16 +203,36 @@ class Renting:
             channel=self.channel,
         )
 
-    async def _announce(self, rules: HouseRules, machine: Inventory) -> str:
+    async def _announce(self, rules: OfferTerms, machine: Inventory) -> str:
         offer = self._offer(rules, machine)
         signed = await self.catalogue.publish("offer", OFFER_KEY, body_as_dict(offer), life_s=rules.ttl_s)
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
 
-    async def _keep(self, rules: HouseRules) -> None:
-        kept: dict[str, Any] = {name: getattr(rules, name) for name in HouseRules.__slots__}
+    async def _keep(self, rules: OfferTerms) -> None:
+        kept: dict[str, Any] = {name: getattr(rules, name) for name in OfferTerms.__slots__}
         await self.workers.store(lambda: self.settings.set(_SETTING, kept | {"kinds": list(rules.kinds)}))
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def check_caps(offered: OfferTerms, house: HouseRules) -> None:
+    """Whether all places of the offer together stay below the owner's caps.
+
+    Raises:
+        Refused: with the first that does not.
+    """
+    for name, unit, each, cap in (
+        ("threads", 1, offered.threads, house.threads_cap),
+        ("MiB of memory", 2**20, offered.memory_bytes, house.memory_bytes_cap),
+        ("MiB of disk", 2**20, offered.disk_bytes, house.disk_bytes_cap),
+    ):
+        if cap is not None and each * offered.jobs_at_once > cap:
+            raise Refused(
+                "above_cap",
+                f"The offer gives {each * offered.jobs_at_once // unit} {name} to jobs; "
+                f"your house rules allow {cap // unit}.",
+                "Offer less, or raise the cap.",
+            )

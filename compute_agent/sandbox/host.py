@@ -20,6 +20,7 @@ from openstall.compute_agent.collector import collect
 from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
 from openstall.compute_agent.sandbox.fixes import install_command, namespace_advice
+from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.launcher import launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.seccomp import build_filter
@@ -75,6 +76,7 @@ async def run_sandbox(
     cancel: trio.Event,
     allowed: Mapping[str, int],
     destination: Path,
+    hold: Hold | None = None,
 ) -> tuple[Outcome, tuple[OutputFile, ...]]:
     """Start, supervise, collect. Outputs are taken only from a job that ended well.
 
@@ -90,7 +92,7 @@ async def run_sandbox(
         prefix=facilities.scope.prefix(plan.limits),
     )
     try:
-        outcome = await supervise(running=running, plan=plan, emit=emit, cancel=cancel)
+        outcome = await supervise(running=running, plan=plan, emit=emit, cancel=cancel, hold=hold)
         if outcome.exit_code or outcome.limit or outcome.cancelled or outcome.fault is not None:
             return outcome, ()
         outputs = await trio.to_thread.run_sync(collect, running.folders["job/out"], allowed, destination)

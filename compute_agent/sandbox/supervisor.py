@@ -6,6 +6,7 @@ characters before anybody sees it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
@@ -16,8 +17,9 @@ from typing import Annotated, Final
 import msgspec
 import trio
 
-from openstall.compute_agent.sandbox.background import give_way, processors_for
 from openstall.compute_agent.collector import take
+from openstall.compute_agent.sandbox.background import give_way, processors_for
+from openstall.compute_agent.sandbox.hold import Hold, let_go, stop_all
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
 from openstall.compute_agent.sandbox.usage import Sample, sample
@@ -33,6 +35,7 @@ from openstall.compute_agent.specs import (
 from openstall.market.errors import SandboxError
 
 POLL_S: Final = 0.1
+_STOPPING_S: Final = 0.002
 _READY_TIMEOUT_S: Final = 20.0
 _TICK_S: Final = 1.0
 _PROGRESS_S: Final = 0.1
@@ -139,7 +142,13 @@ class LogLines:
 class Supervisor:
     """One sandbox's life: `outcome = await Supervisor(...).run()`."""
 
-    def __init__(self, *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event) -> None:
+    def __init__(
+        self, *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event, hold: Hold | None = None
+    ) -> None:
+        self._hold = hold or Hold()
+        self._held_at: float | None = None
+        self._held_s = 0.0
+        self._held_before_s = 0.0
         self._running = running
         self._plan = plan
         self._limits = plan.limits
@@ -168,6 +177,7 @@ class Supervisor:
             async with trio.open_nursery() as watchers:
                 watchers.start_soon(self._watch_cancel)
                 watchers.start_soon(self._watch_clock)
+                watchers.start_soon(self._watch_hold)
                 async with trio.open_nursery() as readers:
                     readers.start_soon(self._read_log)
                     readers.start_soon(self._read_events)
@@ -176,6 +186,7 @@ class Supervisor:
                     self._starting.cancel()
                 watchers.cancel_scope.cancel()
         finally:
+            self._hold.end()
             if status < 0:
                 self._running.kill()
                 with trio.CancelScope(shield=True):
@@ -232,12 +243,37 @@ class Supervisor:
         await self._cancel.wait()
         self._running.kill()
 
+    async def _watch_hold(self) -> None:
+        """Stop and let go as the owner's house asks; look again, so that it stays so."""
+        while True:
+            changed, wanted = self._hold.changed, self._hold.wanted
+            if wanted:
+                if self._held_at is None:
+                    self._held_at = self._hold.since
+                    self._starting.deadline = math.inf
+                if not stop_all(self._running):
+                    await trio.sleep(_STOPPING_S)
+                    continue
+            elif self._held_at is not None:
+                let_go(self._running)
+                self._held_s, self._held_at = self._held(), None
+                self._starting.deadline = trio.current_time() + _READY_TIMEOUT_S
+            self._hold.confirm(still=wanted)
+            with trio.move_on_after(POLL_S if wanted else math.inf):
+                await changed.wait()
+
+    def _held(self) -> float:
+        """Seconds that the job has stood still so far; neither paid nor counted against its time."""
+        now = self._ended or trio.current_time()
+        return self._held_s + (max(0.0, now - self._held_at) if self._held_at is not None else 0.0)
+
     async def _watch_clock(self) -> None:
         await self._ready.wait()
-        deadline = trio.current_time() + self._limits.wall_s
+        begun, before_s = trio.current_time(), self._held()
         next_tick = trio.current_time()
         while True:
             now = trio.current_time()
+            deadline = begun + self._limits.wall_s + self._held() - before_s
             if now >= deadline:
                 self._stop("wall")
                 return
@@ -248,7 +284,7 @@ class Supervisor:
             if broken:
                 self._stop(broken)
                 return
-            if now >= next_tick and self._begun is not None:
+            if now >= next_tick and self._begun is not None and self._held_at is None:
                 next_tick = now + _TICK_S
                 await self._emit(UsageTick(usage=self._usage()))
             await trio.sleep(min(POLL_S, max(deadline - now, 0.001)))
@@ -270,7 +306,8 @@ class Supervisor:
         seconds = 0
         if self._begun is not None:
             # begun seconds: -(-x // 1) rounds up
-            seconds = int(-(-((self._ended or trio.current_time()) - self._begun) // 1))
+            worked_s = (self._ended or trio.current_time()) - self._begun - self._held() + self._held_before_s
+            seconds = int(-(-worked_s // 1))
         return Usage(
             seconds_useful=max(seconds, 1 if self._begun is not None else 0),
             cpu_s=round(self._cpu_s),
@@ -337,7 +374,7 @@ class Supervisor:
 
     async def _begin(self) -> None:
         if self._begun is None and self._ready.is_set():
-            self._begun = trio.current_time()
+            self._begun, self._held_before_s = trio.current_time(), self._held()
             await self._emit(FirstOutput(start_ms=round((self._begun - self._launched) * 1000)))
 
     async def _keep_checkpoint(self, saved: _Saved) -> None:
@@ -367,12 +404,14 @@ class Supervisor:
         await self._emit(Progress(done=step.done, total=step.total))
 
 
-async def supervise(*, running: Running, plan: Plan, emit: Emit, cancel: trio.Event) -> Outcome:
+async def supervise(
+    *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event, hold: Hold | None = None
+) -> Outcome:
     """Run `plan`'s sandbox to its end. The caller collects outputs, then calls `running.close()`.
 
     Raises SandboxError `sandbox_start_failed` when the job never came to its first line.
     """
-    outcome = await Supervisor(running=running, plan=plan, emit=emit, cancel=cancel).run()
+    outcome = await Supervisor(running=running, plan=plan, emit=emit, cancel=cancel, hold=hold).run()
     stopped = outcome.cancelled or outcome.limit
     if not stopped and outcome.fault is not None and outcome.fault[0] == "sandbox_start_failed":
         raise SandboxError(

@@ -26,7 +26,7 @@ from openstall.app.services.orders.escrow_desk import EscrowDesk
 from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
-from openstall.app.services.orders.job_provider import JobProvider
+from openstall.app.services.orders.job_provider import JobProvider, RunningJob
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleWatch
@@ -165,6 +165,8 @@ class Side:
             workers=workers,
             wake=self.engine.wake,
             places=self._places,
+            begun=lambda: None,
+            account=self._account,
         )
         self.negotiation = Negotiation(
             desk=self.desk,
@@ -241,6 +243,9 @@ class Side:
 
     async def _places(self) -> int:
         return self.places
+
+    async def _account(self, _order: OpenOrder, _job: RunningJob) -> dict[str, Any]:
+        return {}
 
     async def _ready(self, _contract: Contract) -> None:
         """Always ready."""

@@ -11,7 +11,7 @@ import trio
 
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
-from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.desk import Live, OpenOrder, OrderDesk
 from openstall.app.services.orders.job_checkpoints import BroughtCheckpoints
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_logbook import Logbook
@@ -46,6 +46,7 @@ LOOK_S = 5.0
 """How often a follower looks whether chain or clock want something else."""
 STOPPING_S = 20
 """Seconds of work after a cancel that are still paid: the word has to arrive, and the job to end."""
+STAGES = {"working": "Running", "paused": "Paused by the provider; you pay nothing meanwhile"}
 LEAVE_AFTER_S = 60
 """A provider who has not ended the job by then after a cancel is left: the money is taken back."""
 FRAMES = Rate(per_s=200, burst=1_000)
@@ -259,8 +260,6 @@ class JobBuyer:
     ) -> tuple[OpenOrder, Tick | None]:
         if message.lines:
             await self._keep_lines(order.order_id, message.lines)
-        if message.total:
-            self.desk.progress(order.order_id, "Running", message.done, message.total, "steps")
         if message.started_at and order.state == "funded":
             order = await self.desk.advance(
                 order,
@@ -271,6 +270,11 @@ class JobBuyer:
             )
         if message.checkpoint is not None:
             self._checkpoints.hear(order.order_id, message.checkpoint)
+        if message.phase or message.total:
+            live = self.desk.live.setdefault(order.order_id, Live())
+            stage = STAGES.get(message.phase) or live.stage or STAGES["working"]
+            done, total = (message.done, message.total) if message.total else (live.done, live.total)
+            self.desk.progress(order.order_id, stage, done, total, "steps")
         if message.tick and not order.final:
             last = await self._pay(order, message.tick, stream, last)
         if message.report and not order.data.get("report"):

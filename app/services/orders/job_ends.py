@@ -43,6 +43,11 @@ def not_run(reason: str, words: str, state: str = "failed") -> JobResult:
 _STOPPED = {
     "cancelled": ("cancelled", "The buyer cancelled the job."),
     "owner_stopped": ("cancelled", "The provider stopped the job to have the machine back."),
+    "house_rules": (
+        "cancelled",
+        "The owner of the machine needed it for longer than the job was to wait.",
+    ),
+    "deadline": ("limit", "The job stood still for too long to end before the order's deadline."),
     "withdrawn": ("cancelled", "The buyer asked for the rest of the money back."),
     "unpaid": ("limit", "The job was stopped because its seconds were no longer paid for."),
     "cap": ("limit", "The job reached the cap that the buyer set."),

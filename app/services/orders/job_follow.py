@@ -142,7 +142,8 @@ class JobFollow:
             return FromProvider(lines=lines), lines[-1].seq + 1
         news: dict[str, Any] = {}
         if job is not None:
-            news = {"started_at": job.started_at, "done": job.done, "total": job.total}
+            phase = "paused" if job.held_at else "working"
+            news = {"started_at": job.started_at, "done": job.done, "total": job.total, "phase": phase}
             if job.checkpoint is not None:
                 news["checkpoint"] = job.checkpoint
             if job.tick_raw:
@@ -153,6 +154,8 @@ class JobFollow:
                 news["tick"] = canonical.decode(base64.b64decode(order.data["tick"]))
         fresh = {name: value for name, value in news.items() if sent.get(name) != value}
         sent.update(fresh)
+        if "done" in fresh and job is not None:
+            fresh["total"] = job.total  # a step without its whole says nothing
         return (FromProvider(**fresh) if fresh else None), next_line
 
 

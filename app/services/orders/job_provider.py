@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -38,6 +39,7 @@ from openstall.market.errors import (
     StoreError,
 )
 from openstall.market.metering import Tick, owed, sign_tick
+from openstall.market.orders.agree import SETTLE_AFTER_S
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.machine import COMPUTE
 from openstall.market.orders.results import JobReport, sign_report
@@ -69,6 +71,18 @@ class RunningJob:
     checkpoint: JobCheckpoint | None = None
     paid_micro: int = 0
     stop: str = ""
+    held_at: int = 0
+    """Since when it stands still because its owner needs the machine; 0 while it works."""
+    energy_mj: int = 0
+    measured_ms: int = 0
+    log: Logbook | None = None
+
+    async def note(self, words: str) -> None:
+        """A line of the provider's own in the job's log, on disk when this returns."""
+        if self.log is not None:
+            await self.log.add(words)
+            await self.log.flush()
+        self.tell()
 
     def tell(self) -> None:
         """Wake the followers."""
@@ -93,6 +107,10 @@ class JobProvider:
     wake: Callable[[str], None]
     places: Callable[[], Awaitable[int]]
     """How many jobs the owner lets run at once."""
+    begun: Callable[[], None]
+    """Called when a job has begun: the owner's house looks at it from now on."""
+    account: Callable[[OpenOrder, RunningJob], Awaitable[dict[str, Any]]]
+    """What the job has earned and used, for the owner's books."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
     _inputs: JobInputs = field(init=False)
     _checkpoints: OfferedCheckpoints = field(init=False)
@@ -145,10 +163,14 @@ class JobProvider:
 
     async def stop(self, order: OpenOrder) -> None:
         """End the job on the owner's word."""
-        job = self.jobs.get(order.order_id)
-        if job is not None:
-            job.stop = "owner_stopped"
-            await self.agent.cancel(order.order_id)
+        await self.end(order.order_id, "owner_stopped")
+
+    async def end(self, order_id: str, why: str) -> None:
+        """End the job if it runs and nothing else has ended it yet; see `job_ends` for the reasons."""
+        job = self.jobs.get(order_id)
+        if job is not None and not job.stop:
+            job.stop = why
+            await self.agent.cancel(order_id)
 
     async def accept_voucher(self, order: OpenOrder, amount_micro: int, signature: str) -> None:
         """Keep a voucher of the buyer if it is valid and higher than the last.
@@ -222,9 +244,10 @@ class JobProvider:
         if order.state != "running":
             return  # cancelled in this very moment
         self.jobs[order.order_id] = job
-        log = Logbook(order_id=order.order_id, desk=self.desk, log=self.log, workers=self.workers)
         states = place / "states"
         await self.workers.work(states.mkdir)
+        log = job.log = Logbook(order_id=order.order_id, desk=self.desk, log=self.log, workers=self.workers)
+        self.begun()
         try:
             with single_errors():
                 async with trio.open_nursery() as nursery:
@@ -245,9 +268,13 @@ class JobProvider:
             job.tell()
 
     async def _stop_when_withdrawn(self, order: OpenOrder, job: RunningJob) -> None:
-        """A buyer who asks for the money back wants no more work."""
+        """A buyer who asks for the money back wants no more work; nor can one be paid after the deadline."""
+        latest = order.contract.compute.settle_by - SETTLE_AFTER_S
         while not job.stop:
             await trio.sleep(CHANNEL_POLL_S)
+            if self.desk.now() >= latest:
+                await self.end(order.order_id, "deadline")
+                return
             try:
                 withdrawing = await self.channel.withdrawing(order)
             except ChainError as error:
@@ -314,6 +341,7 @@ class JobProvider:
                 outputs.append(
                     InputFile(name=item.name, blob=BlobRef(cid=info.cid, size=info.size, sha256=info.sha256))
                 )
+        earning = await self.account(order, job) if job is not None else None
         tick = job.tick if job else None
         seconds = tick.seconds if tick else int(order.data.get("seconds", 0))
         amount = tick.owed_micro if tick else int(order.data.get("owed_micro", 0))
@@ -340,6 +368,7 @@ class JobProvider:
                 "seconds": seconds,
                 "owed_micro": amount,
                 "artefacts": [item.blob.cid for item in outputs],
+                **({"earning": earning} if earning else {}),
             },
         )
         self.access.grant_artefacts(order.order_id, order.other, [item.blob.cid for item in outputs], amount)

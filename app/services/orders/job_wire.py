@@ -49,6 +49,7 @@ class FromProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     done: Annotated[int, Meta(ge=0)] = 0
     total: Annotated[int, Meta(ge=0)] = 0
     checkpoint: JobCheckpoint | None = None
+    phase: Annotated[str, Meta(pattern=r"^(working|paused)?\Z")] = ""
     tick: dict[str, Any] = {}
     report: dict[str, Any] = {}
 

@@ -14,6 +14,7 @@ import trio
 
 from openstall.compute_agent.runtime import Runtime, find_runtime
 from openstall.compute_agent.sandbox.cgroup import find_scope
+from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, own_interpreter, run_sandbox
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.supervisor import Outcome
@@ -57,6 +58,7 @@ def run_script(facilities: Facilities, tmp_path: Path) -> RunScript:
         script: str,
         *,
         cancel: trio.Event | None = None,
+        hold: Hold | None = None,
         allowed: dict[str, int] | None = None,
         on_line: Callable[[str], None] = lambda _line: None,
         allow_fork: bool = False,
@@ -98,6 +100,7 @@ def run_script(facilities: Facilities, tmp_path: Path) -> RunScript:
             cancel=trio.Event() if cancel is None else cancel,
             allowed=allowed or {},
             destination=tmp_path / "out",
+            hold=hold,
         )
         log = [event.text for event in events if isinstance(event, LogLine)]
         return Ran(outcome=outcome, outputs=outputs, log=log, events=events, folder=tmp_path)

@@ -1,0 +1,136 @@
+"""The owner wants the machine: a job stands still at once, costs nothing meanwhile, and goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+from agent_lab import cpu_ticks, descendants, running_agent, states, table, train
+
+from openstall.compute_agent.sandbox.hold import Hold
+from openstall.compute_agent.specs import JobEvent, JobResult, Progress, UsageTick
+
+RunScript = Callable[..., Awaitable[Any]]
+SAY = """
+import json, os
+def say(**event): os.write(3, json.dumps(event).encode() + b"\\n")
+"""
+
+
+async def test_a_held_torch_job_stands_still_costs_nothing_and_goes_on_to_its_end(tmp_path: Path) -> None:
+    """It is held for longer than it works: the meter must not count the pause."""
+    held = trio.Event()
+    ticks: list[int] = []
+    steps: list[int] = []
+    results: list[JobResult] = []
+
+    async def on_event(event: JobEvent) -> None:
+        if isinstance(event, UsageTick):
+            ticks.append(event.usage.seconds_useful)
+        if isinstance(event, Progress):
+            steps.append(event.done)
+            held.set()
+
+    async with running_agent() as client, trio.open_nursery() as nursery:
+
+        async def work() -> None:
+            place = table(tmp_path)
+            results.append(await client.run(train(epochs=40), place / "in", place / "out", on_event))
+
+        nursery.start_soon(work)
+        await held.wait()
+        await client.suspend("job")
+        assert client.pid is not None
+        inside = [pid for pid in descendants(client.pid) if states([pid]) <= {"T"}]
+        assert len(inside) >= 2  # pid 1 of the sandbox and the workload, at least
+        used, before_s, done = cpu_ticks(inside), trio.current_time(), len(steps)
+        while trio.current_time() < before_s + 6:
+            await client.probe()  # the agent itself goes on answering
+            assert states(inside) == {"T"}
+        assert cpu_ticks(inside) == used
+        assert len(steps) <= done + 1  # what was on its way when it stopped
+        await client.resume("job")
+    [result] = results
+    assert result.state == "done"
+    assert {item.name for item in result.outputs} == {"model.onnx", "report.json"}
+    took_s = trio.current_time() - before_s
+    assert result.usage.seconds_useful <= took_s - 6 + 3
+
+
+async def test_a_held_job_can_be_ended(tmp_path: Path) -> None:
+    begun = trio.Event()
+    results: list[JobResult] = []
+
+    async def on_event(event: JobEvent) -> None:
+        if isinstance(event, UsageTick):
+            begun.set()
+
+    async with running_agent() as client, trio.open_nursery() as nursery:
+
+        async def work() -> None:
+            place = table(tmp_path)
+            results.append(await client.run(train(), place / "in", place / "out", on_event))
+
+        nursery.start_soon(work)
+        await begun.wait()
+        await client.suspend("job")
+        await client.cancel("job")
+    assert results[0].state == "cancelled"
+
+
+async def test_the_time_limit_does_not_run_while_a_job_is_held(run_script: RunScript) -> None:
+    hold = Hold()
+    began = trio.Event()
+    found: list[Any] = []
+
+    async def work() -> None:
+        script = (
+            SAY + 'import time\nsay(t="begin")\nprint("begun", flush=True)\ntime.sleep(1)\nprint("end")\n'
+        )
+        found.append(await run_script(script, hold=hold, wall_s=4, on_line=lambda _line: began.set()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        await began.wait()
+        await hold.ask(still=True)
+        with trio.move_on_after(5):  # longer than its time limit
+            await trio.sleep_forever()
+        await hold.ask(still=False)
+    [ran] = found
+    assert ran.outcome.limit == ""
+    assert ran.log == ["begun", "end"]
+    assert ran.outcome.usage.seconds_useful <= 3
+
+
+async def test_a_job_that_makes_processes_without_end_stands_still_too(run_script: RunScript) -> None:
+    """Each child makes the next and dies: who only looks once misses one of them."""
+    script = """
+import os, sys
+print("begun", flush=True)
+while True:
+    if os.fork():
+        os._exit(0) if os.getppid() != 1 else os.wait()
+"""
+    hold = Hold()
+    began = trio.Event()
+    cancel = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: run_script(
+                script, hold=hold, cancel=cancel, allow_fork=True, on_line=lambda _line: began.set()
+            )
+        )
+        await began.wait()
+        await hold.ask(still=True)
+        inside = descendants(os.getpid())
+        assert "R" not in states(inside)
+        assert "T" in states(inside)
+        used = cpu_ticks(inside)
+        with trio.move_on_after(1):
+            await trio.sleep_forever()
+        assert descendants(os.getpid()) == inside
+        assert cpu_ticks(inside) == used
+        cancel.set()
