@@ -16,6 +16,7 @@ from openstall.app.events import EventBus
 from openstall.app.paths import Home
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
+from openstall.app.services.demand import Demand
 from openstall.app.services.earnings import Earnings
 from openstall.app.services.house import House, NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
@@ -41,6 +42,7 @@ from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.ledger.chain import Chain
 from openstall.ledger.wallet import Wallet
+from openstall.market.mechanisms.compute_prices import Sold
 from openstall.market.orders.documents import Contract
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
@@ -48,6 +50,7 @@ from openstall.p2p.host import PeerHost
 from openstall.store.database import Store
 from openstall.store.job_log import JobLog
 from openstall.store.library import Library
+from openstall.store.lost_jobs import LostJobs
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
@@ -95,6 +98,7 @@ class Trade:
         self.stock = self._make_stock()
         self.renting = self._make_renting()
         self._engine = OrderEngine(desk=self.desk)
+        self.demand = self._make_demand()
         self._make_orders()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -106,6 +110,7 @@ class Trade:
             await nursery.start(self._engine.run)
             nursery.start_soon(self.renting.keep_alive)
             nursery.start_soon(self._keep_house)
+            nursery.start_soon(self.demand.run)
             nursery.start_soon(self._ground.transactions.resume)
             ready()
 
@@ -120,6 +125,7 @@ class Trade:
     def new_block(self) -> None:
         """The chain has a new block: open orders look at it at once."""
         self._engine.wake_all()
+        self.demand.new_block()
 
     def _make_stock(self) -> Stock:
         ground, params = self._ground, self._ground.chain.params
@@ -149,6 +155,39 @@ class Trade:
             channel=params.channel,
             clock=ground.clock,
         )
+
+    def _make_demand(self) -> Demand:
+        ground = self._ground
+        return Demand(
+            catalogue=ground.catalogue,
+            chain=ground.chain,
+            settings=self._settings,
+            lost=LostJobs(ground.store),
+            workers=ground.workers,
+            wallet=ground.wallet.address,
+            now=self.desk.now,
+            held_back=lambda: ground.house.held_back,
+            cost_per_s_micro=self._cost_per_s_micro,
+            sold=self._jobs_sold,
+        )
+
+    async def _cost_per_s_micro(self) -> int:
+        """What a second of work costs in electricity; 0 where that is not known."""
+        house = self._ground.house
+        return house.floor_price_micro(await house.rules()) or 0
+
+    async def _jobs_sold(self) -> list[Sold]:
+        """What buyers did at our price."""
+        ids = await self._ground.workers.store(lambda: self._orders.list_ids(role="seller", kind="compute"))
+        jobs = [await self.desk.load(order_id) for order_id in ids]
+        return [
+            Sold(
+                seconds=int(job.data["seconds"]),
+                price_per_s_micro=job.contract.compute.price_per_s_micro,
+            )
+            for job in jobs
+            if job.final and int(job.data.get("seconds", 0)) > 0
+        ]
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
@@ -252,6 +291,7 @@ class Trade:
         ground = self._ground
         return Negotiation(
             is_funded=escrow.is_funded,
+            on_refused=self.demand.note_refusal,
             desk=self.desk,
             peers=ground.host,
             seed=ground.seed,

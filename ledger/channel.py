@@ -42,6 +42,17 @@ class ChannelOnChain:
     withdraw_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Money that was set aside for a job; `at` is by the chain's clock."""
+
+    payer: str
+    payee: str
+    deposit_micro: int
+    at: int
+    tx_hash: str
+
+
 class ChannelClient:
     """Requests and readings on the metered channels of one chain. Thread-safe."""
 
@@ -60,6 +71,21 @@ class ChannelClient:
             withdraw_delay_s=terms.withdraw_delay_s,
             salt=terms.salt,
         )
+
+    def opened(self, from_block: int, to_block: int) -> list[Opened]:
+        """All channels in this group's credit that were opened in `[from_block, to_block]`, oldest first."""
+        events = self._chain.events("MeteredChannel", [], from_block=from_block, to_block=to_block)
+        return [
+            Opened(
+                payer=event.args["payer"],
+                payee=event.args["payee"],
+                deposit_micro=event.args["deposit"],
+                at=self._chain.block(event.block_number).timestamp,
+                tx_hash=event.tx_hash,
+            )
+            for event in events
+            if event.name == "Opened" and event.args["token"].lower() == self._chain.params.credit.lower()
+        ]
 
     def open(self, wallet: Wallet, terms: ChannelTerms, *, pay_by: int | None = None) -> TxRequest:
         """Deposit, in one transaction, with an allowance signed for exactly the deposit.

@@ -191,3 +191,22 @@ def m0004_node(db: Database) -> None:
             ) STRICT, WITHOUT ROWID""",
         ),
     )
+
+
+@migrations()
+def m0005_lost_jobs(db: Database) -> None:
+    """Jobs that went elsewhere, and why."""
+    _run(
+        db,
+        (
+            """CREATE TABLE lost_jobs (
+                key TEXT PRIMARY KEY,
+                at INTEGER NOT NULL,
+                chosen TEXT NOT NULL,
+                amount_micro INTEGER NOT NULL,
+                reasons TEXT NOT NULL,
+                seen TEXT NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX lost_jobs_at ON lost_jobs (at DESC, key)",
+        ),
+    )

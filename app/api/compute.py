@@ -21,6 +21,11 @@ def router(node: Node) -> APIRouter:
         """Inventory, doctor, runtime, the offer and its jobs."""
         return {**await node.compute.as_dict(), **await _renting(node)}
 
+    @routes.get("/compute/demand")
+    async def demand() -> dict[str, Any]:
+        """The group's prices, where our offer stands, what to ask, and why jobs went elsewhere."""
+        return await node.trade.demand.as_dict()
+
     @routes.post("/compute/doctor")
     async def doctor() -> dict[str, Any]:
         """Check the sandbox with real jobs."""

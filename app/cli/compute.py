@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from openstall.app.cli.context import Cli, command
+from openstall.app.cli.demand_page import demand_page
 from openstall.app.cli.output import fields, table
 from openstall.market.errors import Refused
 from openstall.market.house import read_rules
@@ -150,6 +151,14 @@ def set_rules(cli: Cli, changes: tuple[str, ...], hours: str | None, file: IO[by
         value["hours"] = msgspec.to_builtins(parse_hours(hours))
     done = cli.api.post("/v1/compute/house", rules=value)
     cli.output.document(done, _house_page(done) if not cli.output.as_json else None)
+
+
+@group.command()
+@command
+def why(cli: Cli) -> None:
+    """Why this price, and why no job: the group's prices, your place, and what went elsewhere."""
+    found = cli.api.get("/v1/compute/demand")
+    cli.output.document(found, demand_page(found) if not cli.output.as_json else None)
 
 
 @group.command(name="install-runtime")

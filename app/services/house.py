@@ -234,6 +234,13 @@ class House:
         self.wake()
 
     @property
+    def held_back(self) -> str:
+        """What keeps jobs away now, in the owner's words; empty if nothing does."""
+        if self._decision.may_take and not self._paused_at:
+            return ""
+        return " and ".join(one.words for one in self._decision.reasons) + "."
+
+    @property
     def state(self) -> str:
         """`open`, `full` (no room for another job), `closed` by a rule, or `paused` by hand."""
         if self._paused_at:

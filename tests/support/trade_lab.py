@@ -37,7 +37,7 @@ from openstall.compute_agent.specs import FirstOutput, JobResult, OutputFile, Us
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.memory_host import MemoryHost
 from openstall.ledger.wallet import Wallet
-from openstall.market.errors import NotFound
+from openstall.market.errors import NotFound, OpenstallError
 from openstall.market.orders.documents import (
     Contract,
     InputFile,
@@ -114,6 +114,7 @@ class Side:
     workers: Workers = field(default_factory=Workers)
     bus: EventBus = field(default_factory=EventBus)
     places: int = 1
+    refusals: list[tuple[str, str]] = field(default_factory=list)
     host: PeerHost = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,6 +179,7 @@ class Side:
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
             ready=self._ready,
             is_funded=self.escrow.is_funded,
+            on_refused=self._refused,
             on_agreed=lambda _order_id: None,
             on_cancel=self.provider.cancel,
         )
@@ -246,6 +248,9 @@ class Side:
 
     async def _account(self, _order: OpenOrder, _job: RunningJob) -> dict[str, Any]:
         return {}
+
+    async def _refused(self, contract: Contract, error: OpenstallError) -> None:
+        self.refusals.append((contract.order_id, error.code))
 
     async def _ready(self, _contract: Contract) -> None:
         """Always ready."""

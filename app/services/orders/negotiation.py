@@ -15,7 +15,7 @@ import trio
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, NotFound, PeerError, Refused
+from openstall.market.errors import InvalidOrder, NotFound, OpenstallError, PeerError, Refused
 from openstall.market.orders.agree import LONGEST_FUND_S, check_proposal
 from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
 from openstall.market.orders.machine import MACHINES, Party
@@ -70,6 +70,7 @@ class Negotiation:
         catalogue: Catalogue,
         ready: Callable[[Contract], Awaitable[None]],
         is_funded: Callable[[Contract], Awaitable[bool]],
+        on_refused: Callable[[Contract, OpenstallError], Awaitable[None]],
         on_agreed: Callable[[str], None],
         on_cancel: Callable[[OpenOrder], Awaitable[None]],
     ) -> None:
@@ -78,6 +79,7 @@ class Negotiation:
         Args:
             ready: raises OpenstallError where this node cannot serve the order now.
             is_funded: whether the chain shows the money of a sale.
+            on_refused: hears of each order that was turned away.
             on_agreed: begins to drive an order.
             on_cancel: ends the job of an order.
         """
@@ -90,6 +92,7 @@ class Negotiation:
         self._catalogue = catalogue
         self._ready = ready
         self._is_funded = is_funded
+        self._on_refused = on_refused
         self._on_agreed = on_agreed
         self._on_cancel = on_cancel
         self._admitting = trio.Lock()
@@ -249,7 +252,11 @@ class Negotiation:
         if known is not None and known.role == "seller" and known.seller_signature:
             return known.seller_signature
         async with self._admitting:  # two proposals at once must not both get the last place
-            return await self._admit(contract, signature)
+            try:
+                return await self._admit(contract, signature)
+            except OpenstallError as error:
+                await self._on_refused(contract, error)
+                raise
 
     async def _admit(self, contract: Contract, signature: str) -> str:
         """Check a proposal against what is on sale, and sign it."""
