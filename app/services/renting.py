@@ -148,6 +148,9 @@ class Renting:
         if offered is not None:
             check_caps(offered, read_rules(value))
         await self.house.set_rules(value)
+        if offered is not None:
+            self._renew_at = -math.inf  # the offer names the devices that may be rented
+            self._wake()
 
     async def admit(self, max_s: int) -> None:
         """Let a job of at most so many seconds in, or say why not.
@@ -167,6 +170,7 @@ class Renting:
         await self.house.admit(max_s)
 
     async def _announce(self, rules: OfferTerms, machine: Inventory) -> str:
+        off = (await self.house.rules()).devices_off
         threads = "thread" if rules.threads == 1 else "threads"
         offer = Offer(
             title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
@@ -175,7 +179,11 @@ class Renting:
             threads=rules.threads,
             memory_bytes=rules.memory_bytes,
             disk_bytes=rules.disk_bytes,
-            gpus=[Gpu(name=gpu.name[:120], memory_bytes=gpu.memory_bytes) for gpu in machine.gpus],
+            gpus=[
+                Gpu(name=gpu.name[:120], memory_bytes=gpu.memory_bytes)
+                for gpu in machine.gpus
+                if gpu.id not in off
+            ],
             price_per_s_micro=rules.price_per_s_micro,
             max_s=rules.max_job_s,
             withdraw_delay_s=rules.withdraw_delay_s,
