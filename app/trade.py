@@ -33,6 +33,7 @@ from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleSeller, SaleWatch
 from openstall.app.services.orders.service import OrderService
+from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
@@ -203,6 +204,9 @@ class Trade:
             workers=ground.workers,
         )
         self._channel = channel
+        self._traffic = Traffic(
+            desk=desk, orders=self._orders, rules=ground.house.rules, workers=ground.workers
+        )
         self.earnings = Earnings(
             desk=desk,
             orders=self._orders,
@@ -326,6 +330,7 @@ class Trade:
     async def _ready_for(self, contract: Contract) -> None:
         if contract.order.kind == "compute":
             await self.renting.admit(contract.compute.max_s)
+            await self._traffic.admit(contract)
         else:
             await self.stock.sealed_key(contract.sale)
 

@@ -49,6 +49,7 @@ def probe_gpus() -> tuple[tuple[Gpu, ...], str]:
             device = pynvml.nvmlDeviceGetHandleByIndex(index)
             found.append(
                 Gpu(
+                    id=str(pynvml.nvmlDeviceGetUUID(device)),
                     name=str(pynvml.nvmlDeviceGetName(device)),
                     memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(device).total),
                     driver=driver,

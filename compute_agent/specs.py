@@ -243,6 +243,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A GPU as its driver names it (claimed, not proved)."""
 
+    id: str = ""
     name: str
     memory_bytes: int
     driver: str

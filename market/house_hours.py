@@ -1,17 +1,20 @@
-"""The week's hours as a line of text: `mon-fri 18:00-08:00; sat,sun 00:00-24:00`."""
+"""Hours, dates and maintenance as people write them, as `mon-fri 18:00-08:00; sat,sun 00:00-24:00`."""
 
 from __future__ import annotations
 
 import re
 
 from openstall.market.errors import Refused
-from openstall.market.house import DAY_MIN, Span
+from openstall.market.house import DAY_MIN, DayException, Maintenance, Span
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Week = tuple[tuple[Span, ...], ...]
 
 _TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])\s*-\s*([01]?[0-9]|2[0-4]):([0-5][0-9])")
 _MAX_CHARS = 1000
+_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\s+(closed|[0-9].*)")
+_AT = r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2})"
+_WINDOW = re.compile(rf"{_AT} to {_AT}(?: (.*))?")
 
 
 def parse_hours(text: str) -> Week | None:
@@ -68,6 +71,51 @@ def format_hours(week: Week | None) -> str:
         if spans:
             groups.setdefault(format_times(spans), []).append(day)
     return "; ".join(f"{','.join(days)} {times}" for times, days in groups.items()) or "never"
+
+
+def parse_dates(text: str) -> list[DayException]:
+    """A date a line: `2026-12-25 closed`, `2026-12-26 10:00-12:00`.
+
+    Raises:
+        Refused: `bad_hours`.
+    """
+    found = []
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        match = _DATE.fullmatch(line)
+        if match is None:
+            raise _unreadable(line)
+        spans = () if match[2] == "closed" else tuple(parse_times(match[2]))
+        found.append(DayException(day=match[1], spans=spans))
+    return found
+
+
+def format_dates(dates: tuple[DayException, ...]) -> str:
+    """As `parse_dates` reads them."""
+    return "\n".join(f"{one.day} {format_times(one.spans) or 'closed'}" for one in dates)
+
+
+def parse_maintenance(text: str) -> list[Maintenance]:
+    """A window a line: `2026-12-24 18:00 to 2026-12-25 02:00 new fan`; the last words may be left out.
+
+    Raises:
+        Refused: `bad_hours`.
+    """
+    found = []
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        match = _WINDOW.fullmatch(line)
+        if match is None:
+            raise _unreadable(line)
+        starts, ends = f"{match[1]}T{match[2]}", f"{match[3]}T{match[4]}"
+        found.append(Maintenance(starts=starts, ends=ends, words=(match[5] or "").strip()))
+    return found
+
+
+def format_maintenance(windows: tuple[Maintenance, ...]) -> str:
+    """As `parse_maintenance` reads them."""
+    return "\n".join(
+        f"{one.starts.replace('T', ' ')} to {one.ends.replace('T', ' ')} {one.words}".strip()
+        for one in windows
+    )
 
 
 def _days(names: str, part: str) -> list[int]:

@@ -132,6 +132,7 @@ class Status(Document, frozen=True, kw_only=True):
     network: NetworkState = field(default_factory=NetworkState)
     agent: AgentState = field(default_factory=AgentState)
     selling: bool = False
+    trading: bool = False
     warnings: list[Failure] = []
 
 

@@ -37,6 +37,7 @@ _BELONGS = {
     "publish": "market",
     "order": "orders",
     "backup": "wallet",
+    "house": "sell",
 }
 
 
@@ -99,7 +100,7 @@ class Shell(QWidget):
     def show_view(self, spec: str) -> None:
         """Show a view by its name.
 
-        Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`,
+        Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
         `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
         """
         if not self._known(spec):
@@ -115,7 +116,7 @@ class Shell(QWidget):
     def _known(self, spec: str) -> bool:
         name, _, argument = spec.partition(":")
         return name in self._buttons or (
-            name in _BELONGS and (bool(argument) or name in ("publish", "backup"))
+            name in _BELONGS and (bool(argument) or name in ("publish", "backup", "house"))
         )
 
     def _show(self, spec: str) -> None:
@@ -162,6 +163,10 @@ class Shell(QWidget):
             from openstall.ui.views.backup import BackupPage
 
             return BackupPage(self._desk)
+        if name == "house":
+            from openstall.ui.views.house import HousePage
+
+            return HousePage(self._desk)
         if name not in self._kept:
             self._kept[name] = self._makers()[name]()
         page = self._kept[name]

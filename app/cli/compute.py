@@ -189,8 +189,8 @@ def _house_page(found: dict[str, Any]) -> str:
     returned = found["returned"]
     if returned:
         parts.append(
-            f"You had the machine back after {returned['last_ms']} ms at most the last time, "
-            f"{returned['worst_ms']} ms the worst of {returned['count']} times."
+            f"You had the machine back within {returned['last_ms']} ms the last time, within "
+            f"{returned['worst_ms']} ms at worst (counted so far: {returned['count']})."
         )
     return "\n\n".join(parts)
 

@@ -90,10 +90,10 @@ class Earnings:
         return [await self.workers.work(_write, path, content) for path, content in files]
 
     async def _of(self, order: OpenOrder) -> JobEarning | None:
-        earned = await self.channel.highest(order)
         worked_s = int(order.data.get("seconds", 0))
-        if not earned and not worked_s:
-            return None
+        if not worked_s or not order.data.get("report"):
+            return None  # nothing was worked, or it is not over yet
+        earned = await self.channel.highest(order)
         kept = order.data.get("earning")
         use = msgspec.convert(kept, Kept) if kept else None
         return JobEarning(

@@ -152,6 +152,9 @@ class Renting:
         if offered is not None:
             check_caps(offered, read_rules(value))
         await self.house.set_rules(value)
+        if offered is not None:
+            self._renew_at = -math.inf  # the offer names the devices that may be rented
+            self._wake()
 
     async def admit(self, max_s: int) -> None:
         """Let a job of at most so many seconds in, or say why not.
@@ -180,12 +183,14 @@ class Renting:
         except NotFound:
             return False
         left_s = live["expires"] - self.clock.now()
-        if live["body"] != body_as_dict(self._offer(rules, machine)) or left_s <= rules.ttl_s / _RENEW_PART:
+        wanted = body_as_dict(await self._offer(rules, machine))
+        if live["body"] != wanted or left_s <= rules.ttl_s / _RENEW_PART:
             return False
         self._renew_at = trio.current_time() + left_s - rules.ttl_s / _RENEW_PART
         return True
 
-    def _offer(self, rules: OfferTerms, machine: Inventory) -> Offer:
+    async def _offer(self, rules: OfferTerms, machine: Inventory) -> Offer:
+        off = (await self.house.rules()).devices_off
         threads = "thread" if rules.threads == 1 else "threads"
         return Offer(
             title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
@@ -194,7 +199,11 @@ class Renting:
             threads=rules.threads,
             memory_bytes=rules.memory_bytes,
             disk_bytes=rules.disk_bytes,
-            gpus=[Gpu(name=gpu.name[:120], memory_bytes=gpu.memory_bytes) for gpu in machine.gpus],
+            gpus=[
+                Gpu(name=gpu.name[:120], memory_bytes=gpu.memory_bytes)
+                for gpu in machine.gpus
+                if gpu.id not in off
+            ],
             price_per_s_micro=rules.price_per_s_micro,
             max_s=rules.max_job_s,
             withdraw_delay_s=rules.withdraw_delay_s,
@@ -204,7 +213,7 @@ class Renting:
         )
 
     async def _announce(self, rules: OfferTerms, machine: Inventory) -> str:
-        offer = self._offer(rules, machine)
+        offer = await self._offer(rules, machine)
         signed = await self.catalogue.publish("offer", OFFER_KEY, body_as_dict(offer), life_s=rules.ttl_s)
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid

@@ -44,7 +44,7 @@ def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
     qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
-@pytest.mark.parametrize("spec", [*SECTIONS, "market:compute", "publish", "backup"])
+@pytest.mark.parametrize("spec", [*SECTIONS, "market:compute", "publish", "backup", "house"])
 def test_every_page_loads_and_can_be_read_out(qtbot: QtBot, window: MainWindow, spec: str) -> None:
     shell = show(qtbot, window, spec)
     assert shell.spec == spec
@@ -92,7 +92,7 @@ class Orphans(QObject):
 def test_no_part_of_a_page_opens_as_a_window(qtbot: QtBot, window: MainWindow, qapp: QApplication) -> None:
     orphans = Orphans()
     qapp.installEventFilter(orphans)
-    for spec in (*SECTIONS, "publish", "backup", "orders:" + "0" * 64):
+    for spec in (*SECTIONS, "publish", "backup", "house", "orders:" + "0" * 64):
         show(qtbot, window, spec)
     qapp.removeEventFilter(orphans)
     assert orphans.seen == []

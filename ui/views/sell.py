@@ -10,7 +10,10 @@ from PySide6.QtWidgets import QWidget
 from openstall.ui import documents, icons, theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing, UnreadableAnswer
+from openstall.ui.house import Earnings, House, Saved
 from openstall.ui.trade import Body, Compute, Order
+from openstall.ui.views.earnings import EarningsPanel
+from openstall.ui.views.house_strip import HouseStrip, confirm_end
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import Amount
@@ -63,15 +66,22 @@ class SellPage(Page):
         self._again.timeout.connect(self._poll)
         self._again.start()
         self.body.addWidget(self._switch_panel())
+        self._house = HouseStrip()
+        self._house.asked.connect(self._pause_or_resume)
+        self._house.asked_to_end.connect(self._end_jobs)
+        self._house.asked_for_rules.connect(lambda: self.desk.go.emit("house"))
+        self.body.addWidget(self._house)
+        self._earnings = EarningsPanel()
+        self._earnings.asked_to_save.connect(self._save_earnings)
         self._machine, self._doctor = MachinePanel(), DoctorPanel()
         self._doctor.asked_to_check.connect(self._check_again)
         self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
         side.setLayout(column(self._offer_panel(), self._machine, 1, spacing=2 * theme.GRID))
-        left = column(self._jobs_panel(), self._doctor, 1, spacing=2 * theme.GRID)
+        left = column(self._jobs_panel(), self._earnings, self._doctor, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
-        self.body.setStretch(1, 1)
+        self.body.setStretch(2, 1)
 
     def _switch_panel(self) -> Panel:
         panel = Panel()
@@ -149,6 +159,15 @@ class SellPage(Page):
 
     def load(self) -> None:
         self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
+        self.desk.api.get("/v1/compute/house", House, self._show_house, owner=self, failed=self.banner.fail)
+        if self.desk.status.trading:
+            self.desk.api.get(
+                "/v1/compute/earnings",
+                Earnings,
+                lambda found: self._earnings.show_days(found.items),
+                owner=self,
+                failed=self.banner.fail,
+            )
 
     def _poll(self) -> None:
         """The load of the machine moves without events; look again while the page is in view."""
@@ -168,13 +187,21 @@ class SellPage(Page):
             self._fill_form()
         self.mark_loaded()
 
+    def _show_house(self, house: House) -> None:
+        self._house.show_house(house)
+        if self.is_loaded:
+            self._show_state()
+
     def _show_state(self) -> None:
         agent = self.desk.status.agent
         running = sum(1 for job in self._compute.jobs if job.state == "running")
         if self._compute.selling:
             self._badge.mark("selling", "play", "good")
+            waiting = min(running, self._house.waiting)
             self._state.say(
-                f"{words.plural(running, 'job')} running on this machine."
+                f"{words.plural(waiting, 'job')} on this machine, waiting until you let it go on."
+                if waiting
+                else f"{words.plural(running, 'job')} running on this machine."
                 if running
                 else "On sale. Waiting for a job."
             )
@@ -194,7 +221,8 @@ class SellPage(Page):
                 else "The compute agent is starting."
             )
         selling = self._compute.selling
-        self._switch.setText("&Stop selling" if selling else "&Start selling")
+        stop = "&Stop after this job" if running else "&Stop selling"
+        self._switch.setText(stop if selling else "&Start selling")
         self._switch.setIcon(icons.icon("stop" if selling else "play", "text" if selling else "on_accent"))
         self._switch.setProperty("kind", "" if selling else "primary")
         self._switch.style().unpolish(self._switch)
@@ -268,6 +296,32 @@ class SellPage(Page):
             done=self._changed,
             failed=self._stopped,
             progress=self._moved,
+        )
+
+    def _pause_or_resume(self, action: str) -> None:
+        self.desk.api.post(
+            f"/v1/compute/{action}",
+            {},
+            House,
+            self._show_house,
+            owner=self,
+            failed=self.banner.fail,
+        )
+
+    def _end_jobs(self) -> None:
+        if confirm_end(self):
+            self.desk.api.post(
+                "/v1/compute/stop", {"now": True}, Nothing, self._changed, owner=self, failed=self.banner.fail
+            )
+
+    def _save_earnings(self, kind: str, path: str) -> None:
+        self.desk.api.post(
+            "/v1/compute/earnings/save",
+            {kind: path},
+            Saved,
+            lambda saved: self.banner.say("good", "The earnings are saved.", "\n".join(saved.items)),
+            owner=self,
+            failed=self.banner.fail,
         )
 
     def _begin(self, title: str) -> None:

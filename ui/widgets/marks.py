@@ -11,10 +11,11 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 from openstall.ui import icons, theme, words
 from openstall.ui.widgets.text import Text
 
-Origin = Literal["claimed", "measured", "verified"]
+Origin = Literal["claimed", "stated", "measured", "verified"]
 
 _ORIGINS: dict[Origin, tuple[str, theme.Tone, str]] = {
     "claimed": ("claimed", "care", "The seller says so. Nobody has checked it."),
+    "stated": ("claimed", "care", "You wrote this figure. Nothing on this machine measures it."),
     "measured": ("measured", "accent", "Measured on this machine by Openstall."),
     "verified": ("verified", "good", "Checked here against a signature, a hash or the chain."),
 }
@@ -104,7 +105,8 @@ class Provenance(Badge):
 
     def __init__(self, origin: Origin, explain: str = "") -> None:
         icon_name, tone, meaning = _ORIGINS[origin]
-        super().__init__(origin, icon_name, tone)
+        word = "stated by you" if origin == "stated" else origin
+        super().__init__(word, icon_name, tone)
         self.setToolTip(words.tooltip(explain or meaning))
         self.setAccessibleDescription(explain or meaning)
 

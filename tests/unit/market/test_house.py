@@ -21,7 +21,14 @@ from openstall.market.house import (
     read_rules,
     suggested,
 )
-from openstall.market.house_hours import format_hours, parse_hours
+from openstall.market.house_hours import (
+    format_dates,
+    format_hours,
+    format_maintenance,
+    parse_dates,
+    parse_hours,
+    parse_maintenance,
+)
 
 SATURDAY = datetime.fromisoformat("2026-11-28T14:03")
 WORK = [[{"start_min": 8 * 60, "end_min": 18 * 60}]] * 5 + [[], []]
@@ -319,3 +326,15 @@ def test_any_week_can_be_written_and_read_again(week: Any) -> None:
     text = format_hours(hours)
     if text != "never":
         assert parse_hours(text) == hours
+
+
+def test_dates_and_maintenance_as_text() -> None:
+    dates = "2026-12-25 closed\n2026-12-26 10:00-12:00, 13:00-14:00"
+    assert format_dates(tuple(parse_dates(f"  {dates}\n\n"))) == dates
+    windows = "2026-12-24 18:00 to 2026-12-25 02:00 new fan\n2027-01-01 00:00 to 2027-01-01 01:00"
+    assert format_maintenance(tuple(parse_maintenance(windows))) == windows
+    for wrong in ("tomorrow closed", "2026-12-25", "2026-12-25 open"):
+        with pytest.raises(Refused):
+            parse_dates(wrong)
+    with pytest.raises(Refused):
+        parse_maintenance("2026-12-24 18:00")
