@@ -38,6 +38,7 @@ _BELONGS = {
     "order": "orders",
     "backup": "wallet",
     "house": "sell",
+    "demand": "sell",
 }
 
 
@@ -101,7 +102,8 @@ class Shell(QWidget):
         """Show a view by its name.
 
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
-        `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
+        `demand`, `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or
+        `settings`.
         """
         if not self._known(spec):
             return
@@ -116,7 +118,7 @@ class Shell(QWidget):
     def _known(self, spec: str) -> bool:
         name, _, argument = spec.partition(":")
         return name in self._buttons or (
-            name in _BELONGS and (bool(argument) or name in ("publish", "backup", "house"))
+            name in _BELONGS and (bool(argument) or name in ("publish", "backup", "house", "demand"))
         )
 
     def _show(self, spec: str) -> None:
@@ -163,6 +165,10 @@ class Shell(QWidget):
             from openstall.ui.views.backup import BackupPage
 
             return BackupPage(self._desk)
+        if name == "demand":
+            from openstall.ui.views.demand import DemandPage
+
+            return DemandPage(self._desk)
         if name == "house":
             from openstall.ui.views.house import HousePage
 

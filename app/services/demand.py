@@ -95,6 +95,7 @@ class Demand:
         suggestion = suggest(await self.cost_per_s_micro(), await self.sold())
         jobs = await self.workers.store(self.lost.newest, SHOWN)
         return {
+            "price_micro": own.price_per_s_micro if own else None,
             "market": asdict(view) if view else None,
             "standing": asdict(standing(own, others)) if own else None,
             "suggestion": asdict(suggestion) if suggestion else None,

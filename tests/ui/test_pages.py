@@ -44,7 +44,7 @@ def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
     qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
-@pytest.mark.parametrize("spec", [*SECTIONS, "market:compute", "publish", "backup", "house"])
+@pytest.mark.parametrize("spec", [*SECTIONS, "market:compute", "publish", "backup", "house", "demand"])
 def test_every_page_loads_and_can_be_read_out(qtbot: QtBot, window: MainWindow, spec: str) -> None:
     shell = show(qtbot, window, spec)
     assert shell.spec == spec

@@ -118,7 +118,7 @@ class SellPage(Page):
             box.setAccessibleName(f"Accept {box.text()} jobs")
         self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
         kinds = QWidget()
-        kinds.setLayout(row(*self._kinds, 1))
+        kinds.setLayout(column(row(*self._kinds[:2], 1), *self._kinds[2:], spacing=theme.GRID))
         facts = Facts()
         facts.add("Price per second", self._price)
         facts.add("", self._per_hour)
@@ -153,8 +153,9 @@ class SellPage(Page):
         )
         panel.body.addWidget(self.jobs)
         self._job_buttons = QWidget()
-        self._job_buttons.setLayout(row(1, self._open_job, self._stop_job))
-        panel.body.addWidget(self._job_buttons)
+        self._job_buttons.setLayout(row(self._open_job, self._stop_job))
+        why = button("&Why no job?", lambda: self.desk.go.emit("demand"), icon="search", kind="quiet")
+        panel.body.addLayout(row(why, 1, self._job_buttons))
         return panel
 
     def load(self) -> None:
