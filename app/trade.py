@@ -132,6 +132,7 @@ class Trade:
             wallet=ground.wallet.address,
             chain_id=params.chain_id,
             channel=params.channel,
+            warm_folder=ground.home.jobs,
         )
 
     def _make_orders(self) -> None:

@@ -28,11 +28,25 @@ from openstall.compute_agent.specs import (
 )
 from openstall.market.errors import SandboxError
 
-_MODULES: Final = {
+_MODULES: Final[Mapping[JobKind, str]] = {
     "lint": "openstall.compute_agent.workloads.lint",
     "infer": "openstall.compute_agent.workloads.infer",
     "train": "openstall.compute_agent.workloads.train",
 }
+PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
+    "lint": ("numpy", "onnx.checker", "openstall.compute_agent.workloads.lint_onnx"),
+    "infer": (
+        *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
+        *("openstall.compute_agent.workloads.metrics", "openstall.compute_agent.workloads.tables"),
+    ),
+    # the last one is what torch imports when it is told to compute deterministically: a second and more
+    "train": (
+        *("openstall.compute_agent.workloads.network", "openstall.compute_agent.workloads.metrics"),
+        *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
+    ),
+}
+"""What a workload imports, by kind: done ahead in a warm sandbox. Never the workload itself."""
+
 _TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
 _LEAST_TIER: Final[Mapping[JobKind, Tier]] = {"lint": "reduced", "infer": "reduced", "train": "reduced"}
 """All three run our code on foreign data. A kind that runs foreign code would need `full`."""
@@ -57,9 +71,9 @@ _LIMIT_WORDS: Final = {
 }
 
 
-def entry_of(spec: JobSpec) -> Entry:
+def entry_of(kind: JobKind) -> Entry:
     """The module of this kind of job."""
-    return Entry(module=_MODULES[spec.kind])
+    return Entry(module=_MODULES[kind])
 
 
 def require_tier(kind: JobKind, tier: Tier) -> None:

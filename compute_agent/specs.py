@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 JobKind = Literal["lint", "infer", "train"]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
-Op = Literal["probe", "doctor", "runtime", "run", "cancel"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel", "warm"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
 """How much holds a job on a machine; see docs/sandbox.md."""
@@ -270,6 +270,18 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     what_next: str = ""
 
 
+class WarmStock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sandboxes to hold ready, one for each kind, while they fit into `memory_bytes` together.
+
+    `limits` are the widest that a job may have; `folder` is an absolute path for the agent's own use.
+    """
+
+    kinds: Annotated[tuple[JobKind, ...], msgspec.Meta(max_length=8)]
+    limits: Limits
+    memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=4096 * GIB)]
+    folder: Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]+\Z", max_length=4096)]
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Node to agent. `inputs` and `outputs` are folders of this job alone, absolute paths."""
 
@@ -279,6 +291,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inputs: str | None = None
     outputs: str | None = None
     job_id: str | None = None
+    warm: WarmStock | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -290,6 +303,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     inventory: Inventory | None = None
     checks: tuple[Check, ...] | None = None
     tier: Tier | None = None
+    held: tuple[str, ...] | None = None
     runtime: RuntimeState | None = None
     error: ErrorReply | None = None
     hello: str | None = None

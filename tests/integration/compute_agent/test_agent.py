@@ -6,35 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
+from agent_lab import agent, descendants, job_folder
 
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.sandbox.launcher import children_of
 from openstall.compute_agent.specs import End, FirstOutput, JobEvent, JobResult, JobSpec, Limits, UsageTick
 from openstall.market.errors import Conflict, SandboxError
 
 ENDLESS = {"task": "classification", "label": "y", "epochs": 10_000, "hidden": [64], "batch_size": 4}
-
-
-@asynccontextmanager
-async def agent(**options: object) -> AsyncIterator[AgentClient]:
-    client = AgentClient(**options)  # type: ignore[arg-type]
-    async with trio.open_nursery() as nursery:
-        await client.start(nursery)
-        yield client
-        await client.aclose()
-
-
-def job_folder(folder: Path, rows: int = 400) -> Path:
-    (folder / "in").mkdir(parents=True)
-    lines = [f"{n % 7},{n % 5},{n % 2}" for n in range(rows)]
-    (folder / "in" / "data.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
-    return folder
 
 
 async def run(
@@ -52,11 +35,6 @@ async def run(
         job_id=job_id, kind="train", params=params or ENDLESS, limits=Limits(wall_s=300, cpu_s=300)
     )
     return await client.run(spec, folder / "in", folder / "out", on_event or ignore)
-
-
-def descendants(pid: int) -> list[int]:
-    found = children_of(pid)
-    return found + [deeper for child in found for deeper in descendants(child)]
 
 
 async def gone(pidfds: list[int]) -> None:
@@ -174,7 +152,7 @@ async def until_back(client: AgentClient, folder: Path) -> JobResult:
 NODE = """
 import sys, trio
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_agent import agent, job_folder, run
 from openstall.compute_agent.specs import FirstOutput
 
@@ -190,7 +168,9 @@ trio.run(main)
 
 
 async def test_agent_and_jobs_die_with_the_node(tmp_path: Path) -> None:
-    script = NODE.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    script = NODE.format(
+        tests=[str(Path(__file__).parent), str(Path(__file__).parents[2] / "support")], folder=str(tmp_path)
+    )
     node = await trio.lowlevel.open_process([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert node.stdout is not None
     with trio.fail_after(60):
