@@ -155,6 +155,7 @@ class Trade:
             chain_id=params.chain_id,
             channel=params.channel,
             clock=ground.clock,
+            warm_folder=ground.home.jobs,
         )
 
     def _make_demand(self) -> Demand:

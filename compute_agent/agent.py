@@ -6,9 +6,11 @@ It ends when its standard input closes, and every sandbox ends with it.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -25,18 +27,23 @@ from openstall.compute_agent.sandbox.cgroup import CgroupScope, find_scope
 from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
 from openstall.compute_agent.sandbox.plan import Plan
+from openstall.compute_agent.sandbox.pool import Stock, WarmPool, discard
 from openstall.compute_agent.sandbox.selftest import doctor
+from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
     HELLO,
     End,
     JobEvent,
+    JobKind,
     JobResult,
     JobSpec,
+    OutputFile,
     Reply,
     Request,
     Usage,
     UsageTick,
+    WarmStock,
     decode_request,
     encode_line,
     error_reply,
@@ -70,11 +77,15 @@ class Agent:
         self._preparing = trio.Lock()
         self._sensors = Sensors()
         self._sensing = trio.Lock()
+        self._warming = trio.Lock()
+        self._pool = WarmPool()
+        self._wish: WarmStock | None = None
 
     async def run(self) -> None:
         """Serve until the node closes the pipe or breaks the protocol."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, nursery.cancel_scope)
+            nursery.start_soon(self._pool.keep)
             self._send(Reply(hello=HELLO))
             try:
                 async for line in lines_of(self._source):
@@ -105,6 +116,7 @@ class Agent:
             "resume": self._suspend,
             "sense": self._sense,
             "run": self._run,
+            "warm": self._warm,
         }
         try:
             reply = await handlers[request.op](request)
@@ -144,6 +156,44 @@ class Agent:
         if job is not None:
             await job.hold.ask(still=request.op == "suspend")
         return Reply(id=request.id)
+
+    async def _warm(self, request: Request) -> Reply:
+        """Hold what is asked for from now on, in place of what was; answered when it waits."""
+        wish = request.warm
+        if wish is None:
+            self._wish = None
+            await self._pool.hold(None)
+            return Reply(id=request.id, held=())
+        runtime = await trio.to_thread.run_sync(find_runtime)
+        facilities = await self._prepare(runtime)
+        async with self._warming:
+            if wish != self._wish:
+                self._wish = wish
+                await self._stock_up(wish, runtime, facilities)
+        return Reply(id=request.id, held=await self._pool.filled())
+
+    async def _stock_up(self, wish: WarmStock, runtime: Runtime, facilities: Facilities) -> None:
+        def make_plan(kind: JobKind, number: int, inputs: Path) -> Plan:
+            return Plan(
+                entry=jobs.entry_of(kind),
+                runtime=runtime,
+                inputs=inputs,
+                params=b"",
+                limits=wish.limits,
+                mode=facilities.mode,
+                slot=number,
+                preload=jobs.PRELOAD[kind],
+            )
+
+        await self._pool.hold(
+            Stock(
+                kinds=wish.kinds,
+                memory_bytes=wish.memory_bytes,
+                folder=Path(wish.folder) / "warm-sandboxes",
+                facilities=facilities,
+                make_plan=make_plan,
+            )
+        )
 
     async def _run(self, request: Request) -> Reply:
         spec = request.spec
@@ -192,7 +242,7 @@ class Agent:
                 share=facilities.mode == "dropped_root",
             )
             plan = Plan(
-                entry=jobs.entry_of(spec),
+                entry=jobs.entry_of(spec.kind),
                 runtime=runtime,
                 inputs=inputs,
                 params=jobs.encode_params(params),
@@ -205,14 +255,34 @@ class Agent:
             return JobResult(
                 state="refused", reason=error.code, words=error.message, what_next=error.what_next
             )
+        try:
+            outcome, taken = await self._sandboxed(spec, plan, facilities, job, outputs)
+        except SandboxError as error:
+            return jobs.failed_collection(error, job.usage)
+        return jobs.result_of(spec, outcome, taken)
+
+    async def _sandboxed(
+        self, spec: JobSpec, plan: Plan, facilities: Facilities, job: _Job, outputs: Path
+    ) -> tuple[Outcome, tuple[OutputFile, ...]]:
+        """In a warm sandbox if one waits that fits, else in a new one."""
 
         async def emit(event: JobEvent) -> None:
             if isinstance(event, UsageTick):
                 job.usage = event.usage
             self._send(Reply(job_id=spec.job_id, event=event))
 
+        slot = self._pool.take(spec.kind, spec.limits, facilities)
+        if slot is not None:
+            try:
+                await trio.to_thread.run_sync(slot.bring, plan.inputs)
+            except OSError as error:
+                _log.warning("job %s starts cold: %s", spec.job_id, error)
+                await discard(slot)
+                slot = None
+            else:
+                plan = dataclasses.replace(plan, inputs=slot.plan.inputs, slot=slot.plan.slot)
         try:
-            outcome, taken = await run_sandbox(
+            return await run_sandbox(
                 facilities=facilities,
                 plan=plan,
                 emit=emit,
@@ -220,10 +290,12 @@ class Agent:
                 allowed=jobs.allowed_outputs(spec),
                 destination=outputs,
                 hold=job.hold,
+                warm=slot.running if slot is not None else None,
             )
-        except SandboxError as error:
-            return jobs.failed_collection(error, job.usage)
-        return jobs.result_of(spec, outcome, taken)
+        finally:
+            if slot is not None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(shutil.rmtree, slot.plan.inputs)
 
     async def _prepare(self, runtime: Runtime) -> Facilities:
         """The proved sandbox, looked for again after a failure or a change of runtime."""
@@ -241,6 +313,8 @@ class Agent:
                         error.what_next,
                     ) from error
                 self._facilities_of = runtime
+                if self._wish is not None and not self._pool.made_for(self._facilities):
+                    await self._stock_up(self._wish, runtime, self._facilities)
             return self._facilities
 
 

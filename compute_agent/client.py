@@ -34,6 +34,7 @@ from openstall.compute_agent.specs import (
     Tier,
     Usage,
     UsageTick,
+    WarmStock,
     Watch,
     decode_reply,
     encode_line,
@@ -75,6 +76,7 @@ class AgentClient:
         self._log_path = log_path
         self._process: trio.Process | None = None
         self._tier: Tier = "none"
+        self._warm: WarmStock | None = None
         self._send_lock = trio.Lock()
         self._ready = trio.Event()
         self._closing = False
@@ -148,6 +150,17 @@ class AgentClient:
         if reply.facts is None:
             raise _broken("sense")
         return reply.facts
+
+    async def keep_warm(self, stock: WarmStock | None) -> tuple[str, ...]:
+        """Have sandboxes held ready from now on, also by an agent that is started again; None: none.
+
+        Returns the kinds for which one waits; takes seconds. Raises SandboxError when there is no sandbox.
+        """
+        self._warm = stock
+        reply = await self._ask("warm", warm=stock)
+        if reply.held is None:
+            raise _broken("warm")
+        return reply.held
 
     async def cancel(self, job_id: str) -> None:
         """Stop a job. No effect when it has ended; its `run` returns state `cancelled`."""
@@ -236,6 +249,7 @@ class AgentClient:
         checkpoints: str | None = None,
         job_id: str | None = None,
         watch: Watch | None = None,
+        warm: WarmStock | None = None,
     ) -> Reply:
         process = self._process
         if self._closing or process is None or process.stdin is None:
@@ -251,6 +265,7 @@ class AgentClient:
             checkpoints=checkpoints,
             job_id=job_id,
             watch=watch,
+            warm=warm,
         )
         line = encode_line(request)
         send, receive = trio.open_memory_channel[Reply](1)
@@ -338,6 +353,12 @@ class AgentClient:
                 )
             if task_status is not None:
                 task_status.started()
+            if self._warm is not None and process.stdin is not None:
+                # nobody waits for this answer: an agent that cannot keep sandboxes warm starts them cold
+                self._next_id += 1
+                line = encode_line(Request(id=self._next_id - 1, op="warm", warm=self._warm))
+                async with self._send_lock:
+                    await process.stdin.send_all(line)
             async for line in lines:
                 self._deliver(decode_reply(line))
 

@@ -29,7 +29,7 @@ from openstall.compute_agent.specs import (
 )
 from openstall.market.errors import SandboxError
 
-_MODULES: Final = {
+_MODULES: Final[Mapping[JobKind, str]] = {
     "lint": "openstall.compute_agent.workloads.lint",
     "infer": "openstall.compute_agent.workloads.infer",
     "train": "openstall.compute_agent.workloads.train",
@@ -37,6 +37,23 @@ _MODULES: Final = {
 }
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
+PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
+    "lint": ("numpy", "onnx.checker", "openstall.compute_agent.workloads.lint_onnx"),
+    "infer": (
+        *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
+        *("openstall.compute_agent.workloads.metrics", "openstall.compute_agent.workloads.models"),
+    ),
+    "evaluate": (
+        *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
+        *("openstall.compute_agent.workloads.metrics", "openstall.compute_agent.workloads.models"),
+    ),
+    # the last one is what torch imports when it is told to compute deterministically: a second and more
+    "train": (
+        *("openstall.compute_agent.workloads.network", "openstall.compute_agent.workloads.metrics"),
+        *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
+    ),
+}
+"""What a workload imports, by kind: done ahead in a warm sandbox. Never the workload itself."""
 
 _TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
 _LEAST_TIER: Final[Mapping[JobKind, Tier]] = dict.fromkeys(get_args(JobKind), "reduced")
@@ -62,9 +79,9 @@ _LIMIT_WORDS: Final = {
 }
 
 
-def entry_of(spec: JobSpec) -> Entry:
+def entry_of(kind: JobKind) -> Entry:
     """The module of this kind of job."""
-    return Entry(module=_MODULES[spec.kind])
+    return Entry(module=_MODULES[kind])
 
 
 def require_tier(kind: JobKind, tier: Tier) -> None:

@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 JobKind = Literal["lint", KindOfJob]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
-Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
 """How much holds a job on a machine; see docs/sandbox.md."""
@@ -306,6 +306,18 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     apps: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
 
 
+class WarmStock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sandboxes to hold ready, one for each kind, while they fit into `memory_bytes` together.
+
+    `limits` are the widest that a job may have; `folder` is an absolute path for the agent's own use.
+    """
+
+    kinds: Annotated[tuple[JobKind, ...], msgspec.Meta(max_length=8)]
+    limits: Limits
+    memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=4096 * GIB)]
+    folder: Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]+\Z", max_length=4096)]
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Node to agent. `inputs`, `outputs`, `checkpoints` are folders of this job alone, absolute paths."""
 
@@ -317,6 +329,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     checkpoints: str | None = None
     job_id: str | None = None
     watch: Watch | None = None
+    warm: WarmStock | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -328,6 +341,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     inventory: Inventory | None = None
     checks: tuple[Check, ...] | None = None
     tier: Tier | None = None
+    held: tuple[str, ...] | None = None
     runtime: RuntimeState | None = None
     facts: Facts | None = None
     error: ErrorReply | None = None

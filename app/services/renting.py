@@ -6,8 +6,10 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from openstall.app.clock import Clock
@@ -16,15 +18,19 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.house import House
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import Inventory
+from openstall.compute_agent.specs import Inventory, JobKind, Limits, WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.house import HouseRules, read_rules
+from openstall.market.orders.agree import MAX_PROCESSES
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
 OFFER_KEY = "this-machine"
 _SETTING = "renting"
 _RETRY_S = 10.0
+_WARM_PART = 4
+"""A quarter of the memory on offer may be held by sandboxes that wait for a job."""
+
 _RENEW_PART = 3
 """The offer is renewed when a third of its life is left."""
 
@@ -60,6 +66,7 @@ class Renting:
     chain_id: int
     channel: str
     clock: Clock
+    warm_folder: Path
     _changed: trio.Event = field(default_factory=trio.Event)
     _renew_at: float = -math.inf
     _on: bool = False
@@ -113,10 +120,17 @@ class Renting:
             await self.catalogue.withdraw("offer", OFFER_KEY)
 
     async def keep_alive(self) -> None:
-        """Renew the offer before it expires, for as long as the switch is on; after a restart if due."""
+        """Renew the offer before it expires, for as long as the switch is on; after a restart if due.
+
+        Meanwhile finished sandboxes wait for jobs.
+        """
+        warm_for: OfferTerms | None = None
         while True:
             changed = self._changed
             rules = await self.rules()
+            if rules != warm_for:
+                await self._keep_warm(rules)
+                warm_for = rules
             if rules is None:
                 await changed.wait()
                 continue
@@ -218,6 +232,14 @@ class Renting:
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
 
+    async def _keep_warm(self, rules: OfferTerms | None) -> None:
+        """Have finished sandboxes wait for jobs while the switch is on; without them jobs start slower."""
+        stock = None if rules is None else _warm_stock(rules, self.warm_folder)
+        try:
+            await self.agent.keep_warm(stock)
+        except SandboxError as error:
+            log.warning("no warm sandboxes", code=error.code)
+
     async def _keep(self, rules: OfferTerms) -> None:
         kept: dict[str, Any] = {name: getattr(rules, name) for name in OfferTerms.__slots__}
         await self.workers.store(lambda: self.settings.set(_SETTING, kept | {"kinds": list(rules.kinds)}))
@@ -245,3 +267,17 @@ def check_caps(offered: OfferTerms, house: HouseRules) -> None:
                 f"your house rules allow {cap // unit}.",
                 "Offer less, or raise the cap.",
             )
+
+
+def _warm_stock(rules: OfferTerms, folder: Path) -> WarmStock:
+    return WarmStock(
+        kinds=msgspec.convert(rules.kinds, tuple[JobKind, ...]),
+        limits=Limits(
+            memory_bytes=rules.memory_bytes,
+            disk_bytes=rules.disk_bytes,
+            threads=rules.threads,
+            processes=MAX_PROCESSES,
+        ),
+        memory_bytes=rules.memory_bytes // _WARM_PART,
+        folder=str(folder),
+    )

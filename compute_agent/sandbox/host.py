@@ -21,7 +21,7 @@ from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
 from openstall.compute_agent.sandbox.fixes import install_command, namespace_advice
 from openstall.compute_agent.sandbox.hold import Hold
-from openstall.compute_agent.sandbox.launcher import launch
+from openstall.compute_agent.sandbox.launcher import Running, launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.seccomp import build_filter
 from openstall.compute_agent.sandbox.supervisor import Emit, Outcome, supervise
@@ -77,15 +77,18 @@ async def run_sandbox(
     allowed: Mapping[str, int],
     destination: Path,
     hold: Hold | None = None,
+    warm: Running | None = None,
 ) -> tuple[Outcome, tuple[OutputFile, ...]]:
     """Start, supervise, collect. Outputs are taken only from a job that ended well.
+
+    `warm`: a finished sandbox that `plan` fits, instead of a new one; it is used up.
 
     To be called from the process's main thread. Raises SandboxError when the sandbox does not start
     or the outputs are not what was allowed, ValueError for a plan that goes without a layer.
     """
     if plan.without:
         raise ValueError("a job never goes without a layer")
-    running = launch(
+    running = warm or launch(
         plan,
         bwrap=facilities.bwrap,
         seccomp=facilities.filter_for(plan),

@@ -24,7 +24,11 @@ _INFO_TIMEOUT_MS = 10_000
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """A started sandbox. All descriptors are owned here; `close()` gives them back."""
+    """A started sandbox. All descriptors are owned here; `close()` gives them back.
+
+    `landlock` is known (0 for none) once `supervisor.settle` has seen that the sandbox is finished;
+    `cpu_before_s` is what its imports took until then, which nobody pays.
+    """
 
     process: subprocess.Popen[bytes]
     init_pid: int
@@ -34,6 +38,8 @@ class Running:
     events_fd: int
     params_fd: int
     place: Place | None = None
+    landlock: int | None = None
+    cpu_before_s: float = 0.0
     folders: dict[str, int] = field(default_factory=dict)
 
     def open_folders(self) -> None:

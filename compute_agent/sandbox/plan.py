@@ -227,6 +227,12 @@ def common_config(plan: Plan, events_fd: int) -> dict[str, object]:
 
 
 def go_line(plan: Plan) -> bytes:
-    """What tells stage1 to begin: the processor seconds from now on, then the parameters."""
-    cpu_s = -1 if "limits" in plan.without else plan.limits.cpu_s + 1
-    return json.dumps({"cpu_s": cpu_s}).encode() + b"\n" + plan.params
+    """What tells stage1 to begin: the job's own limits, processor seconds from now on, the parameters."""
+    limits = plan.limits
+    own = {"AS": limits.memory_bytes + _VIRTUAL_EXTRA_BYTES, "DATA": limits.memory_bytes}
+    own |= {"FSIZE": limits.disk_bytes}
+    own |= {"NPROC": limits.processes} if plan.boxed else {}
+    go = {"cpu_s": limits.cpu_s + 1, "rlimits": own}
+    if "limits" in plan.without:
+        go = {"cpu_s": -1, "rlimits": {}}
+    return json.dumps(go).encode() + b"\n" + plan.params

@@ -5,8 +5,8 @@ until the job's first line; after that everything that comes out of the sandbox 
 
 argv[1] is JSON: {events_fd, seccomp_fd, drop_to, parent, landlock: {read, write, remove, needed},
 rlimits, nice, threads, temporary, preload, path, module|script}. On the events pipe it says
-{"t": "ready"}; then it waits on standard input for one line {"cpu_s"} and the parameters after it. Until
-that line has come, it runs nothing but imports of the workload runtime.
+{"t": "ready"}; then it waits on standard input for one line {"cpu_s", "rlimits"} and the parameters after
+it. Until that line has come, it runs nothing but imports of the workload runtime.
 """
 
 from __future__ import annotations
@@ -177,14 +177,16 @@ def _preload(modules: list[str]) -> None:
 
 
 def _receive(own: dict[str, Any]) -> bytes:
-    """Wait for the go line, set the processor time that it grants, return the parameters."""
+    """Wait for the go line, set the job's own limits, return the parameters."""
     data = b""
     while part := os.read(0, 65536):
         data += part
     head, _, params = data.partition(b"\n")
     if not head:
         os._exit(_FAILED)  # the agent is gone, or has no use for this sandbox any more
-    cpu_s = json.loads(head)["cpu_s"]
+    go = json.loads(head)
+    cpu_s = go["cpu_s"]
+    _set_limits(go["rlimits"])
     if cpu_s >= 0:
         used = int(sum(os.times()[:2])) + 1 if own["preload"] else 0
         _set_limits({"CPU": used + cpu_s})

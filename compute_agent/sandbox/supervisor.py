@@ -37,6 +37,7 @@ from openstall.market.errors import SandboxError
 POLL_S: Final = 0.1
 _STOPPING_S: Final = 0.002
 _READY_TIMEOUT_S: Final = 20.0
+_SETTLE_TIMEOUT_S: Final = 120.0
 _TICK_S: Final = 1.0
 _PROGRESS_S: Final = 0.1
 _CHECKPOINT_GAP_S: Final = 2.0
@@ -161,7 +162,8 @@ class Supervisor:
         self._ended: float | None = None
         self._limit = ""
         self._fault: tuple[str, str, str] | None = None
-        self._landlock = 0
+        self._landlock = running.landlock or 0
+        self._cpu_before_s = running.cpu_before_s
         self._peak_bytes = 0
         self._cpu_s = 0.0
         self._seq = 0
@@ -173,6 +175,9 @@ class Supervisor:
     async def run(self) -> Outcome:
         """Supervise until every process of the sandbox is dead. Cancelling kills the sandbox first."""
         status = -1
+        if self._running.landlock is not None:
+            self._ready.set()
+            self._running.send_params(self._plan)
         try:
             async with trio.open_nursery() as watchers:
                 watchers.start_soon(self._watch_cancel)
@@ -181,7 +186,8 @@ class Supervisor:
                 async with trio.open_nursery() as readers:
                     readers.start_soon(self._read_log)
                     readers.start_soon(self._read_events)
-                    readers.start_soon(self._begin_when_ready)
+                    if self._running.landlock is None:
+                        readers.start_soon(self._begin_when_ready)
                     status = await self._wait_dead()
                     self._starting.cancel()
                 watchers.cancel_scope.cancel()
@@ -216,7 +222,7 @@ class Supervisor:
         _pid, raw, spent = os.wait4(self._running.process.pid, 0)  # noqa: ASYNC222 - dead already
         status = os.waitstatus_to_exitcode(raw)
         self._running.process.returncode = status
-        self._cpu_s = max(self._cpu_s, spent.ru_utime + spent.ru_stime)
+        self._cpu_s = max(self._cpu_s, spent.ru_utime + spent.ru_stime - self._cpu_before_s)
         await trio.lowlevel.wait_readable(self._running.init_pidfd)
         return status if status >= 0 else 128 - status
 
@@ -228,15 +234,11 @@ class Supervisor:
             self._stop("start")
             return
         try:
-            self._running.open_folders()
+            take_hold(self._running, self._plan)
         except OSError as error:
             self._fault = ("sandbox_start_failed", f"its folders cannot be reached: {error}", "")
             self._running.kill()
             return
-        give_way(
-            self._running.tasks(),
-            processors=processors_for(threads=self._limits.threads, slot=self._plan.slot),
-        )
         self._running.send_params(self._plan)
 
     async def _watch_cancel(self) -> None:
@@ -279,7 +281,7 @@ class Supervisor:
                 return
             seen = sample(self._running)
             self._peak_bytes = max(self._peak_bytes, seen.memory_bytes)
-            self._cpu_s = max(self._cpu_s, seen.cpu_s)
+            self._cpu_s = max(self._cpu_s, seen.cpu_s - self._cpu_before_s)
             broken = self._broken_limit(seen)
             if broken:
                 self._stop(broken)
@@ -292,7 +294,7 @@ class Supervisor:
     def _broken_limit(self, seen: Sample) -> str:
         if seen.memory_bytes > self._limits.memory_bytes:
             return "memory"
-        if seen.cpu_s > self._limits.cpu_s:
+        if self._cpu_s > self._limits.cpu_s:
             return "cpu"
         if seen.inodes > INODE_CAP:
             return "files"
@@ -402,6 +404,37 @@ class Supervisor:
             return
         self._last_progress, self._held_progress = now, None
         await self._emit(Progress(done=step.done, total=step.total))
+
+
+def take_hold(running: Running, plan: Plan) -> None:
+    """Of the folders of a finished sandbox, and of its place behind the owner. Raises OSError."""
+    running.open_folders()
+    give_way(running.tasks(), processors=processors_for(threads=plan.limits.threads, slot=plan.slot))
+
+
+async def settle(running: Running, plan: Plan) -> None:
+    """Wait until a sandbox is finished and take hold of its folders, without letting it begin.
+
+    Raises SandboxError `sandbox_start_failed`; the caller ends it then.
+    """
+    data = b""
+    with trio.move_on_after(_SETTLE_TIMEOUT_S):
+        while b"\n" not in data:
+            await trio.lowlevel.wait_readable(running.events_fd)
+            part = os.read(running.events_fd, _EVENT_CAP_BYTES)
+            if not part:
+                break
+            data += part
+    try:
+        event = _EVENT.decode(data.partition(b"\n")[0])
+        if not isinstance(event, _Ready):
+            words = event.words if isinstance(event, _Stage1) else "it does not say that it is ready"
+            raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {words}.")
+        take_hold(running, plan)
+    except (msgspec.DecodeError, OSError) as error:
+        raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {error}.") from error
+    running.cpu_before_s = sample(running).cpu_s
+    running.landlock = event.landlock
 
 
 async def supervise(

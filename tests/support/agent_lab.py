@@ -16,9 +16,9 @@ ENDLESS = {"task": "classification", "label": "y", "epochs": 10_000, "hidden": [
 
 
 @asynccontextmanager
-async def running_agent() -> AsyncIterator[AgentClient]:
+async def running_agent(**options: object) -> AsyncIterator[AgentClient]:
     """An agent process of its own; its jobs end with it."""
-    client = AgentClient()
+    client = AgentClient(**options)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         await client.start(nursery)
         yield client

@@ -6,35 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
+from agent_lab import descendants, running_agent, table
 
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.sandbox.launcher import children_of
 from openstall.compute_agent.specs import End, FirstOutput, JobEvent, JobResult, JobSpec, Limits, UsageTick
 from openstall.market.errors import Conflict, SandboxError
 
 ENDLESS = {"task": "classification", "label": "y", "epochs": 10_000, "hidden": [64], "batch_size": 4}
-
-
-@asynccontextmanager
-async def agent(**options: object) -> AsyncIterator[AgentClient]:
-    client = AgentClient(**options)  # type: ignore[arg-type]
-    async with trio.open_nursery() as nursery:
-        await client.start(nursery)
-        yield client
-        await client.aclose()
-
-
-def job_folder(folder: Path, rows: int = 400) -> Path:
-    (folder / "in").mkdir(parents=True)
-    lines = [f"{n % 7},{n % 5},{n % 2}" for n in range(rows)]
-    (folder / "in" / "data.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
-    return folder
 
 
 async def run(
@@ -54,11 +37,6 @@ async def run(
     return await client.run(spec, folder / "in", folder / "out", on_event or ignore)
 
 
-def descendants(pid: int) -> list[int]:
-    found = children_of(pid)
-    return found + [deeper for child in found for deeper in descendants(child)]
-
-
 async def gone(pidfds: list[int]) -> None:
     """Until every process is dead. The descriptors are closed."""
     for pidfd in pidfds:
@@ -68,7 +46,7 @@ async def gone(pidfds: list[int]) -> None:
 
 
 async def test_probe_doctor_and_runtime() -> None:
-    async with agent() as client:
+    async with running_agent() as client:
         inventory = await client.probe()
         assert inventory.cores_logical >= 1
         assert inventory.memory_bytes > 0
@@ -82,14 +60,14 @@ async def test_probe_doctor_and_runtime() -> None:
 
 async def test_cancel_while_running_owes_the_seconds_so_far(tmp_path: Path) -> None:
     events: list[JobEvent] = []
-    async with agent() as client:
+    async with running_agent() as client:
 
         async def on_event(event: JobEvent) -> None:
             events.append(event)
             if isinstance(event, UsageTick):
                 await client.cancel("job")
 
-        result = await run(client, job_folder(tmp_path), on_event)
+        result = await run(client, table(tmp_path), on_event)
     assert result.state == "cancelled"
     assert result.usage.seconds_useful >= 1
     assert result.outputs == ()
@@ -99,7 +77,7 @@ async def test_cancel_while_running_owes_the_seconds_so_far(tmp_path: Path) -> N
 
 
 async def test_leaving_the_call_cancels_the_job(tmp_path: Path) -> None:
-    async with agent() as client:
+    async with running_agent() as client:
         begun = trio.Event()
 
         async def on_event(event: JobEvent) -> None:
@@ -107,7 +85,7 @@ async def test_leaving_the_call_cancels_the_job(tmp_path: Path) -> None:
                 begun.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, client, job_folder(tmp_path), on_event)
+            nursery.start_soon(run, client, table(tmp_path), on_event)
             await begun.wait()
             assert client.pid is not None
             inside = [os.pidfd_open(pid) for pid in descendants(client.pid)]
@@ -117,7 +95,7 @@ async def test_leaving_the_call_cancels_the_job(tmp_path: Path) -> None:
 
 
 async def test_one_id_runs_once(tmp_path: Path) -> None:
-    async with agent() as client:
+    async with running_agent() as client:
 
         async def on_event(event: JobEvent) -> None:
             if isinstance(event, FirstOutput):
@@ -125,17 +103,17 @@ async def test_one_id_runs_once(tmp_path: Path) -> None:
                     await run(client, tmp_path)
                 await client.cancel("job")
 
-        assert (await run(client, job_folder(tmp_path), on_event)).state == "cancelled"
+        assert (await run(client, table(tmp_path), on_event)).state == "cancelled"
 
 
 async def test_two_jobs_at_once(tmp_path: Path) -> None:
     recipe = {"task": "classification", "label": "y", "epochs": 3}
     results: list[JobResult] = []
-    async with agent() as client, trio.open_nursery() as nursery:
+    async with running_agent() as client, trio.open_nursery() as nursery:
         for name in ("one", "two"):
 
             async def work(name: str = name) -> None:
-                folder = job_folder(tmp_path / name)
+                folder = table(tmp_path / name)
                 results.append(await run(client, folder, job_id=name, params=recipe))
 
             nursery.start_soon(work)
@@ -144,7 +122,7 @@ async def test_two_jobs_at_once(tmp_path: Path) -> None:
 
 async def test_killed_agent_leaves_nothing_and_comes_back(tmp_path: Path) -> None:
     inside: list[int] = []
-    async with agent() as client:
+    async with running_agent() as client:
 
         async def on_event(event: JobEvent) -> None:
             if isinstance(event, FirstOutput):
@@ -152,12 +130,12 @@ async def test_killed_agent_leaves_nothing_and_comes_back(tmp_path: Path) -> Non
                 inside.extend(os.pidfd_open(pid) for pid in descendants(client.pid))
                 os.kill(client.pid, signal.SIGKILL)
 
-        result = await run(client, job_folder(tmp_path / "first"), on_event)
+        result = await run(client, table(tmp_path / "first"), on_event)
         assert (result.state, result.reason) == ("failed", "agent_lost")
         assert len(inside) >= 3
         await gone(inside)
         assert list((tmp_path / "first" / "out").iterdir()) == []
-        again = await until_back(client, job_folder(tmp_path / "second"))
+        again = await until_back(client, table(tmp_path / "second"))
     assert again.state == "done"
 
 
@@ -174,23 +152,25 @@ async def until_back(client: AgentClient, folder: Path) -> JobResult:
 NODE = """
 import sys, trio
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_agent import agent, job_folder, run
 from openstall.compute_agent.specs import FirstOutput
 
 async def main():
-    async with agent() as client:
+    async with running_agent() as client:
         async def on_event(event):
             if isinstance(event, FirstOutput):
                 print(client.pid, flush=True)
-        await run(client, job_folder(Path({folder!r})), on_event)
+        await run(client, table(Path({folder!r})), on_event)
 
 trio.run(main)
 """
 
 
 async def test_agent_and_jobs_die_with_the_node(tmp_path: Path) -> None:
-    script = NODE.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    script = NODE.format(
+        tests=[str(Path(__file__).parent), str(Path(__file__).parents[2] / "support")], folder=str(tmp_path)
+    )
     node = await trio.lowlevel.open_process([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert node.stdout is not None
     with trio.fail_after(60):
@@ -205,8 +185,8 @@ async def test_agent_and_jobs_die_with_the_node(tmp_path: Path) -> None:
 
 async def test_without_bubblewrap_it_refuses_and_says_how(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(tmp_path)}
-    async with agent(environment=environment) as client:
-        result = await run(client, job_folder(tmp_path / "job"))
+    async with running_agent(environment=environment) as client:
+        result = await run(client, table(tmp_path / "job"))
         checks = await client.doctor()
     assert (result.state, result.reason) == ("refused", "sandbox_unavailable")
     assert "bubblewrap" in result.words
@@ -221,8 +201,8 @@ async def test_where_namespaces_are_refused_it_refuses_and_says_how(tmp_path: Pa
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     fake.chmod(0o755)
-    async with agent(environment={**os.environ, "PATH": f"{fake.parent}:/usr/bin:/bin"}) as client:
-        result = await run(client, job_folder(tmp_path / "job"))
+    async with running_agent(environment={**os.environ, "PATH": f"{fake.parent}:/usr/bin:/bin"}) as client:
+        result = await run(client, table(tmp_path / "job"))
         failed = [check for check in await client.doctor() if not check.ok and check.severity == "error"]
     assert (result.state, result.reason) == ("refused", "sandbox_unavailable")
     assert "setting up uid map: Permission denied" in result.words
@@ -232,15 +212,15 @@ async def test_where_namespaces_are_refused_it_refuses_and_says_how(tmp_path: Pa
 
 async def test_without_a_runtime_it_refuses_and_says_how(tmp_path: Path) -> None:
     environment = {**os.environ, "OPENSTALL_RUNTIME": str(tmp_path / "none")}
-    async with agent(environment=environment) as client:
-        result = await run(client, job_folder(tmp_path / "job"))
+    async with running_agent(environment=environment) as client:
+        result = await run(client, table(tmp_path / "job"))
     assert (result.state, result.reason) == ("refused", "runtime_missing")
     assert result.what_next
 
 
 async def test_bad_params_and_inputs_are_refused(tmp_path: Path) -> None:
-    async with agent() as client:
-        bad = await run(client, job_folder(tmp_path / "a"), params={"task": "magic", "label": "y"})
+    async with running_agent() as client:
+        bad = await run(client, table(tmp_path / "a"), params={"task": "magic", "label": "y"})
         (tmp_path / "b" / "in").mkdir(parents=True)
         empty = await run(client, tmp_path / "b")
     assert (bad.state, bad.reason) == ("refused", "bad_job_params")
