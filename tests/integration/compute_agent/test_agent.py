@@ -153,7 +153,7 @@ NODE = """
 import sys, trio
 from pathlib import Path
 sys.path[:0] = {tests!r}
-from test_agent import agent, job_folder, run
+from test_agent import run, running_agent, table
 from openstall.compute_agent.specs import FirstOutput
 
 async def main():
