@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import trio
+import trio.testing
 from trade_lab import funded_job, leave, step, trade_lab, works_for
 
-from openstall.compute_agent.specs import JobResult, LogLine
+from openstall.app.services.orders import job_provider
+from openstall.compute_agent.specs import JobResult, LogLine, Usage, UsageTick
 from openstall.market.errors import OpenstallError
+from openstall.market.orders.agree import SETTLE_AFTER_S
+from openstall.market.orders.results import read_report
 
 
 async def test_a_voucher_that_comes_after_the_settlement_buys_nothing(tmp_path: Path) -> None:
@@ -221,3 +226,29 @@ async def test_inputs_of_a_job_that_came_too_late_are_removed(
         lab.clock.ahead_s += 2_000
         assert (await step(provider, order_id)).state == "ended"
         assert provider.blobs.all() == []
+
+
+async def test_a_job_that_stands_still_is_ended_before_its_order_can_be_paid_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner keeps the machine for hours: what was earned must still be claimed in time."""
+    monkeypatch.setattr(job_provider, "CHANNEL_POLL_S", 0.05)
+    async with trade_lab(tmp_path) as lab:
+        order_id = await funded_job(lab)
+        provider = lab.seller
+        terms = (await provider.desk.load(order_id)).contract.compute
+
+        async def stands_still(_spec: Any, _inputs: Path, outputs: Path, on_event: Any) -> JobResult:
+            leave(outputs, b"")
+            await on_event(UsageTick(usage=Usage(seconds_useful=3)))
+            lab.clock.ahead_s += terms.settle_by - SETTLE_AFTER_S - lab.clock.now()
+            while not provider.agent.cancelled:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            return JobResult(state="cancelled", reason="cancelled", words="x", usage=Usage(seconds_useful=3))
+
+        provider.agent.script = stands_still
+        with trio.fail_after(20):
+            order = await step(provider, order_id)
+        report = read_report(base64.b64decode(order.data["report"]), order.contract).report
+        assert (order.state, report.reason, report.seconds) == ("ended", "deadline", 3)
+        assert lab.clock.now() < terms.settle_by
