@@ -92,20 +92,26 @@ import time
 window.show()
 window.begin()
 state = {{"last": 0.0, "worst": 0.0, "worst_view": "", "worst_own": 0.0, "end": 0.0, "at": 0, "ticks": 0}}
-state |= {{"own": 0.0, "most_own": 0.0, "most_view": ""}}
+state |= {{"own": 0.0, "most_own": 0.0, "most_view": "", "queued": 0.0, "worst_queued": 0.0}}
+waited = Path("/proc/thread-self/schedstat")
+def queued_ms():
+    # How long this thread was ready and had no processor, as Linux counts it.
+    return int(waited.read_text().split()[1]) / 1e6 if waited.exists() else 0.0
 def tick():
     now = time.perf_counter()
     late = (now - state["last"]) * 1000 - 5
     own = time.thread_time()
     worked = (own - state["own"]) * 1000
+    queued = queued_ms()
     if state["last"] and late > state["worst"]:
         state["worst"], state["worst_view"], state["worst_own"] = late, window.shell.spec, worked
+        state["worst_queued"] = queued - state["queued"]
     if state["last"] and worked > state["most_own"]:
         state["most_own"], state["most_view"] = worked, window.shell.spec
-    state["last"], state["own"] = now, own
+    state["last"], state["own"], state["queued"] = now, own, queued
     state["ticks"] += 1
     if now > state["end"]:
-        told = ("worst", "worst_own", "worst_view", "most_own", "most_view", "ticks")
+        told = ("worst", "worst_own", "worst_queued", "worst_view", "most_own", "most_view", "ticks")
         print(*(state[name] for name in told))
         app.exit(0)
 arriving = Path(sys.argv[2])
@@ -212,7 +218,7 @@ def _stalls(environment: dict[str, str], home: Path) -> Iterator[Row]:
             load.look()
             time.sleep(LOOK_S)
         note, busy = load.end()
-        worst, own, view, most, most_view, ticks = window.stdout.read().split()
+        worst, own, queued, view, most, most_view, ticks = window.stdout.read().split()
     yield Row(
         name=f"longest stall of the window while {PACKAGE_MB} MB transfers and a job run",
         value=float(worst),
@@ -220,8 +226,8 @@ def _stalls(environment: dict[str, str], home: Path) -> Iterator[Row]:
         limit="< 50 ms",
         ok=float(worst) < 50 and busy,
         note=f"{ticks} ticks of 5 ms over every page, worst on “{_page(view)}”, where "
-        f"{float(own):.0f} ms were the window's own work, and the rest waiting for a processor; meanwhile "
-        f"{note}",
+        f"{float(own):.0f} ms were its own work, {float(queued):.0f} ms waiting for a processor; "
+        f"meanwhile {note}",
     )
     yield Row(
         name="most work that the window does at once meanwhile",
@@ -270,8 +276,7 @@ class Load:
         """One more package on sale, encrypted anew, so that nobody has it yet."""
         from openstall.app.demo.peers import wait_for
 
-        listing = _listing(self.weights, len(self.listings))
-        cid = self.seller.operate("/v1/models/publish", **listing)["cid"]
+        cid = self.seller.operate("/v1/models/publish", **_listing(self.weights, len(self.listings)))["cid"]
 
         def seen() -> bool | None:
             items = self.buyer.get("/v1/catalogue", type="listing", limit=200)["items"]
@@ -365,9 +370,8 @@ def _open_market(seller: DemoPeer, provider: DemoPeer, buyer: DemoPeer, home: Pa
     train, _holdout = write_data(find_runtime(), home)
     weights = home / "weights.safetensors"
     _write_weights(weights, PACKAGE_MB)
-    load = Load(
-        seller=seller, buyer=buyer, offer=offer, train=train, weights=weights, arriving=home / "arriving"
-    )
+    arriving = home / "arriving"
+    load = Load(seller=seller, buyer=buyer, offer=offer, train=train, weights=weights, arriving=arriving)
     for _ in range(PACKAGES):
         load.publish()
     return load

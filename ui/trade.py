@@ -86,11 +86,10 @@ class Body(Document, frozen=True, kw_only=True):
 
 
 class Arbitration(Document, frozen=True, kw_only=True):
-    """What an arbiter takes when it rules, how long it has, and what the buyer gets back if it is silent."""
+    """What an arbiter takes when it rules, and what becomes of the money if it stays silent."""
 
-    fee_bps: int = 0
-    silent_buyer_bps: int = 0
-    answer_s: int = 0
+    fee_words: str = ""
+    silence_words: str = ""
 
 
 class Entry(Document, frozen=True, kw_only=True):

@@ -13,7 +13,6 @@ from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, table
 from openstall.market.errors import NotFound, OpenstallError
 from openstall.market.money import parse_amount
-from openstall.market.orders.words import arbitration_words
 
 _PATH = click.Path(path_type=Path, exists=True)
 
@@ -144,8 +143,8 @@ def _purchase(entry: dict[str, Any]) -> str:
         "arbiter": body["arbiter"] or "none: once delivered, the money goes to the seller",
     }
     if entry["arbitration"]:
-        fee, silence = arbitration_words(body["price_micro"], **entry["arbitration"])
-        facts |= {"arbiter's fee": fee, "silent arbiter": silence}
+        terms = entry["arbitration"]
+        facts |= {"arbiter's fee": terms["fee_words"], "silent arbiter": terms["silence_words"]}
     return f"{fields(facts)}\n"
 
 

@@ -19,6 +19,7 @@ from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.market.errors import InvalidRecord, NotFound
 from openstall.market.orders.agree import arbitration
+from openstall.market.orders.words import arbitration_words
 from openstall.market.records import (
     Peer,
     Record,
@@ -223,7 +224,7 @@ class Catalogue:
             raise NotFound("no_such_record", "That is not in the catalogue (any more).", "Search again.")
         item = (await self._items([row]))[0]
         if item["type"] == "listing":
-            item["arbitration"] = arbitration() if item["body"]["arbiter"] else None
+            item["arbitration"] = _arbitration(item["body"])
         return item
 
     async def own(self, type_: str, key: str) -> dict[str, Any]:
@@ -294,3 +295,12 @@ class Catalogue:
             if removed:
                 log.info("expired records removed", count=removed)
             await trio.sleep(PURGE_EVERY_S)
+
+
+def _arbitration(listing: dict[str, Any]) -> dict[str, Any] | None:
+    """What an order of a listing will say about its arbiter, with words for a buyer; None without one."""
+    if not listing["arbiter"]:
+        return None
+    terms = arbitration()
+    fee, silence = arbitration_words(listing["price_micro"], **terms)
+    return {**terms, "fee_words": fee, "silence_words": silence}

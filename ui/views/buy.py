@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
 
-from openstall.market.orders.words import arbitration_words
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, WalletBook
@@ -80,15 +79,8 @@ class BuyPage(Page):
         if body.arbiter:
             facts.add("Arbiter's wallet", CopyId(body.arbiter, what="arbiter's wallet", whole=True))
         if entry.arbitration is not None:
-            terms = entry.arbitration
-            fee, silence = arbitration_words(
-                body.price_micro,
-                fee_bps=terms.fee_bps,
-                silent_buyer_bps=terms.silent_buyer_bps,
-                answer_s=terms.answer_s,
-            )
-            facts.add("Arbiter's fee", fee)
-            facts.add("A silent arbiter", silence)
+            facts.add("Arbiter's fee", words.one_line(entry.arbitration.fee_words))
+            facts.add("A silent arbiter", words.one_line(entry.arbitration.silence_words))
         self._panel.body.addLayout(facts)
         self._panel.body.addSpacing(theme.GRID)
         bill = Bill(self.desk)

@@ -97,7 +97,9 @@ def test_a_purchase_shows_its_terms_first_and_its_price_at_last(market: Market, 
     assert shown.index("arbiter's fee") < shown.index(order_id)
     order = market.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
     assert order["paid_micro"] == 0
-    assert {name: order["terms"][key] for name, key in SIGNED.items()} == terms
+    assert {name: order["terms"][key] for name, key in SIGNED.items()} == {
+        name: terms[name] for name in SIGNED
+    }
     market.buyer.post(f"/v1/orders/{order_id}/complete")
     for peer in (market.buyer, market.seller):
         order = peer.order_until(order_id, lambda o: o["state"] == "completed", 60)
