@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import trio
 
@@ -239,34 +239,14 @@ class AgentClient:
                     await self.cancel(spec.job_id)
             self._jobs.pop(spec.job_id, None)
 
-    async def _ask(
-        self,
-        op: Op,
-        *,
-        spec: JobSpec | None = None,
-        inputs: str | None = None,
-        outputs: str | None = None,
-        checkpoints: str | None = None,
-        job_id: str | None = None,
-        watch: Watch | None = None,
-        warm: WarmStock | None = None,
-    ) -> Reply:
+    async def _ask(self, op: Op, **parts: Any) -> Reply:
+        """Send a request with these fields, and wait for its reply."""
         process = self._process
         if self._closing or process is None or process.stdin is None:
             raise _gone()
         request_id = self._next_id
         self._next_id += 1
-        request = Request(
-            id=request_id,
-            op=op,
-            spec=spec,
-            inputs=inputs,
-            outputs=outputs,
-            checkpoints=checkpoints,
-            job_id=job_id,
-            watch=watch,
-            warm=warm,
-        )
+        request = Request(id=request_id, op=op, **parts)
         line = encode_line(request)
         send, receive = trio.open_memory_channel[Reply](1)
         self._replies[request_id] = send

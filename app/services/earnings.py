@@ -14,7 +14,7 @@ import msgspec
 
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
-from openstall.app.services.orders.job_provider import RunningJob
+from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.services.text_pdf import text_pdf
 from openstall.app.threads import Workers
 from openstall.market.earnings import DayEarning, EnergyBy, JobEarning, by_day, cost_micro

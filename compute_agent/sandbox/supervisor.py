@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 import trio
 
 from openstall.compute_agent.collector import take
 from openstall.compute_agent.sandbox.background import give_way, processors_for
+from openstall.compute_agent.sandbox.events import (
+    EVENT_CAP_BYTES,
+    EVENTS,
+    Begin,
+    Fault,
+    Ready,
+    Saved,
+    Stage1,
+    Step,
+)
 from openstall.compute_agent.sandbox.hold import Hold, let_go, stop_all
 from openstall.compute_agent.sandbox.launcher import Running
+from openstall.compute_agent.sandbox.log_lines import LogLines, plain_text
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
 from openstall.compute_agent.sandbox.usage import Sample, sample
 from openstall.compute_agent.specs import (
@@ -41,45 +50,10 @@ _SETTLE_TIMEOUT_S: Final = 120.0
 _TICK_S: Final = 1.0
 _PROGRESS_S: Final = 0.1
 _CHECKPOINT_GAP_S: Final = 2.0
-_LINE_CHARS: Final = 2000
-_EVENT_CAP_BYTES: Final = 16 * 1024
 _LOG_OVERRUN: Final = 4
-_TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)")
 _SLACK_TASKS: Final = 4  # pid 1 of the sandbox, and one look between fork and death
 
 Emit = Callable[[JobEvent], Awaitable[None]]
-
-
-class _Ready(msgspec.Struct, tag_field="t", tag="ready", forbid_unknown_fields=True):
-    landlock: int
-    pid: int
-
-
-class _Stage1(msgspec.Struct, tag_field="t", tag="stage1", forbid_unknown_fields=True):
-    words: str
-
-
-class _Begin(msgspec.Struct, tag_field="t", tag="begin", forbid_unknown_fields=True):
-    pass
-
-
-class _Step(msgspec.Struct, tag_field="t", tag="progress", forbid_unknown_fields=True):
-    done: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-    total: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
-class _Saved(msgspec.Struct, tag_field="t", tag="checkpoint", forbid_unknown_fields=True):
-    slot: Annotated[int, msgspec.Meta(ge=0, le=1)]
-    done: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
-class _Fault(msgspec.Struct, tag_field="t", tag="fault", forbid_unknown_fields=True):
-    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}\Z")]
-    words: Annotated[str, msgspec.Meta(max_length=2000)]
-    what_next: Annotated[str, msgspec.Meta(max_length=2000)] = ""
-
-
-_EVENT: Final = msgspec.json.Decoder(_Ready | _Stage1 | _Begin | _Step | _Saved | _Fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,52 +66,6 @@ class Outcome:
     fault: tuple[str, str, str] | None = None
     usage: Usage
     landlock: int = 0
-
-
-def plain_text(raw: bytes) -> str:
-    """`raw` as one harmless line: no control, format or surrogate characters, bounded length."""
-    text = _TERMINAL.sub("", raw.decode("utf-8", "replace")).expandtabs(4)
-    kept = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-    return kept if len(kept) <= _LINE_CHARS else kept[:_LINE_CHARS] + "…"
-
-
-class LogLines:
-    """Cuts a hostile byte stream into harmless lines and keeps no more than `cap_bytes` of it."""
-
-    def __init__(self, *, cap_bytes: int) -> None:
-        self.received = 0
-        self._cap_bytes = cap_bytes
-        self._kept = 0
-        self._full = False
-        self._pending = bytearray()
-
-    def feed(self, data: bytes) -> list[str]:
-        """The lines that `data` completes; a line without end is cut into pieces."""
-        self.received += len(data)
-        lines: list[str] = []
-        self._pending += b"" if self._full else data
-        while (end := self._pending.find(b"\n")) >= 0 or len(self._pending) > _LINE_CHARS:
-            if not 0 <= end <= _LINE_CHARS:
-                lines += self._keep(bytes(self._pending[:_LINE_CHARS]))
-                del self._pending[:_LINE_CHARS]
-            else:
-                lines += self._keep(bytes(self._pending[:end]))
-                del self._pending[: end + 1]
-        return lines
-
-    def rest(self) -> list[str]:
-        """The unfinished last line."""
-        line, self._pending = bytes(self._pending), bytearray()
-        return self._keep(line) if line else []
-
-    def _keep(self, line: bytes) -> list[str]:
-        if self._full:
-            return []
-        self._kept += len(line) + 1
-        if self._kept <= self._cap_bytes:
-            return [plain_text(line)]
-        self._full = True
-        return ["[the log is full: further lines are dropped]"]
 
 
 class Supervisor:
@@ -168,7 +96,7 @@ class Supervisor:
         self._cpu_s = 0.0
         self._seq = 0
         self._last_progress = -_PROGRESS_S
-        self._held_progress: _Step | None = None
+        self._held_progress: Step | None = None
         self._next_checkpoint = 0.0
         self._checkpoints = 0
 
@@ -343,32 +271,32 @@ class Supervisor:
                     line = bytes(pending[:end])
                     del pending[: end + 1]
                     await self._event(line)
-                if len(pending) > _EVENT_CAP_BYTES or received > self._limits.log_bytes * _LOG_OVERRUN:
+                if len(pending) > EVENT_CAP_BYTES or received > self._limits.log_bytes * _LOG_OVERRUN:
                     self._stop("log")
                     return
 
     async def _event(self, line: bytes) -> None:
         try:
-            event = _EVENT.decode(line[:_EVENT_CAP_BYTES])
+            event = EVENTS.decode(line[:EVENT_CAP_BYTES])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._fault = ("bad_event", f"the job wrote nonsense on its event pipe: {error}", "")
             self._running.kill()
             return
-        if isinstance(event, _Ready):
+        if isinstance(event, Ready):
             self._landlock = event.landlock
             self._ready.set()
-        elif isinstance(event, _Stage1):
+        elif isinstance(event, Stage1):
             words = plain_text(event.words.encode())
             self._fault = ("sandbox_start_failed", words, "Run `openstall doctor`.")
-        elif isinstance(event, _Begin):
+        elif isinstance(event, Begin):
             await self._begin()
-        elif isinstance(event, _Fault):
+        elif isinstance(event, Fault):
             self._fault = (
                 event.code,
                 plain_text(event.words.encode()),
                 plain_text(event.what_next.encode()),
             )
-        elif isinstance(event, _Saved):
+        elif isinstance(event, Saved):
             await self._keep_checkpoint(event)
         else:
             await self._begin()
@@ -379,7 +307,7 @@ class Supervisor:
             self._begun, self._held_before_s = trio.current_time(), self._held()
             await self._emit(FirstOutput(start_ms=round((self._begun - self._launched) * 1000)))
 
-    async def _keep_checkpoint(self, saved: _Saved) -> None:
+    async def _keep_checkpoint(self, saved: Saved) -> None:
         """Copy the state of the job out; one that comes too soon, or cannot be taken, is left alone."""
         folder, now = self._plan.checkpoints, trio.current_time()
         if folder is None or self._begun is None or now < self._next_checkpoint:
@@ -397,7 +325,7 @@ class Supervisor:
             return
         await self._emit(Checkpoint(file=taken, done=saved.done))
 
-    async def _progress(self, step: _Step) -> None:
+    async def _progress(self, step: Step) -> None:
         now = trio.current_time()
         if now - self._last_progress < _PROGRESS_S and step.done < step.total:
             self._held_progress = step
@@ -421,14 +349,14 @@ async def settle(running: Running, plan: Plan) -> None:
     with trio.move_on_after(_SETTLE_TIMEOUT_S):
         while b"\n" not in data:
             await trio.lowlevel.wait_readable(running.events_fd)
-            part = os.read(running.events_fd, _EVENT_CAP_BYTES)
+            part = os.read(running.events_fd, EVENT_CAP_BYTES)
             if not part:
                 break
             data += part
     try:
-        event = _EVENT.decode(data.partition(b"\n")[0])
-        if not isinstance(event, _Ready):
-            words = event.words if isinstance(event, _Stage1) else "it does not say that it is ready"
+        event = EVENTS.decode(data.partition(b"\n")[0])
+        if not isinstance(event, Ready):
+            words = event.words if isinstance(event, Stage1) else "it does not say that it is ready"
             raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {words}.")
         take_hold(running, plan)
     except (msgspec.DecodeError, OSError) as error:

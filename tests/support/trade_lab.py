@@ -26,9 +26,10 @@ from openstall.app.services.orders.escrow_desk import EscrowDesk
 from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
-from openstall.app.services.orders.job_provider import JobProvider, RunningJob
+from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
+from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleWatch
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.transactions import TransactionService

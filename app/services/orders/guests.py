@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import trio
 
 from openstall.app.logging import get_logger
-from openstall.app.services.orders.job_provider import JobProvider, RunningJob
+from openstall.app.services.orders.job_provider import JobProvider
+from openstall.app.services.orders.running_job import RunningJob
 from openstall.compute_agent.client import AgentClient
 from openstall.market.errors import SandboxError
 

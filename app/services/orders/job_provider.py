@@ -18,7 +18,8 @@ from openstall.app.services.orders.job_checkpoints import OfferedCheckpoints
 from openstall.app.services.orders.job_ends import end_words, job_spec, not_run
 from openstall.app.services.orders.job_inputs import JobInputs
 from openstall.app.services.orders.job_logbook import Logbook
-from openstall.app.services.orders.job_wire import JobCheckpoint, clip
+from openstall.app.services.orders.job_wire import clip
+from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
@@ -56,38 +57,6 @@ LAST_VOUCHER_WAIT_S = 60
 """How long the provider waits for the voucher of the last seconds before it settles with the one before."""
 CHANNEL_POLL_S = 5.0
 _BEFORE_THE_END = ("agreed", "funded", "running")
-
-
-@dataclass(slots=True)
-class RunningJob:
-    """A job on this machine: what its followers are told, and whether it must end."""
-
-    changed: trio.Event = field(default_factory=trio.Event)
-    started_at: int = 0
-    done: int = 0
-    total: int = 0
-    tick: Tick | None = None
-    tick_raw: bytes = b""
-    checkpoint: JobCheckpoint | None = None
-    paid_micro: int = 0
-    stop: str = ""
-    held_at: int = 0
-    """Since when it stands still because its owner needs the machine; 0 while it works."""
-    energy_mj: int = 0
-    measured_ms: int = 0
-    log: Logbook | None = None
-
-    async def note(self, words: str) -> None:
-        """A line of the provider's own in the job's log, on disk when this returns."""
-        if self.log is not None:
-            await self.log.add(words)
-            await self.log.flush()
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake the followers."""
-        self.changed.set()
-        self.changed = trio.Event()
 
 
 @dataclass(slots=True, kw_only=True)

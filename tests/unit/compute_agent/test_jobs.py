@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from openstall.compute_agent import jobs
-from openstall.compute_agent.sandbox.supervisor import Outcome, plain_text
+from openstall.compute_agent.sandbox.log_lines import plain_text
+from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import MIB, JobSpec, Limits, Usage
 from openstall.market.errors import SandboxError
 

@@ -1,0 +1,43 @@
+"""A job on this machine, from its start to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from openstall.app.services.orders.job_logbook import Logbook
+from openstall.app.services.orders.job_wire import JobCheckpoint
+from openstall.market.metering import Tick
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """A job on this machine: what its followers are told, and whether it must end."""
+
+    changed: trio.Event = field(default_factory=trio.Event)
+    started_at: int = 0
+    done: int = 0
+    total: int = 0
+    tick: Tick | None = None
+    tick_raw: bytes = b""
+    checkpoint: JobCheckpoint | None = None
+    paid_micro: int = 0
+    stop: str = ""
+    held_at: int = 0
+    """Since when it stands still because its owner needs the machine; 0 while it works."""
+    energy_mj: int = 0
+    measured_ms: int = 0
+    log: Logbook | None = None
+
+    async def note(self, words: str) -> None:
+        """A line of the provider's own in the job's log, on disk when this returns."""
+        if self.log is not None:
+            await self.log.add(words)
+            await self.log.flush()
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake the followers."""
+        self.changed.set()
+        self.changed = trio.Event()
