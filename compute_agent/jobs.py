@@ -23,17 +23,20 @@ from openstall.compute_agent.specs import (
     LintParams,
     OutputFile,
     Params,
+    ScriptParams,
     Tier,
     TrainParams,
     Usage,
 )
 from openstall.market.errors import SandboxError
+from openstall.market.job_kinds import FOREIGN_CODE, SCRIPT
 
 _MODULES: Final[Mapping[JobKind, str]] = {
     "lint": "openstall.compute_agent.workloads.lint",
     "infer": "openstall.compute_agent.workloads.infer",
     "train": "openstall.compute_agent.workloads.train",
     "evaluate": "openstall.compute_agent.workloads.evaluate",
+    "script": "openstall.compute_agent.workloads.script",
 }
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
@@ -52,12 +55,15 @@ PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
         *("openstall.compute_agent.workloads.network", "openstall.compute_agent.workloads.metrics"),
         *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
     ),
+    "script": ("numpy",),
 }
 """What a workload imports, by kind: done ahead in a warm sandbox. Never the workload itself."""
 
 _TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
-_LEAST_TIER: Final[Mapping[JobKind, Tier]] = dict.fromkeys(get_args(JobKind), "reduced")
-"""All run our code on foreign data. A kind that runs foreign code would need `full`."""
+_LEAST_TIER: Final[Mapping[JobKind, Tier]] = {
+    kind: "full" if kind in FOREIGN_CODE else "reduced" for kind in get_args(JobKind)
+}
+"""Our code on foreign data holds in both; foreign code is let into the strongest only."""
 
 _REPORT_BYTES: Final = 4 * MIB
 _PARAMS_CAP_BYTES: Final = 32 * 1024
@@ -112,6 +118,8 @@ def input_names(params: Params) -> frozenset[str]:
         return frozenset({params.file})
     if isinstance(params, TrainParams):
         return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
+    if isinstance(params, ScriptParams):
+        return frozenset({SCRIPT, *params.files})
     return frozenset({"model.onnx", "rows.csv"})
 
 
@@ -120,6 +128,9 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     disk = spec.limits.disk_bytes
     if spec.kind == "lint":
         return {"lint.json": min(_REPORT_BYTES, disk)}
+    params = spec.parse_params()
+    if isinstance(params, ScriptParams):
+        return dict.fromkeys(params.outputs, disk)
     main = {"infer": {"predictions.csv": disk}, "train": {"model.onnx": disk}}.get(spec.kind, {})
     return {**main, "report.json": min(_REPORT_BYTES, disk)}
 

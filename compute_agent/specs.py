@@ -14,7 +14,7 @@ import msgspec
 
 from openstall.market.errors import OpenstallError, SandboxError
 from openstall.market.house import Facts
-from openstall.market.job_kinds import KindOfJob
+from openstall.market.job_kinds import SCRIPT, KindOfJob
 
 HELLO: Final = "openstall-agent/1"
 """First line of the agent: name and version of this protocol."""
@@ -47,7 +47,27 @@ _RESERVED = frozenset(
     }
 )
 
+SAFE_SUFFIXES: Final = (
+    *(
+        "csv",
+        "json",
+        "jsonl",
+        "txt",
+        "log",
+        "onnx",
+        "safetensors",
+        "npy",
+        "parquet",
+        "png",
+        "jpg",
+        "wav",
+        "bin",
+    ),
+)
+"""What a script may leave: formats that nothing runs when they are opened."""
+
 _Decimal = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9]\d{0,5})(\.\d{1,9})?\Z", max_length=16)]
+_Argument = Annotated[str, msgspec.Meta(max_length=400, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -114,12 +134,21 @@ class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
 
 
-Params = LintParams | InferParams | TrainParams | EvaluateParams
+class ScriptParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Run `script.py` with `arguments`; `files` are its other inputs, `outputs` all that it leaves."""
+
+    files: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=15)] = ()
+    arguments: Annotated[tuple[_Argument, ...], msgspec.Meta(max_length=32)] = ()
+    outputs: Annotated[tuple[_Name, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+
+Params = LintParams | InferParams | TrainParams | EvaluateParams | ScriptParams
 _PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
     "infer": InferParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
+    "script": ScriptParams,
 }
 
 
@@ -142,12 +171,28 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise _bad_params(self.kind, str(error)) from error
         if isinstance(params, LintParams) and not is_plain_file_name(params.file):
             raise _bad_params(self.kind, f"{params.file!r} is not a plain file name")
+        if isinstance(params, ScriptParams):
+            self._check_script(params)
         if isinstance(params, TrainParams):
             if not 0 < float(params.learning_rate) <= 10:
                 raise _bad_params(self.kind, "learning_rate must lie between 0 and 10")
             if not 0 < float(params.test_fraction) < 0.9:
                 raise _bad_params(self.kind, "test_fraction must lie between 0 and 0.9")
         return params
+
+    def _check_script(self, params: ScriptParams) -> None:
+        for name in (*params.files, *params.outputs):
+            if not is_plain_file_name(name):
+                raise _bad_params(self.kind, f"{name!r} is not a plain file name")
+        if len(set(params.files) | {SCRIPT}) != len(params.files) + 1 or len(set(params.outputs)) != len(
+            params.outputs
+        ):
+            raise _bad_params(self.kind, "a file is named twice")
+        strange = [name for name in params.outputs if name.rpartition(".")[2].lower() not in SAFE_SUFFIXES]
+        if strange:
+            raise _bad_params(
+                self.kind, f"{strange[0]!r} is no format that holds data only ({', '.join(SAFE_SUFFIXES)})"
+            )
 
 
 def _bad_params(kind: str, words: str) -> SandboxError:

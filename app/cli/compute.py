@@ -15,7 +15,7 @@ from openstall.app.cli.output import fields, table
 from openstall.market.errors import Refused
 from openstall.market.house import read_rules
 from openstall.market.house_hours import format_hours, parse_hours
-from openstall.market.job_kinds import KINDS
+from openstall.market.job_kinds import KINDS, USUAL_KINDS
 from openstall.market.money import format_amount, parse_amount
 
 GIB = 2**30
@@ -40,7 +40,7 @@ def show(cli: Cli) -> None:
 @click.option("--max-job-s", type=int, default=3600, show_default=True, help="Longest job in seconds.")
 @click.option("--memory-gib", type=int, default=2, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=KINDS)
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=USUAL_KINDS)
 @click.option(
     "--ttl-s", type=int, default=6 * 3600, show_default=True, help="How long one announcement holds."
 )

@@ -21,6 +21,7 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import Inventory, JobKind, Limits, WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.house import HouseRules, read_rules
+from openstall.market.job_kinds import FOREIGN_CODE
 from openstall.market.orders.agree import MAX_PROCESSES
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
@@ -102,6 +103,12 @@ class Renting:
         if failed:
             raise SandboxError(
                 "sandbox_unavailable", f"No jobs can run safely here: {failed[0].cause}", failed[0].fix
+            )
+        if FOREIGN_CODE & set(rules.kinds) and self.agent.tier != "full":
+            raise SandboxError(
+                "sandbox_too_weak",
+                "Programs of buyers run in the strongest sandbox only, and this machine does not have it.",
+                "Leave that kind of job out, or run `openstall doctor`: it names the cause and the fix.",
             )
         cid = await self._announce(rules, machine)
         await self._keep(rules)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QStackedWidget, QWidget
+from PySide6.QtWidgets import QCheckBox, QStackedWidget, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, WalletBook
 from openstall.ui.trade import Entry, OrderRef
+from openstall.ui.views.job_forms import JobForm, RecipeForm, RowsForm, ScriptForm
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
-from openstall.ui.widgets.inputs import Choice, FileDrop, NumberField, mark_wrong
+from openstall.ui.widgets.inputs import Choice, NumberField
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
 
@@ -24,110 +23,8 @@ _KIND_WORDS = {
     "train": "Train a model on my table",
     "infer": "Run a model on my rows",
     "evaluate": "Measure a model on my rows",
+    "script": "Run my own program",
 }
-
-
-class RecipeForm(QWidget):
-    """The declared recipe of a train job."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.data = FileDrop("a table (CSV)", "Tables (*.csv)", suffixes=(".csv",))
-        self.task = Choice(
-            (
-                ("Classification: a class for each row", "classification"),
-                ("Regression: a number for each row", "regression"),
-            )
-        )
-        self.label = QLineEdit()
-        self.label.setPlaceholderText("name of the column to predict")
-        self.hidden = QLineEdit("32, 16")
-        self.epochs = NumberField(60, 1, 10_000)
-        self.rate = QLineEdit("0.01")
-        self.batch = NumberField(32, 1, 4096)
-        self.seed = NumberField(0, 0, 2**31 - 1)
-        self.share = QLineEdit("0.2")
-        for field in (self.hidden, self.rate, self.share):
-            field.setMaximumWidth(160)
-        facts = Facts()
-        facts.setContentsMargins(0, 0, 0, 0)
-        facts.add("Table", self.data)
-        facts.add("Task", self.task)
-        facts.add("Column to predict", self.label)
-        facts.add("Hidden layers", self.hidden)
-        facts.add("Epochs", self.epochs)
-        facts.add("Learning rate", self.rate)
-        facts.add("Batch size", self.batch)
-        facts.add("Rows kept for the test", self.share)
-        facts.add("Seed", self.seed)
-        self.setLayout(facts)
-
-    def problem(self) -> str:
-        """What is missing, in words; empty if the form is complete."""
-        if not self.data.path:
-            return "Choose the table to train on."
-        if not self.label.text().strip():
-            return "Name the column to predict."
-        layers_ok = all(
-            part.strip().isdigit() and int(part) > 0 for part in self.hidden.text().split(",") if part.strip()
-        )
-        mark_wrong(self.hidden, wrong=not layers_ok)
-        return "" if layers_ok else "Write hidden layers as whole numbers, like 32, 16."
-
-    def inputs(self) -> dict[str, str]:
-        """The files by the names that the job knows."""
-        return {"data.csv": self.data.path}
-
-    def params(self) -> dict[str, Any]:
-        """The recipe as the node takes it; decimals as text."""
-        return {
-            "task": self.task.currentData(),
-            "label": self.label.text().strip(),
-            "hidden": [int(part) for part in self.hidden.text().split(",") if part.strip()],
-            "epochs": self.epochs.value(),
-            "learning_rate": self.rate.text().strip(),
-            "batch_size": self.batch.value(),
-            "seed": self.seed.value(),
-            "test_fraction": self.share.text().strip(),
-            "standardise": True,
-        }
-
-
-class RowsForm(QWidget):
-    """The inputs of a job that runs a model; one that measures it needs the right answers."""
-
-    def __init__(self, *, answers: bool) -> None:
-        super().__init__()
-        self._answers = answers
-        self.model = FileDrop("a model (ONNX)", "Models (*.onnx)", suffixes=(".onnx",))
-        self.rows = FileDrop("rows (CSV)", "Tables (*.csv)", suffixes=(".csv",))
-        self.label = QLineEdit()
-        self.label.setPlaceholderText(
-            "name of the column" if answers else "only if the rows hold the right answers"
-        )
-        facts = Facts()
-        facts.setContentsMargins(0, 0, 0, 0)
-        facts.add("Model", self.model)
-        facts.add("Rows", self.rows)
-        facts.add("Column of answers", self.label)
-        self.setLayout(facts)
-
-    def problem(self) -> str:
-        """What is missing, in words; empty if the form is complete."""
-        if not self.model.path:
-            return "Choose the model to run."
-        if not self.rows.path:
-            return "Choose the rows to run it on."
-        return "Name the column of answers." if self._answers and not self.label.text().strip() else ""
-
-    def inputs(self) -> dict[str, str]:
-        """The files by the names that the job knows."""
-        return {"model.onnx": self.model.path, "rows.csv": self.rows.path}
-
-    def params(self) -> dict[str, Any]:
-        """The parameters as the node takes them."""
-        label = self.label.text().strip()
-        return {"label": label} if label else {}
 
 
 class RentPage(Page):
@@ -144,14 +41,17 @@ class RentPage(Page):
         self._kind = Choice()
         self._kind.setAccessibleName("Kind of job")
         self._kind.currentIndexChanged.connect(self._kind_changed)
-        self._train, self._infer, self._evaluate = (
-            RecipeForm(),
-            RowsForm(answers=False),
-            RowsForm(answers=True),
-        )
+        self._train, self._infer = RecipeForm(), RowsForm(answers=False)
+        self._by_kind: dict[str, JobForm] = {
+            "train": self._train,
+            "infer": self._infer,
+            "evaluate": RowsForm(answers=True),
+            "script": ScriptForm(),
+        }
         self._forms = QStackedWidget()
-        for form in (self._train, self._infer, self._evaluate):
+        for form in self._by_kind.values():
             self._forms.addWidget(form)
+            form.changed.connect(self._check)
         job = Panel("The job")
         job.body.addWidget(self._kind)
         job.body.addSpacing(theme.GRID)
@@ -165,7 +65,6 @@ class RentPage(Page):
         side.setLayout(column(self._machine, self._cost_panel(), 1, spacing=2 * theme.GRID))
         self.body.addLayout(row(column(job, 1), side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
-        self._connect_fields()
 
     def _cost_panel(self) -> Panel:
         panel = Panel("What it can cost")
@@ -200,14 +99,6 @@ class RentPage(Page):
         self._leave = button("&Do not rent", self.desk.back.emit, kind="primary")
         panel.body.addLayout(row(1, self._go, self._leave))
         return panel
-
-    def _connect_fields(self) -> None:
-        drops = [self._train.data]
-        drops += [drop for form in (self._infer, self._evaluate) for drop in (form.model, form.rows)]
-        for drop in drops:
-            drop.picked.connect(lambda _path: self._check())
-        for field in (self._train.label, self._train.hidden, self._evaluate.label):
-            field.textChanged.connect(lambda _text: self._check())
 
     def load(self) -> None:
         self.desk.api.get(f"/v1/catalogue/{self._cid}", Entry, self._show, owner=self, failed=self.fail)
@@ -247,9 +138,8 @@ class RentPage(Page):
         self._ask_balance()
 
     @property
-    def _form(self) -> RecipeForm | RowsForm:
-        forms = {"infer": self._infer, "evaluate": self._evaluate}
-        return forms.get(self._kind.currentData(), self._train)
+    def _form(self) -> JobForm:
+        return self._by_kind.get(self._kind.currentData(), self._train)
 
     @property
     def cap_micro(self) -> int:

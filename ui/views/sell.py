@@ -25,6 +25,10 @@ from openstall.ui.widgets.table import Column, RowTable
 from openstall.ui.widgets.text import Text
 
 GIB = 2**30
+_SCRIPT_TIP = (
+    "The buyer's own program, in the strongest sandbox only. The other kinds run fixed programs of Openstall "
+    "on the buyer's files; this one runs what the buyer wrote. Leave it off if you are not sure."
+)
 POLL_MS = 5_000
 LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 604_800))
 LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
@@ -112,13 +116,14 @@ class SellPage(Page):
         self._per_hour = Text("", "small")
         self._threads = NumberField(1, 1, 1)
         self._memory = NumberField(1, 1, 1, suffix=" GiB")
-        self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate")]
+        self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate", "script")]
         for box in self._kinds:
-            box.setChecked(True)
+            box.setChecked(box.text() != "script")
             box.setAccessibleName(f"Accept {box.text()} jobs")
+        self._kinds[-1].setToolTip(_SCRIPT_TIP)
         self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
         kinds = QWidget()
-        kinds.setLayout(column(row(*self._kinds[:2], 1), *self._kinds[2:], spacing=theme.GRID))
+        kinds.setLayout(column(row(*self._kinds[:2], 1), row(*self._kinds[2:], 1), spacing=theme.GRID))
         facts = Facts()
         facts.add("Price per second", self._price)
         facts.add("", self._per_hour)

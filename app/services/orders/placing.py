@@ -19,6 +19,7 @@ from openstall.compute_agent.jobs import CHECKPOINT
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
+from openstall.market.job_kinds import SCRIPT
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
     ARBITER_FEE_BPS,
@@ -145,11 +146,14 @@ class Placing:
             raise Refused(
                 "wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer."
             )
-        JobSpec(job_id="check", kind=request.kind, params=request.params).parse_params()
+        params = request.params
+        if request.kind == "script":
+            params = params | {"files": sorted(set(request.inputs) - {SCRIPT})}
+        JobSpec(job_id="check", kind=request.kind, params=params).parse_params()
         check_tries(request.tries, request.patience_s)
         work = _Work(
             kind=request.kind,
-            params=request.params,
+            params=params,
             inputs=await self._inputs(request.inputs),
             max_s=request.max_s,
             cap_micro=request.cap_micro,

@@ -63,7 +63,7 @@ async def run_job(nursery: trio.Nursery, tmp_path: Path) -> Any:
     await client.start(nursery)
     count = 0
 
-    async def run(kind: JobKind, files: dict[str, Path | str], **params: Any) -> Job:
+    async def run(kind: JobKind, given: dict[str, Path | str], /, **params: Any) -> Job:
         nonlocal count
         count += 1
         limits = params.pop("limits", Limits(wall_s=120, cpu_s=120, memory_bytes=2 * GIB))
@@ -71,7 +71,7 @@ async def run_job(nursery: trio.Nursery, tmp_path: Path) -> Any:
         checkpoints = tmp_path / f"states{count}"
         inputs.mkdir()
         checkpoints.mkdir()
-        for name, content in files.items():
+        for name, content in given.items():
             if isinstance(content, Path):
                 shutil.copy(content, inputs / name)
             else:
@@ -245,6 +245,46 @@ async def test_an_evaluation_agrees_with_scikit_learn_and_gives_away_no_row(
     assert again.result.outputs[0].sha256 == measured.result.outputs[0].sha256
     bad = await run_job("evaluate", files, label="nosuch")
     assert (bad.result.state, bad.result.usage.seconds_useful) == ("failed", 0)
+
+
+SCRIPT = """
+import csv, sys
+import numpy as np
+with open("/job/in/rows.csv", newline="") as file:
+    rows = list(csv.reader(file))
+print(f"{len(rows) - 1} rows, factor {sys.argv[1]}", flush=True)
+total = np.sum([[float(x) for x in row] for row in rows[1:]]) * float(sys.argv[1])
+with open("result.csv", "w") as file:
+    file.write(f"total\\n{total}\\n")
+"""
+
+
+async def test_a_script_reads_its_inputs_and_leaves_what_it_named(run_job: RunJob) -> None:
+    files = {"script.py": SCRIPT, "rows.csv": "a,b\n1,2\n3,4\n"}
+    wanted = {"files": ["rows.csv"], "arguments": ["2"], "outputs": ["result.csv"]}
+    job = await run_job("script", files, **wanted)
+    assert job.result.state == "done"
+    assert job.result.usage.seconds_useful >= 1
+    assert (job.outputs / "result.csv").read_text() == "total\n20.0\n"
+    assert "2 rows, factor 2" in [event.text for event in job.events if isinstance(event, LogLine)]
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "reason"),
+    [
+        ("raise ValueError('no such column')", "failed", "script_failed"),
+        ("import sys; sys.exit(3)", "failed", "script_failed"),
+        ("pass", "failed", "output_missing"),
+        ("open('other.csv', 'w').close(); open('result.csv', 'w').close()", "failed", "output_unexpected"),
+        ("import subprocess; subprocess.run(['true'])", "failed", "script_failed"),
+        ("import socket; socket.socket()", "failed", "script_failed"),
+        ("open('/etc/passwd')", "failed", "script_failed"),
+    ],
+)
+async def test_how_scripts_fail(run_job: RunJob, script: str, state: str, reason: str) -> None:
+    job = await run_job("script", {"script.py": script}, outputs=["result.csv"])
+    assert (job.result.state, job.result.reason) == (state, reason)
+    assert not list(job.outputs.iterdir())
 
 
 LONG = {"task": "classification", "label": "target", "epochs": 1200, "seed": 7}
