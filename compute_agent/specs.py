@@ -125,6 +125,8 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     standardise: bool = True
     resume: bool = False
     """Go on from `checkpoint.safetensors` among the inputs, which an earlier run of this recipe wrote."""
+    checkpoint_s: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 5
+    """Least time between two checkpoints; writing them takes a twentieth of the time at most."""
 
 
 class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,14 +21,13 @@ from openstall.compute_agent.workloads.channel import INPUTS, OUTPUTS, Fault, ch
 
 NAME: Final = "checkpoint.safetensors"
 _SLOTS: Final = ("checkpoint0.safetensors", "checkpoint1.safetensors")
-_LEAST_GAP_S: Final = 5.0
 _SHARE: Final = 20
 """Of the time, one part in so many at most goes into writing."""
 
 
 def recipe_digest(params: dict[str, Any]) -> str:
     """What a checkpoint belongs to: the recipe and the data, whoever runs it."""
-    recipe = {name: value for name, value in params.items() if name != "resume"}
+    recipe = {name: value for name, value in params.items() if name not in ("resume", "checkpoint_s")}
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     with (INPUTS / "data.csv").open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -38,10 +37,11 @@ def recipe_digest(params: dict[str, Any]) -> str:
 class Checkpoints:
     """Writes the state of a run every few seconds, and reads the state that a run begins with."""
 
-    def __init__(self, recipe: str) -> None:
-        self._recipe = recipe
+    def __init__(self, params: dict[str, Any]) -> None:
+        self._recipe = recipe_digest(params)
+        self._gap_s: int = params["checkpoint_s"]
         self._slot = 0
-        self._next = time.monotonic() + _LEAST_GAP_S
+        self._next: float = time.monotonic() + self._gap_s
 
     def due(self) -> bool:
         """Whether it is time for one."""
@@ -70,7 +70,7 @@ class Checkpoints:
         checkpoint(self._slot, epoch)
         self._slot = 1 - self._slot
         now = time.monotonic()
-        self._next = now + max(_LEAST_GAP_S, _SHARE * (now - began))
+        self._next = now + max(self._gap_s, _SHARE * (now - began))
 
     def load(
         self,

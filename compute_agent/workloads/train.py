@@ -169,7 +169,7 @@ def _train(plan: network.Training, params: dict[str, Any]) -> list[str]:
     """Train with progress and log lines; the loss after each of up to a hundred epochs."""
     epochs = plan.epochs
     from openstall.compute_agent.workloads import network
-    from openstall.compute_agent.workloads.checkpoints import Checkpoints, recipe_digest
+    from openstall.compute_agent.workloads.checkpoints import Checkpoints
 
     first = True
     last_line = time.monotonic()
@@ -185,7 +185,7 @@ def _train(plan: network.Training, params: dict[str, Any]) -> list[str]:
             log(f"epoch {epoch}/{epochs} loss {decimal(loss)}")
         first = False
 
-    losses = network.train(plan, Checkpoints(recipe_digest(params)), on_epoch, resume=params["resume"])
+    losses = network.train(plan, Checkpoints(params), on_epoch, resume=params["resume"])
     picked = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), _CURVE_POINTS)).round().astype(int))
     return [decimal(losses[at]) for at in picked]
 

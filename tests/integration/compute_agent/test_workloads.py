@@ -287,7 +287,7 @@ async def test_how_scripts_fail(run_job: RunJob, script: str, state: str, reason
     assert not list(job.outputs.iterdir())
 
 
-LONG = {"task": "classification", "label": "target", "epochs": 1200, "seed": 7}
+LONG = {"task": "classification", "label": "target", "epochs": 60, "seed": 7, "checkpoint_s": 0}
 
 
 async def test_a_resumed_training_gives_the_same_model_as_an_uninterrupted_one(

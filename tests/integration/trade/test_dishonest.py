@@ -59,7 +59,7 @@ def test_a_spoilt_checkpoint_costs_the_work_but_not_the_job(tmp_path: Path) -> N
         cid = market.buyer.post("/v1/compute/sell", **RULES)["cid"]
         offer = market.seen_by(buyer, cid)
         market.offer()
-        params = {**QUICK, "epochs": 2_000}
+        params = {**QUICK, "epochs": 3_000, "checkpoint_s": 0}
         first = market.rent(offer, params=params, tries=3, patience_s=10)
         wait_for(lambda: buyer.get(f"/v1/orders/{first}")["job"]["checkpoint"], 90, "a checkpoint")
         market.buyer.kill()

@@ -12,7 +12,7 @@ from openstall.app.demo.peers import DemoPeer, wait_for
 
 EPOCHS = 4_000
 CAP_MICRO = 3 * CREDIT
-RECIPE = {"task": "classification", "label": LABEL, "epochs": EPOCHS, "seed": 5}
+RECIPE = {"task": "classification", "label": LABEL, "epochs": EPOCHS, "seed": 5, "checkpoint_s": 1}
 
 
 def offer_of(market: Market, provider: DemoPeer, **changes: Any) -> str:
