@@ -8,7 +8,6 @@ eight seconds). macOS and Windows by their documented calls; those two have not 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import re
 import subprocess
@@ -112,7 +111,7 @@ class _XServer:
     def open(cls) -> _XServer | None:
         """Connect to the server of `DISPLAY`; None without server, library or extension."""
         try:
-            x, saver = (ctypes.CDLL(ctypes.util.find_library(name) or name) for name in ("X11", "Xss"))
+            x, saver = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXss.so.1")
             x.XSetIOErrorExitHandler.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         except (OSError, AttributeError):
             return None

@@ -128,3 +128,16 @@ def test_what_was_not_asked_for_is_not_read() -> None:
     assert found == Facts(memory_free_bytes=found.memory_free_bytes, disk_free_bytes=found.disk_free_bytes)
     assert found.memory_free_bytes > 0
     assert found.disk_free_bytes > 0
+
+
+def test_a_sensor_that_fails_cannot_tell_and_the_others_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("the driver is gone")
+
+    monkeypatch.setattr(psutil, "sensors_battery", broken)
+    monkeypatch.setattr(psutil, "cpu_times", broken)
+    sensors = Sensors()
+    for _ in range(2):
+        found = sensors.read(Watch(battery=True, load=True, apps=("pytest-is-not-named-so",)))
+        assert (found.on_battery, found.others_percent, found.apps) == (None, None, ())
+        assert found.memory_free_bytes > 0
