@@ -25,6 +25,7 @@ from openstall.compute_agent.sandbox.launcher import Running, launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.seccomp import build_filter
 from openstall.compute_agent.sandbox.supervisor import Emit, Outcome, supervise
+from openstall.compute_agent.sandbox.unboxed import sweep
 from openstall.compute_agent.specs import MIB, JobEvent, Limits, LogLine, OutputFile, Tier
 from openstall.market.errors import SandboxError
 
@@ -161,6 +162,8 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
     for mode, tried in product(modes, (scope, no_scope) if scope.manager else (scope,)):
         if mode == "no_namespaces" and first is not None and first.code != "sandbox_start_failed":
             break  # namespaces that can be made but do not hold are no reason to go without
+        if mode == "no_namespaces":
+            await trio.to_thread.run_sync(sweep)
         candidate = Facilities(
             bwrap=bwrap,
             mode=mode,

@@ -39,8 +39,7 @@ class Place:
 
     @classmethod
     def make(cls) -> Place:
-        """New, private, empty; what earlier agents left behind by dying is removed first."""
-        _sweep(Path(tempfile.gettempdir()))
+        """New, private, empty."""
         root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,30 +57,46 @@ class Place:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder that a job filled: however deep it is nested, whatever modes were set."""
-    number = 0
-    while True:
-        folders = []
-        with os.scandir(root) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                else:
-                    Path(entry.path).unlink()
-        if not folders:
-            root.rmdir()
-            return
-        for folder in folders:
-            Path(folder).chmod(0o700)
-            with os.scandir(folder) as entries:
-                for entry in entries:  # what lies in it comes up, so that no path grows long
-                    number += 1
-                    Path(entry.path).rename(root / f".removing-{number}")
-            Path(folder).rmdir()
+    """Remove a folder that a job filled: however deep it is nested, whatever modes were set.
+
+    Goes down and up by descriptors, because neither a path nor Python's own recursion reaches as deep.
+    """
+    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    names: list[str] = []
+    pending = [_unlink_files(here)]
+    while pending:
+        if pending[-1]:
+            name = pending[-1].pop()
+            os.chmod(name, 0o700, dir_fd=here)
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            names.append(name)
+            pending.append(_unlink_files(below))
+        else:
+            pending.pop()
+            below = os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+            if names:
+                os.rmdir(names.pop(), dir_fd=below)
+        os.close(here)
+        here = below
+    os.close(here)
+    root.rmdir()
 
 
-def _sweep(folder: Path) -> None:
-    for path in folder.glob(f"{_PREFIX}*"):
+def _unlink_files(folder_fd: int) -> list[str]:
+    """The folders that are left then."""
+    folders = []
+    with os.scandir(folder_fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=folder_fd)
+    return folders
+
+
+def sweep() -> None:
+    """Remove what earlier agents left behind by dying. May take seconds."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         facts = path.lstat()
         if facts.st_uid != os.geteuid() or path.is_symlink():
             continue

@@ -134,6 +134,7 @@ class Campaign:
             | {
                 "mark": mark,
                 "hold_s": 3 if boxed else 0,
+                "many": 11_000 if boxed else 1_000,
                 "boxed": boxed,
                 "column_on_disk": column.mode in {None, "no_namespaces"} and not column.command,
                 "own_pid_namespace": column.mode not in {None, "no_namespaces"} or bool(column.command),
@@ -169,7 +170,8 @@ class Campaign:
         try:
             outcome = await supervise(running=running, plan=plan, emit=emit, cancel=trio.Event())
         finally:
-            running.close()
+            with trio.CancelScope(shield=True):  # off the loop, as in the product: it may take seconds
+                await trio.to_thread.run_sync(running.close)
         end = f"ended: {outcome.limit}" if outcome.limit else f"ended with status {outcome.exit_code}"
         if outcome.fault is not None:
             end = f"ended: {outcome.fault[0]}"

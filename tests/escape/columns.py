@@ -88,6 +88,7 @@ KNOWN_OPEN = {
     "full, may fork": {"start a process": "that is what it may"},
     "reduced": {
         "see that a file of the owner exists, and its size": "Landlock does not hide what exists",
+        "see where a link of the owner leads": "as above",
         "free space of the owner's disk": "as above",
         "enter the home folder": "as above; nothing in it can be listed or read",
         "name of the host": "there is no namespace to hide it in",

@@ -100,6 +100,7 @@ class Stage:
         (self.folder / "other-job" / "data.csv").write_text(self.secret)
         (self.folder / "inputs" / "data.csv").write_text("a,b\n1,2\n")
         (self.folder / "shared").chmod(0o777)
+        (home / "link").symlink_to("host-and-process-of-the-owner")
         self.refresh()
         self.facts |= {
             "home": str(home),

@@ -144,6 +144,20 @@ def look() -> str:
     return f"{Path(FACTS['home'], 'wallet.json').stat().st_size} bytes"
 
 
+@attempt("see where a link of the owner leads", SECRETS)
+def follow() -> str:
+    return str(Path(FACTS["home"], "link").readlink())
+
+
+@attempt("hide what it wrote from the count (rename)", SECRETS)
+def hide() -> None:
+    if not FACTS["column_on_disk"]:
+        raise NotTried("its folders are sized file systems")
+    place = Path(work_folder(), "seen")
+    place.mkdir()
+    place.rename(place.with_name("unseen"))
+
+
 @attempt("free space of the owner's disk", SECRETS)
 def free_space() -> str:
     return f"{os.statvfs(FACTS['home']).f_bfree} blocks"

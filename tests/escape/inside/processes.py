@@ -40,6 +40,11 @@ def exists() -> str:
     return f"session {os.getsid(FACTS['victim'])}"
 
 
+@attempt("program of another process, by /proc/PID/exe", OTHERS)
+def program() -> str:
+    return str(Path(f"/proc/{FACTS['victim']}/exe").readlink())
+
+
 @attempt("environment of another process", OTHERS)
 def environ() -> str:
     return sees_secret(Path(f"/proc/{FACTS['victim']}/environ").read_bytes())

@@ -9,7 +9,7 @@ import pytest
 
 from openstall.compute_agent.sandbox.host import own_interpreter
 from openstall.compute_agent.sandbox.plan import Entry, Plan
-from openstall.compute_agent.sandbox.unboxed import Place, remove_tree, tasks_of, unboxed_command
+from openstall.compute_agent.sandbox.unboxed import Place, remove_tree, sweep, tasks_of, unboxed_command
 from openstall.compute_agent.specs import Limits
 from openstall.market.errors import SandboxError
 
@@ -65,6 +65,7 @@ def test_what_a_killed_agent_left_is_removed_and_what_is_in_use_is_not(tmp_path:
     fd = os.open(used, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     place = Place.make()
+    sweep()
     os.close(fd)
     assert not left.exists()
     assert used.exists()
