@@ -247,3 +247,24 @@ def test_a_chain_without_the_contract_says_so_and_works_else(lab: Lab) -> None:
     with pytest.raises(ChainError) as refusal:
         BondClient(old).bond(bytes(32))
     assert refusal.value.code == "no_bonds"
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("heir", ["buyer", "oracle", "seller"])
+def test_only_the_very_sentence_signed_by_the_quorum_pays(lab: Lab, forgery: str, heir: str) -> None:
+    client, terms = BondClient(lab.chain), terms_of(lab)
+    lab.do(lab.seller, client.post(lab.seller, terms))
+    to = ORACLES[0].address if heir == "oracle" else getattr(lab, heir).address
+    sentence = Sentence(
+        bond_id=client.bond_id(terms),
+        case_hash=secrets.token_bytes(32),
+        beneficiary=to,
+        amount_micro=CREDIT // 2,
+    )
+    before = lab.balance(to)
+    signatures = forged(client, terms, sentence, forgery, lab.outsider)
+    paid = lab.send(lab.outsider, client.slash(sentence, signatures)).ok
+    assert paid == (forgery == "none" and heir == "buyer")
+    assert lab.balance(to) - before == (CREDIT // 2 if paid else 0)
+    again = lab.send(lab.outsider, client.slash(sentence, signatures)).ok
+    assert not again, "a case was paid twice"
