@@ -45,6 +45,8 @@ WithdrawDelay = Annotated[int, Meta(ge=60, le=30 * DAY_S)]
 """Within the bounds of `MeteredChannel`."""
 LEAST_WORK_MS, MOST_WORK_MS = 2_000, 120_000
 """Shorter than that the start of a job would hide how long the work itself takes."""
+MOST_SEGMENT_STEPS = 2**40
+"""Multiplications in one segment of a claim: about a minute on one thread of an ordinary processor."""
 Device = Annotated[str, Meta(pattern=r"^(cpu|cuda:[0-9]{1,2})\Z")]
 Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 FileName = Annotated[
@@ -312,6 +314,8 @@ def _check_capacity(capacity: Capacity) -> None:
         raise InvalidRecord("duplicate_device", "The claim names one device twice.")
     if any(len(work.digests) != work.segments + 1 for work in capacity.works):
         raise InvalidRecord("bad_work", "The claim's digests do not fit its segments.")
+    if any(work.rounds * work.size**3 > MOST_SEGMENT_STEPS for work in capacity.works):
+        raise InvalidRecord("bad_work", "A segment of the claim is too long to be checked by others.")
 
 
 def check_parties(money: str, *wallets: str) -> None:
