@@ -5,7 +5,7 @@ Only the owner of a node starts these, or a peer that may challenge it; an order
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -51,9 +51,23 @@ class VerifyChallengeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     ]
     device: Device = "cpu"
 
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together, as a schema does."""
+        if len(self.digests) != self.segments + 1 or max(self.opened) >= self.segments:
+            raise ValueError("the digests and the opened segments do not fit the number of segments")
+
 
 class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Measure one device; `seconds` is about the time for each figure."""
 
     device: Device = "cpu"
     seconds: Annotated[int, msgspec.Meta(ge=1, le=30)] = 2
+
+
+MeasuringKind = Literal["challenge", "verify_challenge", "benchmark"]
+MeasuringParams = ChallengeParams | VerifyChallengeParams | BenchmarkParams
+MEASURING: Final[dict[str, type[MeasuringParams]]] = {
+    "challenge": ChallengeParams,
+    "verify_challenge": VerifyChallengeParams,
+    "benchmark": BenchmarkParams,
+}

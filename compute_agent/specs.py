@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
+from openstall.compute_agent.capacity_specs import MEASURING, MeasuringKind, MeasuringParams
 from openstall.market.errors import OpenstallError, SandboxError
 from openstall.market.house import Facts
 from openstall.market.job_kinds import KindOfJob
@@ -29,7 +29,7 @@ GIB: Final = 1024 * MIB
 
 _T = TypeVar("_T")
 
-JobKind = Literal["lint", KindOfJob, "challenge", "verify_challenge", "benchmark"]
+JobKind = Literal["lint", KindOfJob, MeasuringKind]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm"]
 Severity = Literal["error", "warning", "info"]
@@ -115,23 +115,13 @@ class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
 
 
-Params = (
-    LintParams
-    | InferParams
-    | TrainParams
-    | EvaluateParams
-    | ChallengeParams
-    | VerifyChallengeParams
-    | BenchmarkParams
-)
+Params = LintParams | InferParams | TrainParams | EvaluateParams | MeasuringParams
 _PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
     "infer": InferParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
-    "challenge": ChallengeParams,
-    "verify_challenge": VerifyChallengeParams,
-    "benchmark": BenchmarkParams,
+    **MEASURING,
 }
 
 
@@ -159,10 +149,6 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise _bad_params(self.kind, "learning_rate must lie between 0 and 10")
             if not 0 < float(params.test_fraction) < 0.9:
                 raise _bad_params(self.kind, "test_fraction must lie between 0 and 0.9")
-        if isinstance(params, VerifyChallengeParams) and (
-            len(params.digests) != params.segments + 1 or max(params.opened) >= params.segments
-        ):
-            raise _bad_params(self.kind, "digests and opened segments do not fit the number of segments")
         return params
 
 

@@ -11,10 +11,10 @@ import msgspec
 import trio
 
 from openstall.app.clock import Clock
-from openstall.app.operations import Progress
 from openstall.app.services.capacity import wire
 from openstall.app.services.capacity.claims import Claims, claim_of
 from openstall.app.services.capacity.testbench import Testbench
+from openstall.app.services.checking import Tell
 from openstall.app.services.orders.placing import Party
 from openstall.app.threads import Workers
 from openstall.market.capacity import (
@@ -64,7 +64,7 @@ class _Asked:
     claim: Capacity
     secret: str
     limit_ms: int
-    progress: Progress
+    progress: Tell
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Challenging:
     workers: Workers
     clock: Clock
 
-    async def challenge(self, record: SignedRecord, *, order_id: str, progress: Progress) -> Heard:
+    async def challenge(self, record: SignedRecord, *, order_id: str, progress: Tell) -> Heard:
         """Challenge a claim's author once, and keep the signed verdict.
 
         Raises:

@@ -12,9 +12,9 @@ import msgspec
 import trio
 
 from openstall.app.clock import Clock
-from openstall.app.operations import Progress
 from openstall.app.services.capacity.testbench import STATES, Proof, Testbench
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.checking import Tell
 from openstall.app.services.orders.blob_access import BlobAccess, check_blob
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.renting import OFFER_KEY
@@ -60,7 +60,7 @@ class Claims:
     folder: Path
 
     async def measure(
-        self, *, devices: list[str], threads: int, seconds: int, bond: str, progress: Progress
+        self, *, devices: list[str], threads: int, seconds: int, bond: str, progress: Tell
     ) -> SignedRecord:
         """Run the benchmark, then the works of all devices at once, and publish the claim.
 
@@ -111,7 +111,7 @@ class Claims:
         """What a peer claimed, as far as this node knew, at a past moment."""
         return await self.catalogue.held_at(peer_id, TYPE, OFFER_KEY, at=at)
 
-    async def check_proof(self, record: SignedRecord, progress: Progress) -> dict[str, Any]:
+    async def check_proof(self, record: SignedRecord, progress: Tell) -> dict[str, Any]:
         """Fetch the proofs of a claim and compute their opened segments again here.
 
         Raises:

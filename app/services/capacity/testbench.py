@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from openstall.app.operations import Progress
-from openstall.app.services.checking import LocalJobs
+from openstall.app.services.checking import LocalJobs, Tell
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import GIB, MIB, Limits
 from openstall.market.errors import SandboxError
@@ -22,7 +21,7 @@ CHECK_S = 900
 _SPARE_BYTES = 16 * MIB
 
 
-def silent(_stage: str, _done: int = 0, _total: int = 0, _unit: str = "") -> None:
+def silent(stage: str, done: int = 0, total: int = 0, unit: str = "") -> None:
     """A progress that nobody watches."""
 
 
@@ -53,9 +52,7 @@ class Testbench:
     jobs: LocalJobs
     workers: Workers
 
-    async def benchmark(
-        self, device: str, *, threads: int, seconds: int, progress: Progress
-    ) -> dict[str, Any]:
+    async def benchmark(self, device: str, *, threads: int, seconds: int, progress: Tell) -> dict[str, Any]:
         """The figures of one device, as the workload writes them.
 
         Raises:
@@ -72,7 +69,7 @@ class Testbench:
         )
 
     async def prove(
-        self, work: Work, seed: str, *, keep: Path, within_s: float, progress: Any = silent
+        self, work: Work, seed: str, *, keep: Path, within_s: float, progress: Tell = silent
     ) -> Proof:
         """Compute the chain of a work; its states go to `keep / STATES`.
 
@@ -93,7 +90,7 @@ class Testbench:
         return Proof(digests=found.digests, elapsed_ms=found.elapsed_ms, runtime=found.runtime)
 
     async def check(
-        self, work: Work, seed: str, digests: list[str], opened: list[int], states: Path, *, progress: Any
+        self, work: Work, seed: str, digests: list[str], opened: list[int], states: Path, *, progress: Tell
     ) -> str:
         """What is wrong with the opened segments of a chain; empty where all is right.
 
