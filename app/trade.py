@@ -14,6 +14,8 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.paths import Home
+from openstall.app.services.capacity.service import CapacityService
+from openstall.app.services.capacity.wiring import make_capacity, on_trade
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
 from openstall.app.services.demand import Demand
@@ -98,6 +100,7 @@ class Trade:
         self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
         self.stock = self._make_stock()
         self.renting = self._make_renting()
+        self.capacity = self._make_capacity(jobs)
         self._engine = OrderEngine(desk=self.desk)
         self.demand = self._make_demand()
         self._make_orders()
@@ -112,6 +115,7 @@ class Trade:
             nursery.start_soon(self.renting.keep_alive)
             nursery.start_soon(self._keep_house)
             nursery.start_soon(self.demand.run)
+            nursery.start_soon(self.capacity.run)
             nursery.start_soon(self._ground.transactions.resume)
             ready()
 
@@ -190,6 +194,26 @@ class Trade:
             for job in jobs
             if job.final and int(job.data.get("seconds", 0)) > 0
         ]
+
+    def _make_capacity(self, jobs: LocalJobs) -> CapacityService:
+        ground = self._ground
+        return make_capacity(
+            on_trade(ground, me=self._me(), desk=self.desk, jobs=jobs, threads=self._rented_threads)
+        )
+
+    def _me(self) -> Party:
+        ground = self._ground
+        return Party(
+            peer_id=ground.host.peer_id,
+            seed=ground.seed,
+            wallet=ground.wallet.address,
+            chain_id=ground.chain.params.chain_id,
+            network=ground.network,
+        )
+
+    async def _rented_threads(self) -> int:
+        rules = await self.renting.rules()
+        return 1 if rules is None else rules.threads
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
@@ -311,15 +335,8 @@ class Trade:
 
     def _make_placing(self) -> Placing:
         ground = self._ground
-        me = Party(
-            peer_id=ground.host.peer_id,
-            seed=ground.seed,
-            wallet=ground.wallet.address,
-            chain_id=ground.chain.params.chain_id,
-            network=ground.network,
-        )
         return Placing(
-            me=me,
+            me=self._me(),
             desk=self.desk,
             engine=self._engine,
             catalogue=ground.catalogue,

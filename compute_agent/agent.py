@@ -32,17 +32,19 @@ from openstall.compute_agent.sandbox.selftest import doctor
 from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
-    HELLO,
     End,
     JobEvent,
     JobKind,
     JobResult,
     JobSpec,
     OutputFile,
-    Reply,
-    Request,
     Usage,
     UsageTick,
+)
+from openstall.compute_agent.wire import (
+    HELLO,
+    Reply,
+    Request,
     WarmStock,
     decode_request,
     encode_line,

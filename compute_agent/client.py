@@ -20,20 +20,22 @@ import trio
 
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.specs import (
-    HELLO,
     Check,
     End,
     Inventory,
     JobEvent,
     JobResult,
     JobSpec,
-    Op,
-    Reply,
-    Request,
     RuntimeState,
     Tier,
     Usage,
     UsageTick,
+)
+from openstall.compute_agent.wire import (
+    HELLO,
+    Op,
+    Reply,
+    Request,
     WarmStock,
     Watch,
     decode_reply,

@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
 from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import (
@@ -37,7 +38,11 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "train": "openstall.compute_agent.workloads.train",
     "evaluate": "openstall.compute_agent.workloads.evaluate",
     "script": "openstall.compute_agent.workloads.script",
+    "challenge": "openstall.compute_agent.workloads.challenge",
+    "verify_challenge": "openstall.compute_agent.workloads.verify_challenge",
+    "benchmark": "openstall.compute_agent.workloads.benchmark",
 }
+_STATES_BYTES: Final = GIB
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
 PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
@@ -66,6 +71,11 @@ _LEAST_TIER: Final[Mapping[JobKind, Tier]] = {
 """Our code on foreign data holds in both; foreign code is let into the strongest only."""
 
 _REPORT_BYTES: Final = 4 * MIB
+_MEASURING_OUTPUTS: Final = {
+    "challenge": {"proof.json": _REPORT_BYTES, "states.bin": _STATES_BYTES},
+    "verify_challenge": {"verdict.json": _REPORT_BYTES},
+    "benchmark": {"figures.json": _REPORT_BYTES},
+}
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
 _SIGXCPU_STATUS: Final = 152
@@ -120,6 +130,10 @@ def input_names(params: Params) -> frozenset[str]:
         return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
     if isinstance(params, ScriptParams):
         return frozenset({SCRIPT, *params.files})
+    if isinstance(params, VerifyChallengeParams):
+        return frozenset({"states.bin"})
+    if isinstance(params, ChallengeParams | BenchmarkParams):
+        return frozenset()
     return frozenset({"model.onnx", "rows.csv"})
 
 
@@ -131,6 +145,9 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     params = spec.parse_params()
     if isinstance(params, ScriptParams):
         return dict.fromkeys(params.outputs, disk)
+    measuring = _MEASURING_OUTPUTS.get(spec.kind)
+    if measuring is not None:
+        return {name: min(cap, disk) for name, cap in measuring.items()}
     main = {"infer": {"predictions.csv": disk}, "train": {"model.onnx": disk}}.get(spec.kind, {})
     return {**main, "report.json": min(_REPORT_BYTES, disk)}
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import trio
 
-from openstall.compute_agent.specs import LINE_CAP_BYTES
+from openstall.compute_agent.wire import LINE_CAP_BYTES
 from openstall.market.errors import SandboxError
 
 _READ_BYTES = 64 * 1024

@@ -17,7 +17,7 @@ import psutil
 from openstall.compute_agent import sensors_machine
 from openstall.compute_agent.sensors_gpu import GpuSensor
 from openstall.compute_agent.sensors_input import InputSensor
-from openstall.compute_agent.specs import Watch
+from openstall.compute_agent.wire import Watch
 from openstall.market.house import Device, Facts
 
 _SLOW_S: Final = {"apps": 1.0, "heat": 2.0, "fans": 2.0, "devices": 2.0, "room": 5.0, "network": 30.0}

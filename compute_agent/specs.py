@@ -1,4 +1,4 @@
-"""What crosses the pipe between the node and the compute agent: job specs, events, results.
+"""What a compute agent is told and tells: job specs, events, results, what a machine has.
 
 Every structure is frozen and decoded strictly: unknown fields, wrong types and values outside the
 stated bounds are refused before anything runs. Sizes are bytes, times are whole seconds unless the
@@ -8,29 +8,20 @@ name says otherwise.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from openstall.market.errors import OpenstallError, SandboxError
-from openstall.market.house import Facts
+from openstall.compute_agent.capacity_specs import MEASURING, MeasuringKind, MeasuringParams
+from openstall.market.errors import SandboxError
 from openstall.market.job_kinds import SCRIPT, KindOfJob
-
-HELLO: Final = "openstall-agent/1"
-"""First line of the agent: name and version of this protocol."""
-
-LINE_CAP_BYTES: Final = 256 * 1024
-"""Longest JSON line in either direction on the agent's pipes."""
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-_T = TypeVar("_T")
-
-JobKind = Literal["lint", KindOfJob]
+JobKind = Literal["lint", KindOfJob, MeasuringKind]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
-Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
 """How much holds a job on a machine; see docs/sandbox.md."""
@@ -144,13 +135,14 @@ class ScriptParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     outputs: Annotated[tuple[_Name, ...], msgspec.Meta(min_length=1, max_length=16)]
 
 
-Params = LintParams | InferParams | TrainParams | EvaluateParams | ScriptParams
+Params = LintParams | InferParams | TrainParams | EvaluateParams | ScriptParams | MeasuringParams
 _PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
     "infer": InferParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
     "script": ScriptParams,
+    **MEASURING,
 }
 
 
@@ -330,115 +322,3 @@ class InstallProgress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     done: int
     total: int
     words: str
-
-
-class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An `OpenstallError` on the wire."""
-
-    code: str
-    message: str
-    what_next: str = ""
-
-
-class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sensors the house rules need; `apps` are the programs to look for."""
-
-    input: bool = False
-    battery: bool = False
-    network: bool = False
-    load: bool = False
-    heat: bool = False
-    power: bool = False
-    devices: bool = False
-    apps: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
-
-
-class WarmStock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sandboxes to hold ready, one for each kind, while they fit into `memory_bytes` together.
-
-    `limits` are the widest that a job may have; `folder` is an absolute path for the agent's own use.
-    """
-
-    kinds: Annotated[tuple[JobKind, ...], msgspec.Meta(max_length=8)]
-    limits: Limits
-    memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=4096 * GIB)]
-    folder: Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]+\Z", max_length=4096)]
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Node to agent. `inputs`, `outputs`, `checkpoints` are folders of this job alone, absolute paths."""
-
-    id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-    op: Op
-    spec: JobSpec | None = None
-    inputs: str | None = None
-    outputs: str | None = None
-    checkpoints: str | None = None
-    job_id: str | None = None
-    watch: Watch | None = None
-    warm: WarmStock | None = None
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Agent to node: the answer to request `id`, or an `event` of job `job_id`."""
-
-    id: int | None = None
-    job_id: str | None = None
-    event: JobEvent | None = None
-    inventory: Inventory | None = None
-    checks: tuple[Check, ...] | None = None
-    tier: Tier | None = None
-    held: tuple[str, ...] | None = None
-    runtime: RuntimeState | None = None
-    facts: Facts | None = None
-    error: ErrorReply | None = None
-    hello: str | None = None
-
-
-_REQUESTS: Final = msgspec.json.Decoder(Request)
-_REPLIES: Final = msgspec.json.Decoder(Reply)
-_ENCODER: Final = msgspec.json.Encoder()
-
-
-def encode_line(message: Request | Reply) -> bytes:
-    """One JSON line with its newline. Raises SandboxError `agent_line_too_long` past the cap."""
-    line = _ENCODER.encode(message) + b"\n"
-    if len(line) > LINE_CAP_BYTES:
-        raise SandboxError(
-            "agent_line_too_long",
-            f"A message to or from the compute agent has {len(line)} bytes; the cap is {LINE_CAP_BYTES}.",
-            "Make the job's parameters smaller.",
-        )
-    return line
-
-
-def decode_request(line: bytes) -> Request:
-    """Raises SandboxError `bad_agent_message` on anything that is not a valid request."""
-    return _decode(line, _REQUESTS)
-
-
-def decode_reply(line: bytes) -> Reply:
-    """Raises SandboxError `bad_agent_message` on anything that is not a valid reply."""
-    return _decode(line, _REPLIES)
-
-
-def _decode(line: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
-    if len(line) > LINE_CAP_BYTES:
-        raise _bad_message(f"{len(line)} bytes in one line")
-    try:
-        return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _bad_message(str(error)) from error
-
-
-def _bad_message(words: str) -> SandboxError:
-    return SandboxError(
-        "bad_agent_message",
-        f"The compute agent and the node do not understand each other: {words}.",
-        "Restart the node; if it persists, node and agent are of different versions.",
-    )
-
-
-def error_reply(error: OpenstallError) -> ErrorReply:
-    """`error` as it goes over the pipe."""
-    return ErrorReply(code=error.code, message=error.message, what_next=error.what_next)

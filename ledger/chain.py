@@ -29,6 +29,8 @@ class ChainParams:
     channel: str
     kind: Literal["group", "public"]
     confirmations: int = 1
+    bond: str = ""
+    """Empty where the chain was made before there were bonds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +161,24 @@ class Chain:
         return int(self.rpc("eth_getTransactionCount", [address, "pending"]), 16)
 
     def contract(self, name: str) -> str:
-        """The address of `Credit`, `OrderEscrow` or `MeteredChannel` on this chain."""
-        return {
+        """The address of `Credit`, `OrderEscrow`, `MeteredChannel` or `ProviderBond` on this chain.
+
+        Raises:
+            ChainError: `no_bonds`, the chain was made without that contract.
+        """
+        address = {
             "Credit": self.params.credit,
             "OrderEscrow": self.params.escrow,
             "MeteredChannel": self.params.channel,
+            "ProviderBond": self.params.bond,
         }[name]
+        if not address:
+            raise ChainError(
+                "no_bonds",
+                "This group was founded before there were bonds, so its providers cannot post one.",
+                "Everything else works as before; a new group has them.",
+            )
+        return address
 
     def view(self, contract: str, function: str, *args: Any) -> tuple[Any, ...]:
         """Call a view of one of our contracts."""
@@ -333,10 +347,11 @@ _REASONS = {
     "BadDelivery": "the delivery is empty or too large",
     "FeeOnTransfer": "this currency takes a fee on every transfer",
     "NothingToCollect": "there is nothing to collect",
-    "AlreadyOpen": "this channel was opened before",
-    "NotOpen": "the channel is closed",
-    "AboveDeposit": "the voucher is above the deposit",
-    "BadSignature": "the voucher was not signed by the payer",
+    "AlreadyOpen": "this was opened before",
+    "NotOpen": "it is closed, or was never opened",
+    "AboveDeposit": "that is more than was paid in",
+    "BadSignature": "a signature is missing, or not of the one who must sign",
+    "BadBeneficiary": "the money of a bond cannot go to one of its own parties",
     "NothingNew": "this was done before",
     "AlreadyClaimed": "this wallet has had its first credits",
     "ERC20InsufficientBalance": "the balance is too low",
@@ -346,7 +361,10 @@ _REASONS = {
 
 
 def _refused(request: TxRequest, error: RpcRefusal) -> ChainError:
-    names = (codec(name).error_name(error.data) for name in ("OrderEscrow", "MeteredChannel", "Credit"))
+    names = (
+        codec(name).error_name(error.data)
+        for name in ("OrderEscrow", "MeteredChannel", "ProviderBond", "Credit")
+    )
     found = next((name for name in names if name), "")
     reason = _REASONS.get(found, error.message)
     return ChainError(

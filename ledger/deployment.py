@@ -1,4 +1,4 @@
-"""Puts the three contracts on a new group chain, from a key that exists only for this."""
+"""Puts the contracts on a new group chain, from a key that exists only for this."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Deployed:
     credit: str
     escrow: str
     channel: str
+    bond: str
 
 
 def deploy(transport: Transport, *, chain_id: int) -> Deployed:
@@ -51,5 +52,5 @@ def deploy(transport: Transport, *, chain_id: int) -> Deployed:
         if not isinstance(receipt, dict) or int(receipt["status"], 16) != 1:
             raise ChainError("deployment_failed", f"The contract {name} could not be put on the new chain.")
         addresses.append(str(receipt["contractAddress"]).lower())
-    credit, escrow, channel = addresses
-    return Deployed(credit=credit, escrow=escrow, channel=channel)
+    credit, escrow, channel, bond = addresses
+    return Deployed(credit=credit, escrow=escrow, channel=channel, bond=bond)

@@ -41,6 +41,7 @@ class _ChainFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     credit: str
     escrow: str
     channel: str
+    bond: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class GroupHost:
                 credit=found.credit,
                 escrow=found.escrow,
                 channel=found.channel,
+                bond=found.bond,
             )
             write_private(self._folder / "chain.json", msgspec.json.encode(record))
         except BaseException:
@@ -316,5 +318,6 @@ def _params_of(record: _ChainFile) -> ChainParams:
         credit=record.credit,
         escrow=record.escrow,
         channel=record.channel,
+        bond=record.bond,
         kind="group",
     )

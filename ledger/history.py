@@ -21,6 +21,9 @@ HistoryKind = Literal[
     "channel_paid",
     "channel_returned",
     "channel_earned",
+    "bond_posted",
+    "bond_returned",
+    "bond_earned",
     "collected",
 ]
 
@@ -58,7 +61,7 @@ class _Ties:
             key = "0x" + bytes(event.args[name]).hex()
             if hash_name in event.args:
                 self.hashes[key] = bytes(event.args[hash_name]).hex()
-                if me in (event.args.get("buyer"), event.args.get("payer")):
+                if me in (event.args.get("buyer"), event.args.get("payer")) or event.name == "Posted":
                     self.paid_in.add(key)
             self.touched.setdefault((event.tx_hash, event.address), []).append((event.log_index, key))
 
@@ -107,6 +110,9 @@ def _ties(chain: Chain, me: str, to_block: int) -> _Ties:
     ):
         ties.add(ask(contract, opening, 2, 3), name=name, hash_name=hash_name, me=me)
         ties.add(ask(contract, "Paid", 2), name="key", hash_name="", me=me)
+    if chain.params.bond:
+        ties.add(ask("ProviderBond", "Posted", 2), name="bondId", hash_name="bondId", me=me)
+        ties.add(ask("ProviderBond", "Paid", 2), name="key", hash_name="", me=me)
     return ties
 
 
@@ -124,17 +130,26 @@ def _from_channel(key: str, ties: _Ties) -> HistoryKind:
     return "channel_returned" if key in ties.paid_in else "channel_earned"
 
 
+def _from_bond(key: str, ties: _Ties) -> HistoryKind:
+    if not key:
+        return "collected"
+    return "bond_returned" if key in ties.paid_in else "bond_earned"
+
+
 def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> HistoryEntry:
     source, target, amount = str(event.args["from"]), str(event.args["to"]), int(event.args["value"])
     leaves = source == me
     other = target if leaves else source
     escrow, channel = chain.params.escrow.lower(), chain.params.channel.lower()
-    key = ties.key_of(event, other) if other in (escrow, channel) else ""
+    bond = chain.params.bond.lower()
+    key = ties.key_of(event, other) if other and other in (escrow, channel, bond) else ""
     kind: HistoryKind
     if other == escrow:
         kind = "escrow_paid" if leaves else _from_escrow(key, ties)
     elif other == channel:
         kind = "channel_paid" if leaves else _from_channel(key, ties)
+    elif bond and other == bond:
+        kind = "bond_posted" if leaves else _from_bond(key, ties)
     elif other == NO_ADDRESS:
         kind = "faucet"
     else:
@@ -146,7 +161,7 @@ def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> Hist
         other=other,
         tx=event.tx_hash,
         key=key,
-        order_hash=ties.hashes.get(key, ""),
+        order_hash="" if kind.startswith("bond") else ties.hashes.get(key, ""),
         block_number=event.block_number,
         log_index=event.log_index,
     )

@@ -24,7 +24,10 @@ _Address = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{40}$")]
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a guest needs; `addrs` are multiaddresses of the host, hashes and addresses lower case."""
+    """What a guest needs; `addrs` are multiaddresses of the host, hashes and addresses lower case.
+
+    `bond` is left out by groups that were founded before there were bonds.
+    """
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
     name: Annotated[str, Meta(min_length=1, max_length=80)]
@@ -38,6 +41,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     credit: _Address
     escrow: _Address
     channel: _Address
+    bond: _Address | None = None
 
     def params(self) -> ChainParams:
         """The chain that the invitation leads to."""
@@ -48,6 +52,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             credit=self.credit,
             escrow=self.escrow,
             channel=self.channel,
+            bond=self.bond or "",
             kind="group",
         )
 
@@ -63,12 +68,16 @@ def invite(params: ChainParams, *, host_peer: str, addrs: list[str]) -> Invitati
         credit=params.credit.lower(),
         escrow=params.escrow.lower(),
         channel=params.channel.lower(),
+        bond=params.bond.lower() or None,
     )
 
 
 def write_invitation(invitation: Invitation) -> str:
     """`openstall:group:…`, to be sent by any channel."""
-    content = canonical.encode(msgspec.to_builtins(invitation))
+    plain = msgspec.to_builtins(invitation)
+    if invitation.bond is None:
+        del plain["bond"]
+    content = canonical.encode(plain)
     return PREFIX + base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
@@ -93,8 +102,9 @@ def read_invitation(text: str) -> Invitation:
         raise _bad("it was cut or changed on the way") from error
     except (InvalidRecord, msgspec.ValidationError) as error:
         raise _bad("it was cut or changed on the way") from error
-    if len({invitation.credit, invitation.escrow, invitation.channel}) != 3:
-        raise _bad("its contracts are not three")
+    contracts = [invitation.credit, invitation.escrow, invitation.channel, invitation.bond]
+    if len(set(contracts)) != len(contracts):
+        raise _bad("two of its contracts are one")
     return invitation
 
 

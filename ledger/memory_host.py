@@ -97,6 +97,7 @@ class MemoryHost:
             credit=found.credit,
             escrow=found.escrow,
             channel=found.channel,
+            bond=found.bond,
             kind="group",
         )
         return self._params

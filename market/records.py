@@ -43,6 +43,11 @@ Window = Annotated[int, Meta(ge=60, le=90 * DAY_S)]
 JobTime = Annotated[int, Meta(ge=1, le=7 * DAY_S)]
 WithdrawDelay = Annotated[int, Meta(ge=60, le=30 * DAY_S)]
 """Within the bounds of `MeteredChannel`."""
+LEAST_WORK_MS, MOST_WORK_MS = 2_000, 120_000
+"""Shorter than that the start of a job would hide how long the work itself takes."""
+MOST_SEGMENT_STEPS = 2**40
+"""Multiplications in one segment of a claim: about a minute on one thread of an ordinary processor."""
+Device = Annotated[str, Meta(pattern=r"^(cpu|cuda:[0-9]{1,2})\Z")]
 Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 FileName = Annotated[
     str,
@@ -136,6 +141,47 @@ class Offer(Body, frozen=True, kw_only=True):
     channel: Address
 
 
+class Figure(Body, frozen=True, kw_only=True):
+    """What the author's own benchmark says of one device; nobody else has seen it measured."""
+
+    name: Key
+    device: Device
+    value: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    unit: Short
+
+
+class Work(Body, frozen=True, kw_only=True):
+    """A claim that can be put to the test: `segments` times `rounds` rounds of a chain in `ms` milliseconds.
+
+    `seed` and `digests` are those of the author's own run; `proof` holds the states to check it by.
+    """
+
+    device: Device
+    threads: Annotated[int, Meta(ge=1, le=256)]
+    size: Annotated[int, Meta(ge=64, le=4096, multiple_of=64)]
+    segments: Annotated[int, Meta(ge=4, le=256)]
+    rounds: Annotated[int, Meta(ge=1, le=1_000_000)]
+    ms: Annotated[int, Meta(ge=LEAST_WORK_MS, le=MOST_WORK_MS)]
+    seed: Sha256
+    digests: Annotated[list[Sha256], Meta(min_length=5, max_length=257)]
+    proof: BlobRef
+
+
+class Capacity(Body, frozen=True, kw_only=True):
+    """What the author claims of the machine that its offer of the same key rents out.
+
+    The works run at once, on all devices: what is sold twice is too slow.
+    """
+
+    measured_at: Annotated[int, Meta(ge=0)]
+    runtime: Short
+    figures: Annotated[list[Figure], Meta(max_length=64)]
+    works: Annotated[list[Work], Meta(min_length=1, max_length=4)]
+    bond: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+    """The id of a bond on the group's chain, or empty; look there before you believe in it."""
+    chain_id: Annotated[int, Meta(ge=1)]
+
+
 class Binding(Body, frozen=True, kw_only=True):
     """Two-way proof that a wallet and a peer belong together; the higher nonce wins."""
 
@@ -158,11 +204,17 @@ class Peer(Body, frozen=True, kw_only=True):
 class Tombstone(Body, frozen=True, kw_only=True):
     """Takes back the author's own record of a type and key."""
 
-    target_type: Annotated[str, Meta(pattern=r"^(listing|offer)\Z")]
+    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity)\Z")]
     target_key: Key
 
 
-BODIES: dict[str, type[Body]] = {"listing": Listing, "offer": Offer, "peer": Peer, "tombstone": Tombstone}
+BODIES: dict[str, type[Body]] = {
+    "listing": Listing,
+    "offer": Offer,
+    "capacity": Capacity,
+    "peer": Peer,
+    "tombstone": Tombstone,
+}
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -246,6 +298,8 @@ def _body(record: Record) -> Body:
         _check_listing(body)
     elif isinstance(body, Offer) and len(set(body.kinds)) != len(body.kinds):
         raise InvalidRecord("duplicate_kind", "The offer names one kind of job twice.")
+    elif isinstance(body, Capacity):
+        _check_capacity(body)
     return body
 
 
@@ -253,6 +307,15 @@ def _check_listing(listing: Listing) -> None:
     if has_twins([entry.name for entry in listing.files]):
         raise InvalidRecord("duplicate_file", "The listing names one file twice.")
     check_parties(listing.escrow, listing.wallet, listing.arbiter)
+
+
+def _check_capacity(capacity: Capacity) -> None:
+    if len({work.device for work in capacity.works}) != len(capacity.works):
+        raise InvalidRecord("duplicate_device", "The claim names one device twice.")
+    if any(len(work.digests) != work.segments + 1 for work in capacity.works):
+        raise InvalidRecord("bad_work", "The claim's digests do not fit its segments.")
+    if any(work.rounds * work.size**3 > MOST_SEGMENT_STEPS for work in capacity.works):
+        raise InvalidRecord("bad_work", "A segment of the claim is too long to be checked by others.")
 
 
 def check_parties(money: str, *wallets: str) -> None:

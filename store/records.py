@@ -153,6 +153,23 @@ class Records:
             ).fetchall()
         return {row[0]: row[1] for row in rows}
 
+    def held_at(self, network: str, author: str, type_: str, key: str, *, at: int) -> RecordRow | None:
+        """The record of a key that was live here at a past moment, by when it came in; None without one.
+
+        The author's own dates do not count: a record can be dated back.
+        """
+        with self._store.read() as db:
+            row = db.execute(
+                f"SELECT {ROW_COLUMNS} FROM records r WHERE r.network = ? AND r.author = ? AND r.type = ? "
+                "AND r.key = ? AND r.received_at <= ? AND r.expires > ? "
+                "AND NOT EXISTS (SELECT 1 FROM records taken "
+                "WHERE taken.network = r.network AND taken.author = r.author "
+                "AND taken.target_type = r.type AND taken.target_key = r.key "
+                "AND taken.seq > r.seq AND taken.received_at <= ?) ORDER BY r.seq DESC, r.cid LIMIT 1",
+                [network, author, type_, key, at, at, at],
+            ).fetchone()
+        return None if row is None else row_of(row)
+
     def titles(self, network: str, type_: str, authors: Iterable[str]) -> dict[str, str]:
         """Title of each author's current record of a type (the `peer` record holds the name)."""
         wanted = sorted(set(authors))

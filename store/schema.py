@@ -210,3 +210,35 @@ def m0005_lost_jobs(db: Database) -> None:
             "CREATE INDEX lost_jobs_at ON lost_jobs (at DESC, key)",
         ),
     )
+
+
+@migrations()
+def m0006_cases(db: Database) -> None:
+    """Complaints to the oracles of a bond, on either side, and what challenges of this node have shown."""
+    _run(
+        db,
+        (
+            """CREATE TABLE cases (
+                case_hash TEXT NOT NULL,
+                role TEXT NOT NULL,
+                state TEXT NOT NULL,
+                file TEXT NOT NULL,
+                data TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL,
+                PRIMARY KEY (case_hash, role)
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX cases_by_state ON cases (state, role)",
+            """CREATE TABLE verdicts (
+                challenge TEXT PRIMARY KEY,
+                provider TEXT NOT NULL,
+                claim TEXT NOT NULL,
+                order_id TEXT NOT NULL,
+                outcome TEXT NOT NULL,
+                document TEXT NOT NULL,
+                at INTEGER NOT NULL
+            ) STRICT""",
+            "CREATE INDEX verdicts_by_claim ON verdicts (claim, at DESC)",
+            "CREATE INDEX verdicts_by_order ON verdicts (order_id, at DESC)",
+        ),
+    )

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from openstall.app.api import (
     basics,
+    capacity,
     catalogue,
     compute,
     group,
@@ -32,6 +33,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         network.router,
         compute.router,
         renting.router,
+        capacity.router,
         models.router,
         orders.router,
     ]

@@ -165,6 +165,30 @@ class Catalogue:
         network = self._group.membership.network
         return await self._workers.work(parse_record, raw, network=network, now=self._clock.now())
 
+    async def live_of(self, author: str, type_: str, key: str) -> SignedRecord | None:
+        """What a peer says now under a type and key; None where it says nothing."""
+        network, now = self._group.membership.network, self._clock.now()
+        row = await self._workers.store(self._records.live, network, author, type_, key, now=now)
+        return None if row is None else await self.held(row.cid, at=now)
+
+    async def held_at(self, author: str, type_: str, key: str, *, at: int) -> SignedRecord | None:
+        """What this node had from a peer under a type and key at a past moment (Unix seconds)."""
+        network = self._group.membership.network
+        row = await self._workers.store(self._records.held_at, network, author, type_, key, at=at)
+        return None if row is None else await self.held(row.cid, at=at)
+
+    async def held(self, cid: str, *, at: int) -> SignedRecord | None:
+        """A record that is kept here, superseded or not, as it held at a moment; None if it is unknown.
+
+        Raises:
+            InvalidRecord: it did not hold at that moment.
+        """
+        raw = await self._workers.store(self._records.raw, cid)
+        if raw is None:
+            return None
+        network = self._group.membership.network
+        return await self._workers.work(parse_record, raw, network=network, now=at)
+
     async def addrs_of(self, peer_id: str) -> list[str]:
         """Where a peer says that it can be reached, by its own record; empty where there is none."""
         if not self._group.joined:

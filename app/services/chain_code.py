@@ -15,12 +15,14 @@ _IMMUTABLE = bytes([_PUSH32]) + bytes(32)
 
 
 def check_contracts(chain: Chain) -> None:
-    """Compare escrow and channel, on a group chain the credit as well; blocks.
+    """Compare escrow, channel and bonds (where there are any), on a group chain the credit as well; blocks.
 
     Raises:
         ChainError: `foreign_contracts`.
     """
     names = ["OrderEscrow", "MeteredChannel"]
+    if chain.params.bond:
+        names.append("ProviderBond")
     if chain.params.kind == "group":
         names.append("Credit")
     for name in names:

@@ -7,11 +7,10 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
-from openstall.app.operations import Progress
 from openstall.app.threads import Workers
 from openstall.compute_agent import specs
 from openstall.compute_agent.client import AgentClient
@@ -19,6 +18,13 @@ from openstall.market.errors import SandboxError
 
 MAX_REPORT_BYTES = 1024 * 1024
 _LINT_LIMITS = specs.Limits(wall_s=120, cpu_s=120, memory_bytes=4 * specs.GIB)
+
+
+class Tell(Protocol):
+    """How far something is; `Progress` of an operation is one."""
+
+    def __call__(self, stage: str, done: int = 0, total: int = 0, unit: str = "") -> None:
+        """Take the stage in words and, where it can be counted, `done` of `total` `unit`s."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +43,7 @@ class LocalJobs:
         inputs: dict[str, Path],
         report: str,
         keep: Path | None,
-        progress: Progress,
+        progress: Tell,
         limits: specs.Limits,
     ) -> dict[str, Any]:
         """Run a job on copies of `inputs`; its files go to `keep`, the JSON file `report` is returned.
@@ -74,7 +80,7 @@ class ModelCheck:
 
     jobs: LocalJobs
 
-    async def run(self, path: Path, progress: Progress) -> dict[str, Any]:
+    async def run(self, path: Path, progress: Tell) -> dict[str, Any]:
         """The findings of the check: `{ok, format, size, findings, inputs, outputs, features, classes}`.
 
         Raises:

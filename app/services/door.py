@@ -15,6 +15,7 @@ from openstall.market.errors import IdentityError, InvalidRecord
 from openstall.market.records import (
     Binding,
     Body,
+    Capacity,
     Listing,
     Offer,
     Peer,
@@ -65,6 +66,8 @@ class Door:
                 self._fits_chain(signed.body.chain_id, signed.body.escrow, self._params.escrow)
             case Offer():
                 self._fits_chain(signed.body.chain_id, signed.body.channel, self._params.channel)
+            case Capacity():
+                self._fits_chain(signed.body.chain_id, "", "")
             case Peer():
                 self._fits_chain(signed.body.chain_id, "", "")
                 self._check_peer(signed, signed.body)
@@ -173,6 +176,8 @@ def found_by(body: Body) -> tuple[str, str]:
             return body.title, " ".join(texts)
         case Offer():
             return body.title, " ".join([body.cpu, *body.kinds, *(gpu.name for gpu in body.gpus)])
+        case Capacity():
+            return f"Capacity of {', '.join(work.device for work in body.works)}", body.runtime
         case Peer():
             return body.name, body.wallet
     return "", ""

@@ -20,7 +20,7 @@ from openstall.app.logging import get_logger
 from openstall.app.services.house_words import buyers_words, owners_words
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import Watch
+from openstall.compute_agent.wire import Watch
 from openstall.market.earnings import floor_price_micro
 from openstall.market.errors import Conflict, Refused, SandboxError
 from openstall.market.house import Decision, Facts, HouseRules, Reason, decide, read_rules, suggested

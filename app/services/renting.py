@@ -18,7 +18,8 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.house import House
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import Inventory, JobKind, Limits, WarmStock
+from openstall.compute_agent.specs import Inventory, JobKind, Limits
+from openstall.compute_agent.wire import WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.house import HouseRules, read_rules
 from openstall.market.job_kinds import FOREIGN_CODE

@@ -18,6 +18,7 @@ from openstall.app.services.group import GroupService
 from openstall.app.services.identity import IdentityService
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
+from openstall.ledger.bond import BondClient
 from openstall.ledger.chain import Chain
 from openstall.ledger.channel import ChannelClient
 from openstall.ledger.credit import CreditClient
@@ -41,6 +42,9 @@ _WORDS = {
     "channel_paid": "Set aside for a job",
     "channel_returned": "Came back from a job",
     "channel_earned": "Earned by a job",
+    "bond_posted": "Posted as a bond",
+    "bond_returned": "Came back from your bond",
+    "bond_earned": "Paid by a provider's bond",
 }
 _ESCROW_ENDED = frozenset({"none", "completed", "refunded", "ruled"})
 
@@ -198,6 +202,8 @@ def _held(chain: Chain, entries: list[HistoryEntry]) -> int:
         elif entry.kind == "channel_paid" and key and entry.key not in came_back:
             found = channel.channel(key)
             held += 0 if found.state in ("none", "closed") else found.deposit_micro - found.claimed_micro
+        elif entry.kind == "bond_posted" and key:
+            held += BondClient(chain).bond(key).left_micro
     return held
 
 

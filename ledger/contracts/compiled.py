@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
-NAMES = ("Credit", "OrderEscrow", "MeteredChannel")
+NAMES = ("Credit", "OrderEscrow", "MeteredChannel", "ProviderBond")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from openstall.app.cli.main import main
 from openstall.app.services import sealing, selling
+from openstall.app.services.capacity import claims, testbench
 from openstall.app.services.orders import job_buyer, job_checkpoints, job_provider, negotiation, sale
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import metering
@@ -118,6 +120,41 @@ def stay_in(role: str, state: str) -> None:
         held_before(handler)
 
 
+def claimed_gpu() -> None:
+    """The provider claims a GPU that it lacks, and answers challenges with what costs it nothing."""
+    honest, honest_publish = testbench.Testbench.prove, claims.Claims._publish
+
+    async def prove(self: Any, work: Any, seed: str, *, keep: Path, within_s: float, **rest: Any) -> Any:
+        small = msgspec.structs.replace(work, device="cpu", rounds=1)
+        return await honest(self, small, seed, keep=keep, within_s=within_s, **rest)
+
+    async def publish(self: Any, claim: Any) -> Any:
+        works = [msgspec.structs.replace(work, device="cuda:0", rounds=60, ms=2_000) for work in claim.works]
+        return await honest_publish(self, msgspec.structs.replace(claim, works=works))
+
+    testbench.Testbench.prove = prove  # type: ignore[method-assign]
+    claims.Claims._publish = publish  # type: ignore[method-assign]
+
+
+def claimed_speed() -> None:
+    """The provider claims to be thirty times as fast as it is, and does the work when it is asked to."""
+    honest_publish = claims.Claims._publish
+
+    told: set[str] = set()
+
+    def stretch(work: Any) -> Any:
+        if work.seed in told:
+            return work
+        told.add(work.seed)
+        return msgspec.structs.replace(work, rounds=30 * work.rounds, ms=2_000)
+
+    async def publish(self: Any, claim: Any) -> Any:
+        works = [stretch(work) for work in claim.works]
+        return await honest_publish(self, msgspec.structs.replace(claim, works=works))
+
+    claims.Claims._publish = publish  # type: ignore[method-assign]
+
+
 TRICKS: dict[str, Callable[..., None]] = {
     "never_deliver": never_deliver,
     "wrong_key": wrong_key,
@@ -126,6 +163,8 @@ TRICKS: dict[str, Callable[..., None]] = {
     "spoilt_checkpoint": spoilt_checkpoint,
     "decline": decline,
     "stay_in": stay_in,
+    "claimed_gpu": claimed_gpu,
+    "claimed_speed": claimed_speed,
 }
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from openstall.compute_agent.processes import processor_s
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.sensors_input import InputSensor
 from openstall.compute_agent.sensors_machine import LoadSensor, PackagePower, fans, running_apps
-from openstall.compute_agent.specs import Watch
+from openstall.compute_agent.wire import Watch
 from openstall.market.house import Facts
 
 BURN = "import os\nprint(flush=True)\nwhile True: pass"

@@ -20,17 +20,8 @@ from openstall.compute_agent.sandbox.launcher import children_of
 from openstall.compute_agent.sandbox.plan import Entry, Plan
 from openstall.compute_agent.sandbox.pool import Slot, Stock, WarmPool
 from openstall.compute_agent.sandbox.supervisor import Outcome
-from openstall.compute_agent.specs import (
-    GIB,
-    MIB,
-    JobEvent,
-    JobKind,
-    JobResult,
-    JobSpec,
-    Limits,
-    LogLine,
-    WarmStock,
-)
+from openstall.compute_agent.specs import GIB, MIB, JobEvent, JobKind, JobResult, JobSpec, Limits, LogLine
+from openstall.compute_agent.wire import WarmStock
 
 LIMITS = Limits(
     wall_s=60, cpu_s=60, memory_bytes=512 * MIB, processes=32, disk_bytes=8 * MIB, log_bytes=65536

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,13 @@ def test_a_changed_character_is_refused_or_harmless(place: int, letter: str) -> 
     changed = text[:place] + letter + text[place + 1 :]
     with suppress(Refused):
         assert read_invitation(changed).chain_id > 0
+
+
+def test_a_group_with_bonds_says_where_they_are_and_an_older_one_leaves_it_out() -> None:
+    assert "bond" not in plain()
+    newer = replace(PARAMS, bond="0x" + "04" * 20)
+    text = write_invitation(invite(newer, host_peer=PEER, addrs=[]))
+    assert read_invitation(text).params() == newer
+    for wrong in (PARAMS.escrow, "0x12", ""):
+        with pytest.raises(Refused):
+            read_invitation(packed({**plain(), "bond": wrong}))

@@ -62,6 +62,28 @@ BODIES: dict[str, dict[str, Any]] = {
         "chain_id": 4242,
         "channel": MONEY,
     },
+    "capacity": {
+        "measured_at": NOW - 60,
+        "runtime": "torch 2.13.0",
+        "figures": [
+            {"name": "matrix_fp32", "device": "cpu", "value": 61_000, "unit": "million operations/s"}
+        ],
+        "works": [
+            {
+                "device": "cpu",
+                "threads": 1,
+                "size": 1024,
+                "segments": 4,
+                "rounds": 20,
+                "ms": 5_000,
+                "seed": HASH,
+                "digests": [HASH] * 5,
+                "proof": {"cid": CID, "size": 3 * 2**20, "sha256": HASH},
+            }
+        ],
+        "bond": HASH,
+        "chain_id": 4242,
+    },
     "peer": {
         "name": "Ayşe's stall",
         "wallet": WALLETS["seller"],

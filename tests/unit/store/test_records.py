@@ -186,3 +186,13 @@ def test_purge_keeps_ones_own_sequence(records: Records) -> None:
 def test_names_of_authors(records: Records) -> None:
     records.add(record(1, type="peer", key="self", title="Ann"), now=NOW)
     assert records.titles(NET, "peer", ["ann", "bob"]) == {"ann": "Ann"}
+
+
+def test_what_was_live_at_a_past_moment_goes_by_when_it_came_in(store: Store) -> None:
+    records = Records(store)
+    records.add(record(1), now=NOW)
+    records.add(record(2, issued=NOW - 500), now=NOW + 100)  # dated back
+    records.add(tombstone(3), now=NOW + 200)
+    held = [records.held_at(NET, "ann", "listing", "model", at=NOW + at) for at in (-1, 0, 99, 100, 199, 200)]
+    assert [row.cid if row else None for row in held] == [None, cid(1), cid(1), cid(2), cid(2), None]
+    assert records.held_at(NET, "ann", "listing", "other", at=NOW) is None

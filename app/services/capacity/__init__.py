@@ -1,0 +1,1 @@
+"""Capacity that can be tested: claims, challenges, bonds, and the oracles who decide about them."""
