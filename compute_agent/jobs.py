@@ -142,8 +142,7 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     disk = spec.limits.disk_bytes
     if spec.kind == "lint":
         return {"lint.json": min(_REPORT_BYTES, disk)}
-    params = spec.parse_params()
-    if isinstance(params, ScriptParams):
+    if spec.kind == "script" and isinstance(params := spec.parse_params(), ScriptParams):
         return dict.fromkeys(params.outputs, disk)
     measuring = _MEASURING_OUTPUTS.get(spec.kind)
     if measuring is not None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from openstall.compute_agent import specs
+from openstall.compute_agent import specs, wire
 from openstall.market.errors import SandboxError
 
 
@@ -24,10 +24,10 @@ def run_line(**changes: object) -> bytes:
 
 
 def test_request_survives_the_wire() -> None:
-    request = specs.Request(id=7, op="run", spec=spec(params={"a": 1}), inputs="/i", outputs="/o")
-    line = specs.encode_line(request)
+    request = wire.Request(id=7, op="run", spec=spec(params={"a": 1}), inputs="/i", outputs="/o")
+    line = wire.encode_line(request)
     assert line.endswith(b"\n")
-    assert specs.decode_request(line) == request
+    assert wire.decode_request(line) == request
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_request_survives_the_wire() -> None:
     ],
 )
 def test_event_survives_the_wire(event: specs.JobEvent) -> None:
-    reply = specs.Reply(job_id="j", event=event)
-    assert specs.decode_reply(specs.encode_line(reply)) == reply
+    reply = wire.Reply(job_id="j", event=event)
+    assert wire.decode_reply(wire.encode_line(reply)) == reply
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ def test_event_survives_the_wire(event: specs.JobEvent) -> None:
 )
 def test_hostile_requests_are_refused(line: bytes) -> None:
     with pytest.raises(SandboxError) as caught:
-        specs.decode_request(line)
+        wire.decode_request(line)
     assert caught.value.code == "bad_agent_message"
 
 
 def test_long_lines_are_refused_before_parsing() -> None:
     with pytest.raises(SandboxError):
-        specs.decode_request(b" " * (specs.LINE_CAP_BYTES + 1))
+        wire.decode_request(b" " * (wire.LINE_CAP_BYTES + 1))
     with pytest.raises(SandboxError) as caught:
-        specs.encode_line(specs.Reply(id=1, hello="x" * specs.LINE_CAP_BYTES))
+        wire.encode_line(wire.Reply(id=1, hello="x" * wire.LINE_CAP_BYTES))
     assert caught.value.code == "agent_line_too_long"
 
 

@@ -225,7 +225,6 @@ def test_no_sequence_of_steps_makes_loses_or_strands_a_bond(lab: Lab) -> None:
         {"oracles": (ORACLES[0].address, ORACLES[0].address)},
         {"oracles": ("provider",)},
     ],
-    ids=str,
 )
 def test_terms_that_bind_nobody_are_refused(lab: Lab, change: dict[str, object]) -> None:
     if change.get("oracles") == ("provider",):

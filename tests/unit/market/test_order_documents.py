@@ -104,7 +104,7 @@ def test_hostile_orders(order: Callable[..., Plain], code: str, change: Plain) -
         ("sale", "bad_times", {"deliver_by": NOW + 900}),
         ("sale", "too_long", {"deliver_by": NOW + MAX_SPAN_S + 1}),
         ("sale", "bad_schema", {"deliver_by": 2**53 - 1}),
-        ("compute", "bad_schema", {"job_kind": "script"}),
+        ("compute", "bad_schema", {"job_kind": "shell"}),
         ("compute", "bad_schema", {"inputs": []}),
         ("compute", "bad_schema", {"inputs": [{"name": f"f{n}", "blob": BLOB} for n in range(17)]}),
         ("compute", "duplicate_file", {"inputs": [{"name": n, "blob": BLOB} for n in ("x.csv", "X.csv")]}),

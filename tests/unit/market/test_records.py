@@ -146,7 +146,7 @@ def test_hostile_records_with_a_genuine_signature(
     ("kind", "body", "code"),
     [
         ("offer", {"kinds": ["infer", "infer"]}, "duplicate_kind"),
-        ("offer", {"kinds": ["script"]}, "bad_schema"),
+        ("offer", {"kinds": ["shell"]}, "bad_schema"),
         ("offer", {"kinds": []}, "bad_schema"),
         ("offer", {"price_per_s_micro": 0}, "bad_schema"),
         ("offer", {"withdraw_delay_s": 59}, "bad_schema"),
