@@ -60,7 +60,7 @@ def test_event_survives_the_wire(event: specs.JobEvent) -> None:
         b"[" * 100_000,
         run_line(spec={"job_id": "../x", "kind": "lint"}),
         run_line(spec={"job_id": "x\n", "kind": "lint"}),
-        run_line(spec={"job_id": "x", "kind": "script"}),
+        run_line(spec={"job_id": "x", "kind": "shell"}),
         run_line(spec={"job_id": "x", "kind": "lint", "limits": {"memory_bytes": 1}}),
         run_line(spec={"job_id": "x", "kind": "lint", "limits": {"wall_s": 10**9}}),
         run_line(spec={"job_id": "x", "kind": "lint", "limits": {"processes": 2.5}}),
