@@ -28,6 +28,7 @@ class Sell(Body):
     ttl_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 6 * 3600
     disk_bytes: Annotated[int, Field(ge=2**24)] = GIB
     jobs_at_once: Annotated[int, Field(ge=1, le=64)] = 1
+    queue: Annotated[int, Field(ge=0, le=256)] = 0
     withdraw_delay_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 3600
 
 

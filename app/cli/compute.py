@@ -40,13 +40,23 @@ def show(cli: Cli) -> None:
 @click.option("--max-job-s", type=int, default=3600, show_default=True, help="Longest job in seconds.")
 @click.option("--memory-gib", type=int, default=2, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--jobs-at-once", type=int, default=1, show_default=True)
+@click.option("--queue", type=int, default=3, show_default=True, help="Paid jobs that may wait for a place.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=USUAL_KINDS)
 @click.option(
     "--ttl-s", type=int, default=6 * 3600, show_default=True, help="How long one announcement holds."
 )
 @command
 def sell(
-    cli: Cli, price: str, max_job_s: int, memory_gib: int, threads: int, kinds: tuple[str, ...], ttl_s: int
+    cli: Cli,
+    price: str,
+    max_job_s: int,
+    memory_gib: int,
+    threads: int,
+    jobs_at_once: int,
+    queue: int,
+    kinds: tuple[str, ...],
+    ttl_s: int,
 ) -> None:
     """Put this machine on offer."""
     done = cli.api.post(
@@ -55,6 +65,8 @@ def sell(
         max_job_s=max_job_s,
         memory_bytes=memory_gib * GIB,
         threads=threads,
+        jobs_at_once=jobs_at_once,
+        queue=queue,
         kinds=list(kinds),
         ttl_s=ttl_s,
     )

@@ -60,11 +60,18 @@ def show(cli: Cli, order_id: str) -> None:
 def wait(cli: Cli, order_id: str, until: str | None) -> None:
     """Wait until the order is final (or in a given state); exit status 1 if it ends otherwise.
 
-    Without --until a job that did not end as done, and an order that was not agreed, end otherwise.
+    Without --until a job that did not end as done, and an order that was not agreed, end otherwise. A job
+    that another provider goes on with is followed there.
     """
     with cli.api.events() as events:
         found = cli.api.get(f"/v1/orders/{order_id}")
-        while not _over(found) and not _reached(found, until):
+        while not _reached(found, until):
+            if found["continued_by"] and until is None:
+                order_id = found["continued_by"]
+                found = cli.api.get(f"/v1/orders/{order_id}")
+                continue
+            if _over(found):
+                break
             cli.output.progress(found["state_words"])
             event = next(events, None)
             if event is None or event.event == "dropped":

@@ -52,6 +52,8 @@ class OfferTerms:
     ttl_s: int
     jobs_at_once: int
     withdraw_delay_s: int
+    queue: int = 0
+    """How many paid jobs may wait for a place."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,7 +189,7 @@ class Renting:
         rules = await self.rules()
         if rules is None:
             raise Refused("not_selling", "This machine is no longer on offer.", "Choose another offer.")
-        if await self.open_jobs() >= rules.jobs_at_once:
+        if await self.open_jobs() >= rules.jobs_at_once + rules.queue:
             raise Refused(
                 "machine_busy",
                 "This machine is busy with other jobs.",

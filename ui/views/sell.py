@@ -130,6 +130,9 @@ class SellPage(Page):
         facts.add("Kinds of job", kinds)
         facts.add("Threads for a job", self._threads)
         facts.add("Memory for a job", self._memory)
+        self._at_once, self._queue = NumberField(1, 1, 64), NumberField(3, 0, 256)
+        facts.add("Jobs at once", self._at_once)
+        facts.add("Jobs that may wait", self._queue)
         facts.add("Longest job", self._longest)
         facts.add("Offer stands for", self._life)
         panel.body.addLayout(facts)
@@ -296,6 +299,8 @@ class SellPage(Page):
                 "memory_bytes": self._memory.value() * GIB,
                 "threads": self._threads.value(),
                 "kinds": kinds,
+                "jobs_at_once": self._at_once.value(),
+                "queue": self._queue.value(),
                 "ttl_s": self._life.currentData(),
             },
             owner=self,

@@ -270,7 +270,9 @@ class JobBuyer:
             )
         if message.checkpoint is not None:
             self._checkpoints.hear(order.order_id, message.checkpoint)
-        if message.phase or message.total:
+        if message.phase == "waiting":
+            self.desk.progress(order.order_id, _waiting_words(message.ahead), 0, 0, "")
+        elif message.phase or message.total:
             live = self.desk.live.setdefault(order.order_id, Live())
             stage = STAGES.get(message.phase) or live.stage or STAGES["working"]
             done, total = (message.done, message.total) if message.total else (live.done, live.total)
@@ -333,6 +335,12 @@ class JobBuyer:
         if texts:
             log = Logbook(order_id=order_id, desk=self.desk, log=self.log, workers=self.workers)
             await log.keep(texts)
+
+
+def _waiting_words(ahead: int) -> str:
+    if not ahead:
+        return "Next in line for a place on the provider's machine"
+    return f"Waiting for a place on the provider's machine: {ahead} paid before you"
 
 
 def _last_tick(order: OpenOrder) -> Tick | None:

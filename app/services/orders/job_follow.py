@@ -148,6 +148,8 @@ class JobFollow:
                 news["checkpoint"] = job.checkpoint
             if job.tick_raw:
                 news["tick"] = canonical.decode(job.tick_raw)
+        elif order.state == "funded":
+            news = {"phase": "waiting", "ahead": self._provider.line.ahead(order.order_id)}
         if order.data.get("report"):
             news["report"] = canonical.decode(base64.b64decode(order.data["report"]))
             if order.data.get("tick"):

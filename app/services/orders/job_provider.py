@@ -17,6 +17,7 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_checkpoints import OfferedCheckpoints
 from openstall.app.services.orders.job_ends import end_words, job_spec, not_run
 from openstall.app.services.orders.job_inputs import JobInputs
+from openstall.app.services.orders.job_line import JobLine
 from openstall.app.services.orders.job_logbook import Logbook
 from openstall.app.services.orders.job_wire import clip
 from openstall.app.services.orders.running_job import RunningJob
@@ -81,6 +82,7 @@ class JobProvider:
     account: Callable[[OpenOrder, RunningJob], Awaitable[dict[str, Any]]]
     """What the job has earned and used, for the owner's books."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
+    line: JobLine = field(default_factory=JobLine)
     _inputs: JobInputs = field(init=False)
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
@@ -100,23 +102,34 @@ class JobProvider:
         order = await self.channel.catch_up(order)
         if order.final:
             await self._checkpoints.forget(order.order_id)
+        if order.state == "funded":
+            self.line.enter(order.order_id, order.entered_at)
+        else:
+            self.line.leave(order.order_id)
         now = self.desk.now()
         match order.state:
             case "proposed" | "agreed" if now > order.contract.compute.fund_by + LAPSE_GRACE_S:
                 await self.desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
             case "funded" if now > order.contract.compute.start_by:
                 await self._finish(order, not_run("too_late", "The job could not start in time."))
-            case "funded" if len(self._at_work) < await self.places():
-                self._at_work.add(order.order_id)
-                try:
-                    await self._run(order)
-                finally:
-                    self._at_work.discard(order.order_id)
+            case "funded" if len(self._at_work) + self.line.ahead(order.order_id) < await self.places():
+                await self._at_its_place(order)
             case "running":
                 words = "The provider's node was restarted while the job ran."
                 await self._finish(order, not_run("provider_restarted", words))
             case "ended" | "withdrawing":
                 await self._settle(order)
+
+    async def _at_its_place(self, order: OpenOrder) -> None:
+        """Run a job while it holds a place; then the next in line is woken."""
+        self._at_work.add(order.order_id)
+        self.line.leave(order.order_id)
+        try:
+            await self._run(order)
+        finally:
+            self._at_work.discard(order.order_id)
+            if self.line.first is not None:
+                self.wake(self.line.first)
 
     async def cancel(self, order: OpenOrder) -> None:
         """End the job on the buyer's word; without a job, end the order's work now."""

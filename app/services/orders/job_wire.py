@@ -49,7 +49,9 @@ class FromProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     done: Annotated[int, Meta(ge=0)] = 0
     total: Annotated[int, Meta(ge=0)] = 0
     checkpoint: JobCheckpoint | None = None
-    phase: Annotated[str, Meta(pattern=r"^(working|paused)?\Z")] = ""
+    phase: Annotated[str, Meta(pattern=r"^(waiting|working|paused)?\Z")] = ""
+    ahead: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """While it waits: how many jobs start before this one."""
     tick: dict[str, Any] = {}
     report: dict[str, Any] = {}
 
