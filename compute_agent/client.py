@@ -272,7 +272,7 @@ class AgentClient:
         delay_s = _RESTART_FIRST_S
         started = False
         try:
-            while True:
+            while not self._closing:  # it may have been closed in the pause before a new start
                 began = trio.current_time()
                 try:
                     await self._one_process(task_status if not started else None)

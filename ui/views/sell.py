@@ -65,6 +65,7 @@ class SellPage(Page):
         )
         self._compute = Compute()
         self._operation = ""
+        self._floor_micro = 0
         self._again = QTimer(self)
         self._again.setInterval(POLL_MS)
         self._again.timeout.connect(self._poll)
@@ -198,6 +199,8 @@ class SellPage(Page):
 
     def _show_house(self, house: House) -> None:
         self._house.show_house(house)
+        self._floor_micro = house.floor_price_micro or 0
+        self._price_changed()
         if self.is_loaded:
             self._show_state()
 
@@ -268,11 +271,15 @@ class SellPage(Page):
 
     def _price_changed(self) -> None:
         micro = self._price.micro
+        below = micro is not None and micro < self._floor_micro
         self._per_hour.say(
-            f"{words.amount(micro * 3600, symbol=self.desk.symbol)} per hour"
+            f"Below its electricity: {words.amount(self._floor_micro)} would pay for it."
+            if below
+            else f"{words.amount(micro * 3600, symbol=self.desk.symbol)} per hour"
             if micro is not None
             else self._price.why or "Write a price."
         )
+        self._per_hour.tone("care" if below else "")
 
     def _toggle(self) -> None:
         if self._compute.selling:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 from agent_lab import cpu_ticks, descendants, running_agent, states, table, train
 
 from openstall.compute_agent.sandbox.hold import Hold
@@ -79,6 +81,55 @@ async def test_a_held_job_can_be_ended(tmp_path: Path) -> None:
         await client.suspend("job")
         await client.cancel("job")
     assert results[0].state == "cancelled"
+
+
+async def test_a_held_job_dies_with_its_agent(tmp_path: Path) -> None:
+    """What stands still must not be left behind when the agent is killed."""
+    begun = trio.Event()
+
+    async def on_event(event: JobEvent) -> None:
+        if isinstance(event, UsageTick):
+            begun.set()
+
+    async with running_agent() as client, trio.open_nursery() as nursery:
+        place = table(tmp_path)
+        nursery.start_soon(client.run, train(), place / "in", place / "out", on_event)
+        await begun.wait()
+        await client.suspend("job")
+        assert client.pid is not None
+        inside = [os.pidfd_open(pid) for pid in descendants(client.pid)]
+        assert len(inside) >= 3
+        os.kill(client.pid, signal.SIGKILL)
+        for pidfd in inside:
+            with trio.fail_after(30):
+                await trio.lowlevel.wait_readable(pidfd)
+            os.close(pidfd)
+
+
+async def test_a_job_that_is_held_before_it_runs_does_not_run_until_let_go(tmp_path: Path) -> None:
+    """The word comes in the same moment as the job."""
+    events: list[JobEvent] = []
+    results: list[JobResult] = []
+
+    async def on_event(event: JobEvent) -> None:
+        events.append(event)
+
+    async with running_agent() as client, trio.open_nursery() as nursery:
+
+        async def work() -> None:
+            place = table(tmp_path)
+            results.append(await client.run(train(epochs=3), place / "in", place / "out", on_event))
+
+        nursery.start_soon(work)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.suspend("job")
+        used = cpu_ticks(descendants(client.pid or 0))
+        with trio.move_on_after(2):
+            await trio.sleep_forever()
+        assert cpu_ticks(descendants(client.pid or 0)) == used
+        assert not any(isinstance(event, UsageTick) for event in events)
+        await client.resume("job")
+    assert results[0].state == "done"
 
 
 async def test_the_time_limit_does_not_run_while_a_job_is_held(run_script: RunScript) -> None:

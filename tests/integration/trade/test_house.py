@@ -180,6 +180,28 @@ def test_an_order_is_refused_while_the_house_is_closed_and_before_it_closes(mark
     assert "for rent for another" in str(order)
 
 
+def test_the_days_traffic_has_a_cap(market: Market) -> None:
+    offer = market.offer()
+    set_rules(market, network_bytes_day_cap=100)
+    order_id = market.rent(offer)
+    order = market.seller.order_until(order_id, lambda order: order["final"] or bool(order["trouble"]), 30)
+    assert "no room for the job's data today" in str(order)
+
+
+def test_a_price_below_the_electricity_is_told(market: Market) -> None:
+    set_rules(market, stated_w=1000, tariff_micro_per_kwh=1_000_000)
+    terms = {
+        "max_job_s": 300,
+        "memory_bytes": 2**30,
+        "threads": 1,
+        "kinds": ["train"],
+    }
+    cheap = market.provider.post("/v1/compute/sell", price_per_s_micro=277, **terms)
+    assert (cheap["floor_price_micro"], cheap["below_cost"]) == (278, True)
+    fair = market.provider.post("/v1/compute/sell", price_per_s_micro=278, **terms)
+    assert not fair["below_cost"]
+
+
 def soon(after_s: int, long_s: int) -> dict[str, str]:
     """Maintenance that begins in a while, on the owner's clock."""
     moments = (time.time() + after_s, time.time() + after_s + long_s)

@@ -8,9 +8,11 @@ import re
 
 import pytest
 
-from openstall.app.services.earnings import as_csv, as_pdf
+from openstall.app.services.earnings import _energy, as_csv, as_pdf
+from openstall.app.services.orders.job_provider import RunningJob
 from openstall.app.services.text_pdf import text_pdf
 from openstall.market.earnings import DayEarning
+from openstall.market.house import HouseRules
 
 
 def day(number: int, **changes: object) -> DayEarning:
@@ -82,3 +84,19 @@ def test_pdf_text_cannot_break_out_of_its_place() -> None:
     assert b"(a \\(b\\) \\\\ c) Tj" in text
     assert b"(endobj \\)\\( \x80) Tj" in text
     assert b"(?) Tj" in text
+
+
+@pytest.mark.parametrize(
+    ("measured_ms", "rules", "expected"),
+    [
+        (80_000, HouseRules(stated_w=50), (7_001, "measured")),
+        (79_999, HouseRules(stated_w=50), (5_000, "stated")),
+        (0, HouseRules(stated_w=50), (5_000, "stated")),
+        (79_999, HouseRules(), (0, "unknown")),
+    ],
+)
+def test_energy_is_measured_only_where_most_of_the_job_was(
+    measured_ms: int, rules: HouseRules, expected: tuple[int, str]
+) -> None:
+    job = RunningJob(energy_mj=7_000_001, measured_ms=measured_ms)
+    assert _energy(job, 100, rules) == expected
