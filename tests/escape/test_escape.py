@@ -90,6 +90,33 @@ def test_each_layer_is_missed(results: Results, column: str) -> None:
     assert len(opened(results, column)) >= MISSED[column]
 
 
+KERNEL = {"keys", "calls that were holes before", "sockets", "rights", "code from nowhere"}
+"""What only the filter stands before."""
+
+OPEN_WITHOUT = {
+    "no filter": {
+        "load and memory of the host by sysinfo(2)",
+        "new System V memory, queue or semaphore",
+        "read a process of its own sandbox (ptrace)",
+        "signal its own parent",
+        *(attempt.name for attempt in ATTEMPTS if attempt.group in KERNEL),
+    },
+    "no Landlock": {
+        "a terminal of its own (/dev/ptmx)",
+        "signal its own parent",
+        "start a program that it wrote",
+        "start a process",
+        "start the interpreter anew",
+    },
+}
+
+
+@pytest.mark.parametrize("column", OPEN_WITHOUT)
+def test_what_one_layer_misses_another_holds(results: Results, column: str) -> None:
+    """A layer that grows weak shows here, where no other hides it."""
+    assert opened(results, column) - OPEN_WITHOUT[column] == set()
+
+
 def test_the_common_recipe_leaks_what_ours_does_not(results: Results) -> None:
     leaks = opened(results, "common recipe")
     assert {"read ~/.ssh/id_ed25519", "session bus (D-Bus)", "terminal of the agent, by /dev/tty"} <= leaks

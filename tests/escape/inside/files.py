@@ -297,6 +297,19 @@ def device_file() -> None:
         path.unlink()
 
 
+@attempt("write beside its folders, in memory that nobody counts", DEVICES)
+def beside() -> str:
+    for folder in ("/", "/dev", "/job", "/run", "/usr", "/py"):
+        path = Path(folder, f"openstall-attempt-{os.getpid()}")
+        try:
+            path.write_text("x")
+        except OSError:
+            continue
+        path.unlink()
+        return folder
+    raise Blocked("refused everywhere")
+
+
 @attempt("symbolic link in the output", DEVICES)
 def symbolic_link() -> None:
     path = Path(work_folder(), "report-link.json")
