@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -41,7 +41,9 @@ OPENED = 3
 """Segments that are opened of each work."""
 MAX_DOCUMENT = 128 * 1024
 
-Outcome = Literal["passed", "wrong", "too_slow", "refused", "silent"]
+Context = Literal["challenge", "commitment", "verdict", "case"]
+CONTEXTS: tuple[str, ...] = get_args(Context)
+"""What a signature of this module is over; the same words as on docs/protocol.md."""
 OrderOrNone = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 B = TypeVar("B", bound=Body)
 
@@ -153,13 +155,13 @@ def sha256_of(document: Body) -> str:
     return hashlib.sha256(canonical.encode(msgspec.to_builtins(document))).hexdigest()
 
 
-def sign_document(document: Body, *, what: str, network: str, seed: bytes) -> dict[str, Any]:
+def sign_document(document: Body, *, what: Context, network: str, seed: bytes) -> dict[str, Any]:
     """`{"doc", "sig"}`, signed by a peer under a context of its own (`what`)."""
     plain = msgspec.to_builtins(document)
     return {"doc": plain, "sig": ids.sign(seed, what, network, canonical.encode(plain))}
 
 
-def read_document(value: Any, schema: type[B], *, what: str, network: str, author: str) -> B:
+def read_document(value: Any, schema: type[B], *, what: Context, network: str, author: str) -> B:
     """Check a signed document from anybody.
 
     Raises:

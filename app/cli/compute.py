@@ -9,6 +9,7 @@ from typing import IO, Any
 import click
 import msgspec
 
+from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.demand_page import demand_page
 from openstall.app.cli.output import fields, table
@@ -205,6 +206,10 @@ def _house_page(found: dict[str, Any]) -> str:
             f"{returned['worst_ms']} ms at worst (counted so far: {returned['count']})."
         )
     return "\n\n".join(parts)
+
+
+for _verb in VERBS:
+    group.add_command(_verb)
 
 
 def _page(found: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, WalletBook
 from openstall.ui.trade import Entry, OrderRef
+from openstall.ui.views.capacity import ClaimPanel
 from openstall.ui.views.job_forms import JobForm, RecipeForm, RowsForm, ScriptForm
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
@@ -62,7 +63,8 @@ class RentPage(Page):
         self._machine = Panel("The machine")
         self._facts = Facts()
         self._machine.body.addLayout(self._facts)
-        side.setLayout(column(self._machine, self._cost_panel(), 1, spacing=2 * theme.GRID))
+        self._claim = ClaimPanel(desk)
+        side.setLayout(column(self._machine, self._claim, self._cost_panel(), 1, spacing=2 * theme.GRID))
         self.body.addLayout(row(column(job, 1), side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
 
@@ -132,6 +134,7 @@ class RentPage(Page):
         if not self._kind.count():
             for kind in sorted(body.kinds, reverse=True):
                 self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
+        self._claim.load(entry.author)
         self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))
         self._price()

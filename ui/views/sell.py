@@ -12,6 +12,7 @@ from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing, UnreadableAnswer
 from openstall.ui.house import Earnings, House, Saved
 from openstall.ui.trade import Body, Compute, Order
+from openstall.ui.views.capacity import MeasurePanel
 from openstall.ui.views.earnings import EarningsPanel
 from openstall.ui.views.house_strip import HouseStrip, confirm_end
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
@@ -78,12 +79,12 @@ class SellPage(Page):
         self.body.addWidget(self._house)
         self._earnings = EarningsPanel()
         self._earnings.asked_to_save.connect(self._save_earnings)
-        self._machine, self._doctor = MachinePanel(), DoctorPanel()
+        self._machine, self._doctor, self._measure = MachinePanel(), DoctorPanel(), MeasurePanel(desk)
         self._doctor.asked_to_check.connect(self._check_again)
         self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
-        side.setLayout(column(self._offer_panel(), self._machine, 1, spacing=2 * theme.GRID))
+        side.setLayout(column(self._offer_panel(), self._machine, self._measure, 1, spacing=2 * theme.GRID))
         left = column(self._jobs_panel(), self._earnings, self._doctor, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(2, 1)
@@ -168,6 +169,7 @@ class SellPage(Page):
         return panel
 
     def load(self) -> None:
+        self._measure.refresh()
         self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
         self.desk.api.get("/v1/compute/house", House, self._show_house, owner=self, failed=self.banner.fail)
         if self.desk.status.trading:

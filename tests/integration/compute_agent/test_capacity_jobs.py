@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import GIB, JobEvent, JobKind, JobResult, JobSpec, Limits
 
 SIZE, SEGMENTS, ROUNDS = 128, 8, 5
-WORK = {"seed": "5e" * 32, "size": SIZE, "segments": SEGMENTS, "rounds": ROUNDS}
+WORK: dict[str, Any] = {"seed": "5e" * 32, "size": SIZE, "segments": SEGMENTS, "rounds": ROUNDS}
 STATE = SIZE * SIZE
 
 
@@ -76,6 +77,37 @@ async def test_the_last_segment_and_the_first_state_are_tied_to_the_seed(run_job
     assert (await verdict(run_job, digests, cut(states, [last]), [last]))["right"]
     other = await verdict(run_job, digests, cut(states, [last]), [last], seed="5f" * 32)
     assert other == {"right": False, "wrong": "start"}
+
+
+def by_hand(seed: str, size: int, rounds: int) -> list[int]:
+    """The state after so many rounds, as docs/protocol.md says it, without any library of numbers."""
+
+    def drawn(name: bytes) -> list[int]:
+        return [b % 127 - 63 for b in hashlib.shake_256(bytes.fromhex(seed) + name).digest(size * size)]
+
+    def fold(v: int) -> int:
+        return max(-63, ((v ^ v >> 7 ^ v >> 14) & 127) - 64)
+
+    pool, state = [drawn(b"A%d" % at) for at in range(8)], drawn(b"X")
+    for at in range(rounds):
+        matrix, columns = pool[at % 8], [state[c::size] for c in range(size)]
+        lines = [matrix[r * size : (r + 1) * size] for r in range(size)]
+        state = [
+            fold(sum(a * x for a, x in zip(line, column, strict=True)))
+            for line in lines
+            for column in columns
+        ]
+    return state
+
+
+async def test_the_chain_is_the_one_of_the_protocol(run_job: Any) -> None:
+    """Another fold, another order or a linear shortcut would give other bits."""
+    digests, states = await prove(run_job, size=64, segments=4, rounds=3)
+    for boundary, rounds in ((0, 0), (1, 3), (4, 12)):
+        state = bytes(v % 256 for v in by_hand(WORK["seed"], 64, rounds))
+        assert digests[boundary] == hashlib.sha256(state).hexdigest()
+        if boundary < 4:
+            assert states[boundary * 64 * 64 : (boundary + 1) * 64 * 64] == state
 
 
 @pytest.mark.parametrize("tampered", ["state", "digest", "skipped", "missing"])

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from openstall.market import canonical, ids, metering, records
+from openstall.market import canonical, capacity, ids, metering, records
 from openstall.market.orders import documents, machine, results
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -20,6 +20,14 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "record": records.Record,
     "listing": records.Listing,
     "offer": records.Offer,
+    "capacity": records.Capacity,
+    "figure": records.Figure,
+    "work": records.Work,
+    "challenge": capacity.Challenge,
+    "commitment": capacity.Commitment,
+    "opening": capacity.Opening,
+    "verdict": capacity.Verdict,
+    "case": capacity.Case,
     "peer": records.Peer,
     "tombstone": records.Tombstone,
     "file entry": records.FileEntry,
@@ -67,7 +75,7 @@ def test_no_statement_is_missing() -> None:
 
 def test_every_signing_context_is_on_the_page() -> None:
     (rows,) = tables(section("Keys, signatures, addresses"))
-    assert [row[0] for row in rows] == [*records.BODIES, "order", "tick", "job-report"]
+    assert [row[0] for row in rows] == [*records.BODIES, "order", "tick", "job-report", *capacity.CONTEXTS]
 
 
 @pytest.mark.parametrize("kind", ["sale", "compute"])
