@@ -74,7 +74,7 @@ def test_both_journeys_by_the_window_alone(
     provider = shell_of(qtbot, open_window(stage.provider.home))
     selling = show(qtbot, provider, "sell")
     assert isinstance(selling, SellPage)
-    selling._price.setText("0.01")
+    selling._form.price.setText("0.01")
     push(qtbot, selling, "Start selling")
     qtbot.waitUntil(lambda: stage.provider.get("/v1/status")["selling"], timeout=WAIT_MS)
 

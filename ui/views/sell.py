@@ -16,23 +16,16 @@ from openstall.ui.views.capacity import MeasurePanel
 from openstall.ui.views.earnings import EarningsPanel
 from openstall.ui.views.house_strip import HouseStrip, confirm_end
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
+from openstall.ui.views.offer_form import OfferForm
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import Amount
-from openstall.ui.widgets.inputs import AmountField, Choice, NumberField, Tick
-from openstall.ui.widgets.layout import Facts, Panel, button, column, row
+from openstall.ui.widgets.layout import Panel, button, column, row
 from openstall.ui.widgets.marks import Badge, state_mark, state_word
 from openstall.ui.widgets.notices import EmptyState, ProgressRow
 from openstall.ui.widgets.table import Column, RowTable
 from openstall.ui.widgets.text import Text
 
-GIB = 2**30
-_SCRIPT_TIP = (
-    "The buyer's own program, in the strongest sandbox only. The other kinds run fixed programs of Openstall "
-    "on the buyer's files; this one runs what the buyer wrote. Leave it off if you are not sure."
-)
 POLL_MS = 5_000
-LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 604_800))
-LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
 
 JOB_COLUMNS: list[Column[Order]] = [
     Column(title="Job", text=lambda j: j.title or "job", stretch=True),
@@ -66,7 +59,7 @@ class SellPage(Page):
         )
         self._compute = Compute()
         self._operation = ""
-        self._floor_micro = 0
+        self._form = OfferForm(desk)
         self._again = QTimer(self)
         self._again.setInterval(POLL_MS)
         self._again.timeout.connect(self._poll)
@@ -84,7 +77,7 @@ class SellPage(Page):
         self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
-        side.setLayout(column(self._offer_panel(), self._machine, self._measure, 1, spacing=2 * theme.GRID))
+        side.setLayout(column(self._form, self._machine, self._measure, 1, spacing=2 * theme.GRID))
         left = column(self._jobs_panel(), self._earnings, self._doctor, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(2, 1)
@@ -109,36 +102,6 @@ class SellPage(Page):
         line.setStretch(0, 1)
         panel.body.addLayout(line)
         panel.body.addWidget(self._progress)
-        return panel
-
-    def _offer_panel(self) -> Panel:
-        panel = Panel("Your offer")
-        self._price = AmountField("0.001", name="Price per second in credits")
-        self._price.edited.connect(self._price_changed)
-        self._per_hour = Text("", "small")
-        self._threads = NumberField(1, 1, 1)
-        self._memory = NumberField(1, 1, 1, suffix=" GiB")
-        self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate", "script")]
-        for box in self._kinds:
-            box.setChecked(box.text() != "script")
-            box.setAccessibleName(f"Accept {box.text()} jobs")
-        self._kinds[-1].setToolTip(_SCRIPT_TIP)
-        self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
-        kinds = QWidget()
-        kinds.setLayout(column(row(*self._kinds[:2], 1), row(*self._kinds[2:], 1), spacing=theme.GRID))
-        facts = Facts()
-        facts.add("Price per second", self._price)
-        facts.add("", self._per_hour)
-        facts.add("Kinds of job", kinds)
-        facts.add("Threads for a job", self._threads)
-        facts.add("Memory for a job", self._memory)
-        self._at_once, self._queue = NumberField(1, 1, 64), NumberField(3, 0, 256)
-        facts.add("Jobs at once", self._at_once)
-        facts.add("Jobs that may wait", self._queue)
-        facts.add("Longest job", self._longest)
-        facts.add("Offer stands for", self._life)
-        panel.body.addLayout(facts)
-        self._price_changed()
         return panel
 
     def _jobs_panel(self) -> Panel:
@@ -196,13 +159,12 @@ class SellPage(Page):
         self._look_at_jobs()
         self._earned.show_micro(compute.earned_micro)
         if first:
-            self._fill_form()
+            self._form.fill(compute.inventory, self._offer())
         self.mark_loaded()
 
     def _show_house(self, house: House) -> None:
         self._house.show_house(house)
-        self._floor_micro = house.floor_price_micro or 0
-        self._price_changed()
+        self._form.show_floor(house.floor_price_micro or 0)
         if self.is_loaded:
             self._show_state()
 
@@ -244,23 +206,6 @@ class SellPage(Page):
         self._switch.setAccessibleName(self._switch.text().replace("&", ""))
         self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
 
-    def _fill_form(self) -> None:
-        inventory = self._compute.inventory
-        threads, gib = max(1, inventory.cores_logical), max(1, inventory.memory_bytes // GIB)
-        self._threads.setRange(1, threads)
-        self._memory.setRange(1, gib)
-        offer = self._offer()
-        self._threads.setValue(offer.threads if offer else max(1, threads // 2))
-        self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
-        if offer:
-            self._price.setText(words.amount(offer.price_per_s_micro))
-            for box in self._kinds:
-                box.setChecked(box.text() in offer.kinds)
-            if self._longest.findData(offer.max_s) < 0:
-                # An offer of the command line may have any length.
-                self._longest.addItem(words.duration(offer.max_s), offer.max_s)
-            self._longest.setCurrentIndex(self._longest.findData(offer.max_s))
-
     def _offer(self) -> Body | None:
         value = self._compute.offer
         if not value:
@@ -271,18 +216,6 @@ class SellPage(Page):
         except UnreadableAnswer:
             return None
 
-    def _price_changed(self) -> None:
-        micro = self._price.micro
-        below = micro is not None and micro < self._floor_micro
-        self._per_hour.say(
-            f"Below its electricity: {words.amount(self._floor_micro)} would pay for it."
-            if below
-            else f"{words.amount(micro * 3600, symbol=self.desk.symbol)} per hour"
-            if micro is not None
-            else self._price.why or "Write a price."
-        )
-        self._per_hour.tone("care" if below else "")
-
     def _toggle(self) -> None:
         if self._compute.selling:
             self._begin("Taking the offer back")
@@ -290,28 +223,14 @@ class SellPage(Page):
                 "/v1/compute/stop", {}, owner=self, done=self._changed, failed=self._stopped
             )
             return
-        kinds = [box.text() for box in self._kinds if box.isChecked()]
-        price = self._price.micro
-        if price is None or not kinds:
-            self.banner.say(
-                "care",
-                "The offer is not complete.",
-                self._price.why or "Choose at least one kind of job, and a price.",
-            )
+        problem = self._form.problem()
+        if problem:
+            self.banner.say("care", "The offer is not complete.", problem)
             return
         self._begin("Publishing your offer")
         self.desk.operations.start(
             "/v1/compute/sell",
-            {
-                "price_per_s_micro": price,
-                "max_job_s": self._longest.currentData(),
-                "memory_bytes": self._memory.value() * GIB,
-                "threads": self._threads.value(),
-                "kinds": kinds,
-                "jobs_at_once": self._at_once.value(),
-                "queue": self._queue.value(),
-                "ttl_s": self._life.currentData(),
-            },
+            self._form.terms(),
             owner=self,
             done=self._changed,
             failed=self._stopped,
