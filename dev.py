@@ -6,6 +6,7 @@
     python3 dev.py test [pytest args]   lint and every test; with arguments only those tests
     python3 dev.py lint                 ruff, mypy and the import rules
     python3 dev.py bench [--markdown]   measure against our aims
+    python3 dev.py pictures             take the pictures of the guides anew
     python3 dev.py contracts [--write]  recompile the contracts; compare with (or replace) what is committed
     python3 dev.py setup                only set up
     python3 dev.py lock                 make the requirement locks anew
@@ -310,6 +311,12 @@ def cmd_bench(arguments: Sequence[str]) -> int:
     return run(python(ROOT / "benchmarks" / "run.py", *arguments))
 
 
+def cmd_pictures(_: Sequence[str]) -> int:
+    """The pictures of the guides, from the real window on a real market."""
+    setup()
+    return run(python(ROOT / "tools" / "take_pictures.py"))
+
+
 def cmd_contracts(arguments: Sequence[str]) -> int:
     """Recompile the contracts and compare with, or replace, what is committed."""
     setup(development=True, runtime=False)
@@ -360,6 +367,7 @@ COMMANDS = {
     "lint": cmd_lint,
     "bench": cmd_bench,
     "contracts": cmd_contracts,
+    "pictures": cmd_pictures,
     "setup": cmd_setup,
     "lock": cmd_lock,
     "clean": cmd_clean,

@@ -91,5 +91,5 @@ def confirm_end(parent: QWidget) -> bool:
 
 
 def seconds(milliseconds: int) -> str:
-    """`0.6 s`."""
-    return f"{milliseconds / 1000:.1f} s"
+    """`0.6 s`, or `12 ms` where that would be nothing."""
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 100 else f"{max(1, milliseconds)} ms"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QCheckBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
@@ -13,7 +13,7 @@ from openstall.ui.views.job_forms import JobForm, RecipeForm, RowsForm, ScriptFo
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
-from openstall.ui.widgets.inputs import Choice, NumberField
+from openstall.ui.widgets.inputs import Choice, NumberField, Tick
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
 
@@ -88,7 +88,7 @@ class RentPage(Page):
                 "small",
             )
         )
-        self._again = QCheckBox("If this provider fails, go on with &another")
+        self._again = Tick("If this provider fails, go on with &another")
         self._again.setChecked(True)
         self._again.setToolTip("From the last checkpoint, at this price or less, and within the same cap.")
         panel.body.addWidget(self._again)
