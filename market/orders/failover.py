@@ -19,6 +19,8 @@ _PROVIDER_FAULTS = frozenset(
     {
         "agent_lost",
         "agent_error",
+        "deadline",
+        "house_rules",
         "owner_stopped",
         "provider_restarted",
         "sandbox_unavailable",

@@ -57,6 +57,8 @@ def offer(**changes: object) -> Offer:
         ("cancelled", "owner_stopped", True),
         ("refused", "no_bwrap", True),
         ("limit", "start", True),
+        ("cancelled", "house_rules", True),
+        ("limit", "deadline", True),
         ("failed", "bad_checkpoint", True),
         ("failed", "bad_label", False),
         ("limit", "memory", False),
