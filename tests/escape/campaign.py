@@ -180,8 +180,10 @@ class Campaign:
     def _bare(self, column: Column, params: bytes, guard_s: int) -> tuple[list[str], str, bool]:
         """As a child of this process in a session with a terminal, as from a user's shell."""
         leader, follower = pty.openpty()
-        cwd = self._stage.folder / "out" if not column.command else Path("/tmp")
-        command = [*column.command, *(("--chdir", "/tmp") if column.command else ())]
+        naive = column.command[:1] == ("bwrap",)
+        cwd = Path("/tmp") if naive else self._stage.folder / "out"
+        command = [word.format(python=sys.executable, here=HERE) for word in column.command]
+        command += ["--chdir", "/tmp"] if naive else []
         command += [sys.executable, "-I", "-S", "-B", str(self._inputs / "main.py"), params.decode()]
         process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", *command],
@@ -209,6 +211,8 @@ class Campaign:
 def _why_not(attempt: Attempt, column: Column) -> str:
     if attempt.elsewhere and not column.own_network:
         return "it would reach other machines"
+    if column.outside_only and not attempt.elsewhere:
+        return "shown in the column bare"
     shown = column.name in BOMB_COLUMNS and (attempt.forks or column.name != "full, may fork")
     if attempt.alone and not shown:
         return "limits are shown in the other columns"
