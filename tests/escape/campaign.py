@@ -134,6 +134,7 @@ class Campaign:
             | {
                 "mark": mark,
                 "hold_s": 3 if boxed else 0,
+                "real_network": column.mode == "no_namespaces",
                 "many": 11_000 if boxed else 1_000,
                 "boxed": boxed,
                 "column_on_disk": column.mode in {None, "no_namespaces"} and not column.command,
