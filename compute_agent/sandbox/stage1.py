@@ -103,7 +103,11 @@ def _give_up_capabilities() -> None:
 
 def _set_limits(limits: dict[str, int]) -> None:
     for name, value in limits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+        kind = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(kind)[1]
+        # the owner's own limit may be narrower, and cannot be raised
+        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (least, least))
 
 
 def _die_with(parent: int) -> None:

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 HERE = Path(__file__).resolve().parent
@@ -45,9 +46,9 @@ Verdict = tuple[str, str]
 """open, blocked or not tried; and how."""
 
 _LIMITS = Limits(wall_s=30, cpu_s=20, memory_bytes=128 * MIB, processes=16, disk_bytes=8 * MIB, log_bytes=MIB)
-_BOMB_LIMITS = Limits(
-    wall_s=1, cpu_s=1, memory_bytes=128 * MIB, processes=16, disk_bytes=8 * MIB, log_bytes=64 * 1024
-)
+# Time enough, so that what takes too much is ended by the limit it breaks, and not by the clock.
+_TAKE_LIMITS = msgspec.structs.replace(_LIMITS, wall_s=20, cpu_s=10, log_bytes=64 * 1024)
+_STAY_LIMITS = msgspec.structs.replace(_LIMITS, wall_s=1, cpu_s=1, log_bytes=64 * 1024)
 _GUARD_S = 15
 _STAY_S = 4
 _AT_ONCE = 3
@@ -104,7 +105,8 @@ class Campaign:
         return verdicts
 
     async def _alone(self, column: Column, attempt: Attempt) -> Verdict:
-        ran = await self._run(column, [attempt.name], _BOMB_LIMITS)
+        limits = _STAY_LIMITS if attempt.group.startswith("stay") else _TAKE_LIMITS
+        ran = await self._run(column, [attempt.name], limits)
         verdict = _verdicts(ran).get(attempt.name, ("blocked", ran.end))
         if verdict == ("open", "host"):
             verdict = self._host_verdict(attempt, ran)
@@ -134,6 +136,7 @@ class Campaign:
             | {
                 "mark": mark,
                 "hold_s": 3 if boxed else 0,
+                "real_network": column.mode == "no_namespaces",
                 "many": 11_000 if boxed else 1_000,
                 "boxed": boxed,
                 "column_on_disk": column.mode in {None, "no_namespaces"} and not column.command,
@@ -142,8 +145,7 @@ class Campaign:
         }
         params = json.dumps(settings).encode()
         if column.mode is None:
-            staying = limits is _BOMB_LIMITS and ATTEMPTS[names[0]].group.startswith("stay")
-            guard_s = _STAY_S if staying else _GUARD_S
+            guard_s = _STAY_S if limits is _STAY_LIMITS else _GUARD_S
             lines, end, outside = await trio.to_thread.run_sync(self._bare, column, params, guard_s)
             return Ran(lines=lines, end=end, mark=mark, outside=outside)
         plan = Plan(
@@ -180,8 +182,10 @@ class Campaign:
     def _bare(self, column: Column, params: bytes, guard_s: int) -> tuple[list[str], str, bool]:
         """As a child of this process in a session with a terminal, as from a user's shell."""
         leader, follower = pty.openpty()
-        cwd = self._stage.folder / "out" if not column.command else Path("/tmp")
-        command = [*column.command, *(("--chdir", "/tmp") if column.command else ())]
+        naive = column.command[:1] == ("bwrap",)
+        cwd = Path("/tmp") if naive else self._stage.folder / "out"
+        command = [word.format(python=sys.executable, here=HERE) for word in column.command]
+        command += ["--chdir", "/tmp"] if naive else []
         command += [sys.executable, "-I", "-S", "-B", str(self._inputs / "main.py"), params.decode()]
         process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", *command],
@@ -209,6 +213,8 @@ class Campaign:
 def _why_not(attempt: Attempt, column: Column) -> str:
     if attempt.elsewhere and not column.own_network:
         return "it would reach other machines"
+    if column.outside_only and not attempt.elsewhere:
+        return "shown in the column bare"
     shown = column.name in BOMB_COLUMNS and (attempt.forks or column.name != "full, may fork")
     if attempt.alone and not shown:
         return "limits are shown in the other columns"

@@ -23,6 +23,13 @@ NAIVE = (
 """What one finds when one looks for how to use bubblewrap."""
 
 
+PRIVATE = (
+    *("unshare", "--user", "--map-root-user", "--net", "--mount"),
+    *("{python}", "{here}/private_net.py"),
+)
+"""A network of its own, in which the outside is played."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One way to run the attempts. `mode` None: outside of the product."""
@@ -35,6 +42,7 @@ class Column:
     command: tuple[str, ...] = ()
     as_root: bool = False
     product: bool = False
+    outside_only: bool = False
 
     @property
     def own_network(self) -> bool:
@@ -52,6 +60,7 @@ def _without(*names: Layer) -> frozenset[Layer]:
 
 
 BARE = Column(name="bare")
+OUTSIDE = Column(name="bare, outside played", command=PRIVATE, outside_only=True)
 NAIVE_COLUMN = Column(name="common recipe", command=NAIVE)
 ONLY = {
     "namespaces": Column(
@@ -69,7 +78,7 @@ ROOT_BARE = Column(name="bare, root", as_root=True)
 ROOT_FULL = Column(name="full, root", mode="dropped_root", allow_fork=False, as_root=True, product=True)
 
 USER_COLUMNS = (
-    BARE, NAIVE_COLUMN, *ONLY.values(), NO_FILTER, NO_LANDLOCK, REDUCED, FULL_FORK, FULL,
+    BARE, OUTSIDE, NAIVE_COLUMN, *ONLY.values(), NO_FILTER, NO_LANDLOCK, REDUCED, FULL_FORK, FULL,
 )  # fmt: skip
 ROOT_COLUMNS = (ROOT_BARE, ROOT_FULL)
 

@@ -27,7 +27,7 @@ _END = "<!-- end of the table -->"
 _ROW = re.compile(r"^\| (\d+) \| ([^|]+) \|", re.MULTILINE)
 _SIGNS = {"open": "**open**", "blocked": "·", "not tried": "-"}
 _SHORT = {
-    "common recipe": "recipe", "namespaces only": "ns only", "filter only": "filter only",
+    "bare, outside played": "outside", "common recipe": "recipe", "namespaces only": "ns only",
     "Landlock only": "LL only", "no filter": "no filter", "no Landlock": "no LL",
     "full, may fork": "full+fork", "bare, root": "bare root", "full, root": "full root",
 }  # fmt: skip

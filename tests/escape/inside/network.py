@@ -80,31 +80,50 @@ def socket_file() -> None:
     path.unlink()
 
 
+def socket_is_enough() -> bool:
+    """Where only a filter stands before the real network, nothing is sent: a socket made is open."""
+    if FACTS["real_network"]:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+    return bool(FACTS["real_network"])
+
+
 @attempt("metadata service of a cloud", BEYOND, elsewhere=True)
-def metadata() -> None:
+def metadata() -> str:
+    if socket_is_enough():
+        return "a socket"
     with socket.create_connection(("169.254.169.254", 80), _TIMEOUT_S):
-        return
+        return "connected"
 
 
 @attempt("multicast on the local network", BEYOND, elsewhere=True)
-def multicast() -> None:
+def multicast() -> str:
+    if socket_is_enough():
+        return "a socket"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         end.sendto(b"?", ("224.0.0.251", 5353))
+    return "sent"
 
 
 @attempt("broadcast on the local network", BEYOND, elsewhere=True)
-def broadcast() -> None:
+def broadcast() -> str:
+    if socket_is_enough():
+        return "a socket"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         end.sendto(b"?", ("255.255.255.255", 9))
+    return "sent"
 
 
 @attempt("resolve a name", BEYOND, elsewhere=True)
 def resolve() -> str:
+    if socket_is_enough():
+        return "a socket"
     return str(socket.getaddrinfo("example.org", 443)[0])
 
 
 @attempt("TCP to the internet", BEYOND, elsewhere=True)
-def internet() -> None:
+def internet() -> str:
+    if socket_is_enough():
+        return "a socket"
     with socket.create_connection(("192.0.2.1", 443), _TIMEOUT_S):
-        return
+        return "connected"

@@ -66,6 +66,7 @@ def forks_of_forks() -> None:
 
 @attempt("threads without end", TAKE, alone=True)
 def threads() -> None:
+    threading.stack_size(64 * 1024)  # so small that memory does not end it first
     for _ in range(TASKS):
         threading.Thread(target=time.sleep, args=(20,), daemon=True).start()
     time.sleep(FACTS["hold_s"])

@@ -145,6 +145,15 @@ async def test_the_pool_keeps_within_its_memory(pool: WarmPool, bench: Bench) ->
     assert await pool.filled() == ()
 
 
+async def test_a_slot_that_turns_out_too_large_is_given_back(
+    pool: WarmPool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openstall.compute_agent.sandbox.pool._GUESSED_BYTES", 0)
+    await pool.hold(bench.stock(memory_bytes=MIB))
+    assert await pool.filled() == ()
+    assert children_of(os.getpid()) == []
+
+
 async def test_another_sandbox_of_the_machine_means_another_pool(pool: WarmPool, bench: Bench) -> None:
     await pool.hold(bench.stock())
     assert await pool.filled() == ("infer",)

@@ -9,6 +9,7 @@ from stage import CREDIT, PRICE_MICRO, RULES, START_MICRO, Market
 
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.journeys import metric
+from openstall.app.demo.peers import wait_for
 from openstall.market.errors import OpenstallError
 
 
@@ -132,3 +133,11 @@ def test_one_cannot_pay_what_one_does_not_have(market: Market, model: Path) -> N
     with pytest.raises(OpenstallError) as caught:
         market.buyer.post("/v1/orders/buy", listing_cid=cid)
     assert caught.value.code == "insufficient_funds"
+
+
+def test_finished_sandboxes_wait_while_the_machine_is_on_offer_and_no_longer(market: Market) -> None:
+    folder = market.provider.home / "jobs" / "warm-sandboxes"
+    market.offer()
+    wait_for(lambda: list(folder.glob("slot-*")), 120, "a sandbox waits")
+    market.provider.post("/v1/compute/stop")
+    wait_for(lambda: not list(folder.glob("slot-*")), 60, "none waits any more")
