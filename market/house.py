@@ -15,12 +15,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from openstall.market import text
 from openstall.market.errors import InvalidRecord, Refused
 from openstall.market.money import MAX_MICRO
-from openstall.market.records import Body, Short, Size
 
 DAY_MIN = 1440
 HORIZON_DAYS = 15
@@ -29,11 +28,17 @@ COOLER_C = 5
 QUIETER_PERCENT = 10
 """A job that is held by a limit goes on only when this much below it, so that it does not stutter."""
 
+Short = Annotated[str, Meta(max_length=120)]
+Size = Annotated[int, Meta(ge=0, le=2**50)]
 Minute = Annotated[int, Meta(ge=0, le=DAY_MIN)]
 Percent = Annotated[int, Meta(ge=1, le=100)]
 AppName = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f]{1,64}\Z")]
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}\Z")]
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the rules are made of: as strict as records, without their keys and signatures."""
 
 
 class Span(Body, frozen=True, kw_only=True):

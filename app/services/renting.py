@@ -175,8 +175,9 @@ class Renting:
         offered = await self.rules()
         if offered is not None:
             check_caps(offered, read_rules(value))
-        await self.house.set_rules(value)
-        if offered is not None:
+        before = await self.house.rules()
+        after = await self.house.set_rules(value)
+        if offered is not None and before.devices_off != after.devices_off:
             self._renew_at = -math.inf  # the offer names the devices that may be rented
             self._wake()
 

@@ -18,7 +18,10 @@ HEAVY = (
 OURS = (
     "openstall.market",
     "openstall.market.errors",
+    "openstall.market.house",  # the rules as the form writes them; pure, no keys and no network
+    "openstall.market.house_hours",
     "openstall.market.money",
+    "openstall.market.text",
     "openstall.resources",
     "openstall.resources.icons",
 )

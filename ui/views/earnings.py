@@ -46,7 +46,8 @@ COLUMNS: list[Column[DayEarning]] = [
         text=lambda d: "—" if d.net_micro is None else words.amount(d.net_micro, sign=True),
         sort=lambda d: d.net_micro or 0,
         right=True,
-        width=84,
+        width=104,
+        tip=lambda d: "" if d.net_micro is None else words.raw_amount(d.net_micro),
     ),
 ]
 

@@ -43,8 +43,9 @@ class HouseStrip(Panel):
             description="Takes the offer back and ends the running jobs. Their buyers pay until now.",
         )
         self._rules = button("House &rules…", self.asked_for_rules.emit, icon="settings")
-        marks = row(self._badge, self._measured, 1)
-        texts = column(marks, self._words, self._next, self._returned, spacing=4)
+        returned = row(self._measured, self._returned)
+        returned.setStretch(1, 1)
+        texts = column(row(self._badge, 1), self._words, self._next, returned, spacing=4)
         line = row(texts, self._rules, self._pause, self._end)
         line.setStretch(0, 1)
         self.body.addLayout(line)

@@ -174,10 +174,10 @@ def test_an_order_is_refused_while_the_house_is_closed_and_before_it_closes(mark
     refused = market.rent(offer)
     order = market.seller.order_until(refused, lambda order: order["final"] or bool(order["trouble"]), 30)
     assert "owner of this machine needs it" in str(order)
-    set_rules(market, maintenance=[soon(60, 3600)])
+    set_rules(market, maintenance=[soon(150, 3600)])
     short = market.rent(offer, max_s=200)
     order = market.seller.order_until(short, lambda order: order["final"] or bool(order["trouble"]), 30)
-    assert "for rent for another" in str(order)
+    assert "for rent for another" in str(order["timeline"]) + str(order["trouble"]), order
 
 
 def test_the_days_traffic_has_a_cap(market: Market) -> None:
