@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from openstall.compute_agent.graphics import cross_check, graphics_cards
 from openstall.compute_agent.specs import Gpu, Inventory
 
 _LOAD_INTERVAL_S = 0.1
@@ -28,7 +29,7 @@ def probe_machine() -> Inventory:
         disk_free_bytes=psutil.disk_usage(tempfile.gettempdir()).free,
         load_percent=round(psutil.cpu_percent(interval=_LOAD_INTERVAL_S)),
         gpus=gpus,
-        gpu_note=note,
+        gpu_note="; ".join(words for words in (note, cross_check(gpus, graphics_cards())) if words),
     )
 
 

@@ -289,7 +289,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What this machine has. No GPU is a normal case; `gpu_note` says why the list is empty."""
+    """What this machine has. No GPU is a normal case; `gpu_note` says why not, or what does not fit."""
 
     system: str
     machine: str

@@ -42,6 +42,7 @@ class Bond(Document, frozen=True, kw_only=True):
     left_micro: int = 0
     oracles: list[str] = []
     quorum: int = 0
+    unlock_delay_s: int = 0
 
 
 class Verdict(Document, frozen=True, kw_only=True):

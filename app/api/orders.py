@@ -28,6 +28,7 @@ class Rent(Body):
     """A job; `inputs` maps the name inside the job to a path on this machine; the cap is in micro-credits.
 
     Up to `tries` providers are tried, one after another, where one fails or is silent for `patience_s`.
+    With `challenge` the machine is put to the test once, at a random moment while the job runs.
     """
 
     offer_cid: Annotated[str, Field(max_length=80)]
@@ -39,6 +40,7 @@ class Rent(Body):
     pay_within_s: int = PAY_WITHIN_S
     tries: int = 1
     patience_s: int = 60
+    challenge: bool = False
 
 
 class Dispute(Body):
@@ -82,6 +84,7 @@ def router(node: Node) -> APIRouter:
             pay_within_s=body.pay_within_s,
             tries=body.tries,
             patience_s=body.patience_s,
+            challenge=body.challenge,
         )
         return {"order_id": await node.trade.orders.placing.rent(request)}
 

@@ -41,6 +41,7 @@ def group() -> None:
 @click.option(
     "--patience-s", type=int, default=60, show_default=True, help="Silence after which a provider has failed."
 )
+@click.option("--challenge", is_flag=True, help="Put the machine to the test once, while the job runs.")
 @command
 def submit(
     cli: Cli,
@@ -52,6 +53,7 @@ def submit(
     cap: str,
     tries: int,
     patience_s: int,
+    challenge: bool,
 ) -> None:
     """Rent the machine of OFFER_CID for one job."""
     done = cli.api.post(
@@ -64,6 +66,7 @@ def submit(
         cap_micro=parse_amount(cap),
         tries=tries,
         patience_s=patience_s,
+        challenge=challenge,
     )
     order_id = done["order_id"]
     cli.output.document(done, f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}")

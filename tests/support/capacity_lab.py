@@ -99,6 +99,8 @@ class OpenShelf(Shelf):
     """A shelf that also answers what the capacity services ask."""
 
     clock: Clock = field(default_factory=Clock)
+    frozen: set[str] | None = None
+    """What was known at all past moments; None for everything."""
 
     async def live_of(self, author: str, type_: str, key: str) -> SignedRecord | None:
         found = [
@@ -109,8 +111,15 @@ class OpenShelf(Shelf):
         return max(found, key=lambda one: one.record.seq, default=None)
 
     async def held_at(self, author: str, type_: str, key: str, *, at: int) -> SignedRecord | None:
-        del at
-        return await self.live_of(author, type_, key)
+        """All records came in before everything else, but for those that were put after `frozen`."""
+        found = [
+            one
+            for cid, one in self.records.items()
+            if (one.record.author, one.record.type, one.record.key) == (author, type_, key)
+            and one.record.issued <= at
+            and (self.frozen is None or cid in self.frozen)
+        ]
+        return max(found, key=lambda one: one.record.seq, default=None)
 
     async def held(self, cid: str, *, at: int) -> SignedRecord | None:
         if cid not in self.records:

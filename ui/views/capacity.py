@@ -203,5 +203,6 @@ def _bond_words(bond: Bond | None, symbol: str) -> str:
     leaving = ", and is being taken back" if bond.state == "leaving" else ""
     return (
         f"Bonded: {words.amount(bond.left_micro, symbol=symbol)}, seen on the chain{leaving}. "
-        f"{bond.quorum} of {words.plural(len(bond.oracles), 'oracle')} can make it pay you."
+        f"{bond.quorum} of {words.plural(len(bond.oracles), 'oracle')} can make it pay you; it leaves "
+        f"{words.span(bond.unlock_delay_s)} after it was announced at the earliest."
     )

@@ -11,6 +11,7 @@ from openstall.ui.widgets.layout import Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Picture, Provenance
 from openstall.ui.widgets.text import Text
 
+_NO_GRAPHICS = "none; jobs run on the processor"
 Mark = tuple[str, theme.Tone]
 _FIT: Mark = ("done", "good")
 _UNKNOWN: Mark = ("warning", "care")
@@ -43,7 +44,7 @@ class MachinePanel(Panel):
         self._rest.say(
             f"{words.one_line(inventory.cpu_name, 80)}\n"
             f"{words.size(inventory.disk_free_bytes)} free on the disk\n"
-            f"Graphics: {gpus or inventory.gpu_note or 'none; jobs run on the processor'}"
+            f"Graphics: {'. '.join(part for part in (gpus, inventory.gpu_note) if part) or _NO_GRAPHICS}"
         )
 
 

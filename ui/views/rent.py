@@ -92,6 +92,9 @@ class RentPage(Page):
         self._again.setChecked(True)
         self._again.setToolTip("From the last checkpoint, at this price or less, and within the same cap.")
         panel.body.addWidget(self._again)
+        self._test = QCheckBox("C&hallenge the machine while the job runs")
+        self._test.setToolTip("Your node checks samples of its answer: some seconds of your processor.")
+        panel.body.addWidget(self._test)
         self._play = Text("", "small")
         self._play.tone("care")
         panel.body.addWidget(self._play)
@@ -192,6 +195,7 @@ class RentPage(Page):
                 "max_s": self._max_s.value(),
                 "cap_micro": self.cap_micro,
                 "tries": TRIES if self._again.isChecked() else 1,
+                "challenge": self._test.isChecked(),
             },
             OrderRef,
             lambda ref: self.desk.go.emit(f"orders:{ref.order_id}"),

@@ -100,7 +100,6 @@ class Answering:
         except OpenstallError as error:
             await stream.send(encode_refusal(error))
             return
-        self._busy = True
         given: list[str] = []
         asked = _Asked(
             peer_id=peer_id,
@@ -109,13 +108,13 @@ class Answering:
             place=self.folder / f"challenge-{secrets.token_hex(6)}",
         )
         try:
+            self._busy = True
             await self._converse(stream, asked, given)
         except OpenstallError as error:
             log.info("challenge not answered", challenger=peer_id, code=error.code)
             with suppress(PeerError):
                 await stream.send(encode_refusal(error))
         finally:
-            self._busy = False
             with trio.CancelScope(shield=True):
                 await self.workers.work(shutil.rmtree, asked.place, ignore_errors=True)
                 for cid in given:
@@ -184,13 +183,16 @@ class Answering:
             seed = work_seed(asked.challenge.seed, at)
             proofs[at] = await self.bench.prove(work, seed, keep=asked.place / str(at), within_s=within_s)
 
-        with single_errors():
-            async with trio.open_nursery() as watch:
-                watch.start_soon(_end_when_left, stream)
-                async with trio.open_nursery() as nursery:
-                    for at, work in enumerate(claim.works):
-                        nursery.start_soon(prove, at, work)
-                watch.cancel_scope.cancel()
+        try:
+            with single_errors():
+                async with trio.open_nursery() as watch:
+                    watch.start_soon(_end_when_left, stream)
+                    async with trio.open_nursery() as nursery:
+                        for at, work in enumerate(claim.works):
+                            nursery.start_soon(prove, at, work)
+                    watch.cancel_scope.cancel()
+        finally:
+            self._busy = False  # the next challenger need not wait until this one has checked
         return [proof for proof in proofs if proof is not None]
 
     def _commit(self, challenge: Challenge, proofs: list[Proof]) -> dict[str, Any]:

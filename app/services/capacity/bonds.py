@@ -55,7 +55,7 @@ class Bonds:
         _check_terms(self.wallet.address, oracles, quorum, unlock_delay_s)
         salt = secrets.token_bytes(32)
         kept = await self.workers.store(self.settings.get, _SETTING)
-        if kept is not None and own is not None and own.state == "none":
+        if kept is not None and await self._on_its_way(kept["id"], own):
             # An earlier try that was signed and perhaps not sent: the same terms again, never a second bond.
             salt, oracles, quorum = bytes.fromhex(kept["salt"]), kept["oracles"], kept["quorum"]
             amount_micro, unlock_delay_s = kept["amount_micro"], kept["unlock_delay_s"]
@@ -95,11 +95,12 @@ class Bonds:
         """A bond as the chain has it."""
         return await self.workers.chain(BondClient(self.chain).bond, bytes.fromhex(bond_id))
 
-    async def behind(self, claim: Capacity, author: str) -> BondOnChain | None:
+    async def behind(self, claim: Capacity, author: str, *, wallet: str = "") -> BondOnChain | None:
         """The bond that really stands behind a claim; None where none does.
 
         A claim can name any bond. It counts if it was posted from the wallet that is bound to the claim's
-        author, in the group's own money.
+        author, in the group's own money. `wallet` is the one that was bound to the author at another time:
+        who is caught must not get away by binding itself to a new one.
 
         Raises:
             ChainError: the chain is away.
@@ -109,7 +110,8 @@ class Bonds:
         bond = await self.read(claim.bond)
         if bond.state not in ("posted", "leaving") or bond.token != self.chain.params.credit.lower():
             return None
-        return bond if bond.provider == await self.wallet_of(author) else None
+        bound = wallet or await self.wallet_of(author)
+        return bond if bond.provider == bound.lower() else None
 
     async def wallet_of(self, peer_id: str) -> str:
         """The wallet that is bound to a peer, lower case; empty where the catalogue knows none."""
@@ -121,6 +123,10 @@ class Bonds:
         page = await self.catalogue.find(query=wallet, types=("peer",))
         same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
         return same[0] if same else None
+
+    async def _on_its_way(self, bond_id: str, seen: BondOnChain | None) -> bool:
+        not_seen = seen is not None and seen.state == "none"
+        return not_seen and await self.transactions.started(bond_id, "post-bond")
 
     async def _own_or_refuse(self) -> BondOnChain:
         bond = await self.own()

@@ -11,12 +11,14 @@ import msgspec
 from msgspec import Meta
 
 from openstall.app.services.capacity.claims import claim_of
+from openstall.app.services.door import as_ledger_binding
+from openstall.ledger.binding import verify_binding
 from openstall.ledger.bond import SINK, Sentence
 from openstall.market import canonical
 from openstall.market.capacity import Case, Verdict, check_case, read_document, sha256_of
-from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.errors import IdentityError, InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import Contract, check_signature, read_contract
-from openstall.market.records import Capacity, SignedRecord, parse_record
+from openstall.market.records import Capacity, Peer, SignedRecord, parse_record
 
 PROTOCOL = "/openstall/case/1"
 MAX_REQUEST = 256 * 1024
@@ -26,12 +28,14 @@ MAX_ANSWER = 2048
 class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`case` and `verdict` are signed by the complainer; `claim` is the record (base64) that failed.
 
-    `order` with both signatures is the lease; without one they are empty.
+    `peer` is the provider's own record (base64) that binds its wallet, as it was then. `order` with both
+    signatures is the lease; without one they are empty.
     """
 
     case: dict[str, Any]
     verdict: dict[str, Any]
     claim: Annotated[str, Meta(max_length=96 * 1024)]
+    peer: Annotated[str, Meta(max_length=96 * 1024)]
     order: dict[str, Any] = {}
     buyer_signature: Annotated[str, Meta(max_length=90)] = ""
     seller_signature: Annotated[str, Meta(max_length=90)] = ""
@@ -61,6 +65,8 @@ class Opened:
     verdict: Verdict
     record: SignedRecord
     claim: Capacity
+    wallet: str
+    """The wallet that was bound to the provider."""
     contract: Contract | None
 
     @property
@@ -86,11 +92,7 @@ def open_file(file: CaseFile, *, network: str) -> Opened:
     check_case(case, verdict)
     contract = _contract(file) if case.order else None
     held_at = contract.order.created if contract is not None else verdict.at
-    try:
-        raw = base64.b64decode(file.claim, validate=True)
-    except binascii.Error as error:
-        raise InvalidRecord("bad_case", "The claim in the file is malformed.") from error
-    record = parse_record(raw, network=network, now=held_at)
+    record = _record(file.claim, network=network, at=held_at)
     claim = claim_of(record)
     same = record.cid == case.claim and record.record.author == case.provider
     if not same or claim.bond != case.bond or claim.chain_id != case.chain_id:
@@ -102,8 +104,28 @@ def open_file(file: CaseFile, *, network: str) -> Opened:
         verdict=verdict,
         record=record,
         claim=claim,
+        wallet=_bound_wallet(_record(file.peer, network=network, at=held_at), case, at=held_at),
         contract=contract,
     )
+
+
+def _record(text: str, *, network: str, at: int) -> SignedRecord:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRecord("bad_case", "A record in the file is malformed.") from error
+    return parse_record(raw, network=network, now=at)
+
+
+def _bound_wallet(record: SignedRecord, case: Case, *, at: int) -> str:
+    """The wallet of the provider, by a binding that both its keys have signed."""
+    if not isinstance(record.body, Peer) or record.record.author != case.provider:
+        raise InvalidRecord("bad_case", "The complaint does not show whose wallet the provider has.")
+    try:
+        verify_binding(as_ledger_binding(record.body, case.provider), chain_id=case.chain_id, now=at)
+    except IdentityError as error:
+        raise InvalidRecord("bad_binding", error.message) from error
+    return record.body.wallet.lower()
 
 
 def _author_of(signed: dict[str, Any]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ from openstall.market.capacity import (
     work_seed,
 )
 from openstall.market.errors import InvalidOrder, InvalidRecord, PeerError
-from openstall.market.records import Capacity, SignedRecord
+from openstall.market.records import Capacity, SignedRecord, Work
 from openstall.market.schema import fit
 from openstall.p2p.exchange import RefusedByPeer, decode_answer
 from openstall.p2p.framing import Framed
@@ -67,9 +68,23 @@ class _Asked:
     progress: Tell
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """The opened states of one work, as they were fetched; `cid` where they are removed after the check."""
+
+    work: Work
+    seed: str
+    digests: list[str]
+    opened: list[int]
+    path: Path
+    cid: str
+
+
 @dataclass(slots=True)
 class _Course:
     """How far one challenge came."""
+
+    shown: list[_Shown] = field(default_factory=list)
 
     outcome: str = "silent"
     code: str = ""
@@ -108,6 +123,7 @@ class Challenging:
             at=self.clock.now(),
         )
         course = _Course()
+        asked: _Asked | None = None
         peer = self.peers.peer(provider)
         limit_ms = allowed_ms(claim, rtt_ms=round(peer.latency_ms or 0) if peer else 0)
         try:
@@ -129,6 +145,9 @@ class Challenging:
             away = error.code == "peer_unreachable"
             course.outcome = "refused" if there and not away else "silent"
             course.code = error.code[:40]
+        if asked is not None and course.shown:
+            fault = await self._check(asked, course.shown)
+            course.outcome, course.code = ("wrong", fault[:40]) if fault else ("passed", "")
         return await self._conclude(challenge, secret, course, limit_ms)
 
     async def _converse(self, stream: Framed, asked: _Asked, course: _Course) -> None:
@@ -161,30 +180,59 @@ class Challenging:
         if raw is None:
             return
         opening = fit(wire.decode(decode_answer(raw)), Opening, "opening")
-        fault = await self._check(asked, commitment, opening)
-        course.outcome, course.code = ("wrong", fault[:40]) if fault else ("passed", "")
+        shown: list[_Shown] = []
+        try:
+            await self._fetch(asked, commitment, opening, shown)
+        except BaseException:
+            await self._forget(shown)
+            raise
+        course.shown = shown
 
-    async def _check(self, asked: _Asked, commitment: Commitment, opening: Opening) -> str:
-        """What is wrong with the answer; empty where all is right."""
-        challenge, claim, progress = asked.challenge, asked.claim, asked.progress
-        if len(opening.states) != len(claim.works):
-            return "states"
-        parts = zip(claim.works, commitment.digests, opening.states, strict=True)
+    async def _fetch(
+        self, asked: _Asked, commitment: Commitment, opening: Opening, shown: list[_Shown]
+    ) -> None:
+        """Bring the opened states here; the provider keeps them only while the stream is open."""
+        if len(opening.states) != len(asked.claim.works):
+            raise InvalidRecord("states", "The provider does not show the states of every work.")
+        parts = zip(asked.claim.works, commitment.digests, opening.states, strict=True)
         for at, (work, digests, blob) in enumerate(parts):
             opened = opened_segments(asked.secret, digests)
             if blob.size != len(opened) * work.size**2:
-                return "states"
-            progress("Fetching what the provider must show")
-            path = await self.claims.fetch(blob, challenge.provider, blob.size)
-            try:
-                seed = work_seed(challenge.seed, at)
-                fault = await self.bench.check(work, seed, list(digests), opened, path, progress=progress)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await self.claims.blobs.remove(blob.cid)
-            if fault:
-                return fault
+                raise InvalidRecord("states", "The provider shows something else than the opened states.")
+            asked.progress("Fetching what the provider must show")
+            # What was here before is not ours to remove, whatever the provider says that it is.
+            known = self.claims.blobs.have(blob.cid)
+            path = await self.claims.fetch(blob, asked.challenge.provider, blob.size)
+            seed = work_seed(asked.challenge.seed, at)
+            shown.append(
+                _Shown(
+                    work=work,
+                    seed=seed,
+                    digests=list(digests),
+                    opened=opened,
+                    path=path,
+                    cid="" if known else blob.cid,
+                )
+            )
+
+    async def _check(self, asked: _Asked, shown: list[_Shown]) -> str:
+        """What is wrong with the answer; empty where all is right."""
+        try:
+            for one in shown:
+                fault = await self.bench.check(
+                    one.work, one.seed, one.digests, one.opened, one.path, progress=asked.progress
+                )
+                if fault:
+                    return fault
+        finally:
+            await self._forget(shown)
         return ""
+
+    async def _forget(self, shown: list[_Shown]) -> None:
+        with trio.CancelScope(shield=True):
+            for one in shown:
+                if one.cid:
+                    await self.claims.blobs.remove(one.cid)
 
     async def _conclude(self, challenge: Challenge, secret: str, course: _Course, limit_ms: int) -> Heard:
         verdict = Verdict(

@@ -74,7 +74,9 @@ class Claims:
         figures, drafts, runtime = [], [], ""
         for device in devices:
             progress(f"Measuring {device}")
-            found = await self.bench.benchmark(device, threads=threads, seconds=2, progress=progress)
+            found = await self.bench.benchmark(
+                device, threads=threads, seconds=1 + seconds // 5, progress=progress
+            )
             figures += msgspec.convert(found["figures"], list[Figure])
             runtime = str(found["runtime"])
             drafts.append(_draft(found, device, threads=threads, seconds=seconds))

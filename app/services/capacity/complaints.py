@@ -12,7 +12,7 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
-from openstall.app.services.capacity.bonds import Bonds, place_of
+from openstall.app.services.capacity.bonds import Bonds, place_of, wallet_in
 from openstall.app.services.capacity.casefile import (
     MAX_ANSWER,
     PROTOCOL,
@@ -26,6 +26,7 @@ from openstall.app.services.capacity.casefile import (
 from openstall.app.services.capacity.challenging import Heard
 from openstall.app.services.capacity.claims import claim_of
 from openstall.app.services.capacity.oracle import WINDOW_S
+from openstall.app.services.door import PEER_KEY
 from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
@@ -74,7 +75,10 @@ class Complaints:
         """
         if not costs_the_bond(heard.verdict) or heard.passing:
             return None
-        bond = await self.bonds.behind(claim_of(record), record.record.author)
+        peer = await self._peer_record(record.record.author, order)
+        if peer is None:
+            return None
+        bond = await self.bonds.behind(claim_of(record), record.record.author, wallet=wallet_in(peer))
         if bond is None or not bond.left_micro:
             return None
         mine = self.wallet.address.lower() in bond.oracles
@@ -97,6 +101,7 @@ class Complaints:
             case=sign_document(case, what="case", network=self.me.network, seed=self.me.seed),
             verdict=heard.signed,
             claim=base64.b64encode(record.raw).decode(),
+            peer=base64.b64encode(peer.raw).decode(),
             order=msgspec.to_builtins(order.contract.order) if order is not None else {},
             buyer_signature=order.buyer_signature if order is not None else "",
             seller_signature=order.seller_signature if order is not None else "",
@@ -109,6 +114,13 @@ class Complaints:
         self._woken.set()
         self._woken = trio.Event()
         return case_hash
+
+    async def _peer_record(self, provider: str, order: OpenOrder | None) -> SignedRecord | None:
+        """Which wallet the provider had: as known when it was hired, whatever it says since."""
+        catalogue = self.bonds.catalogue
+        if order is None:
+            return await catalogue.live_of(provider, "peer", PEER_KEY)
+        return await catalogue.held_at(provider, "peer", PEER_KEY, at=order.created_at)
 
     async def run(self) -> None:
         """Drive what is open, also from before a restart, until cancelled."""

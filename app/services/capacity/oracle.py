@@ -45,7 +45,7 @@ from openstall.store.cases import CaseRow, Cases
 ROLE = "oracle"
 WINDOW_S = 900
 """So long a provider that is busy or away is tried again before the oracle closes the case."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 MOST_AN_HOUR = 60
 RATE = Rate(per_s=2, burst=30)
 
@@ -123,7 +123,7 @@ class Oracle:
             InvalidRecord, InvalidOrder, Refused: with what does not hold.
         """
         case = opened.case
-        bond = await self.bonds.behind(opened.claim, case.provider)
+        bond = await self.bonds.behind(opened.claim, case.provider, wallet=opened.wallet)
         if bond is None:
             raise Refused(
                 "no_bond", "No bond of that provider stands behind the claim.", "Check the catalogue."
@@ -165,7 +165,7 @@ class Oracle:
                         await self._close(row, "undecided", None)
                         return
                 await trio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                pause_s = min(1.5 * pause_s, LONGEST_PAUSE_S)
         finally:
             self._judging.discard(row.case_hash)
 

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import trio
 
-from openstall.app.operations import Progress
 from openstall.app.services.capacity.answering import Answering
 from openstall.app.services.capacity.bonds import Bonds, as_dict
 from openstall.app.services.capacity.challenging import Challenging
 from openstall.app.services.capacity.claims import Claims, claim_of
 from openstall.app.services.capacity.complaints import Complaints, case_as_dict
 from openstall.app.services.capacity.oracle import Oracle
+from openstall.app.services.capacity.spot import SpotChecks
+from openstall.app.services.checking import Tell
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict, NotFound, Refused
@@ -48,11 +49,13 @@ class CapacityService:
         await self.workers.store(self.claims.restore_access)
         self.answering.serve()
         self.oracle.serve()
+        spot = SpotChecks(desk=self.desk, bus=self.complaints.bus, challenge=self.challenge_lease)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.oracle.run)
             nursery.start_soon(self.complaints.run)
+            nursery.start_soon(spot.run)
 
-    async def measure(self, devices: list[str], seconds: int, progress: Progress) -> dict[str, Any]:
+    async def measure(self, devices: list[str], seconds: int, progress: Tell) -> dict[str, Any]:
         """Measure this machine and publish what it claims to be able to."""
         record = await self.claims.measure(
             devices=devices,
@@ -77,14 +80,14 @@ class CapacityService:
             "verdicts": [_verdict(one) for one in verdicts],
         }
 
-    async def verify(self, peer_id: str, progress: Progress) -> dict[str, Any]:
+    async def verify(self, peer_id: str, progress: Tell) -> dict[str, Any]:
         """Compute the proof of a claim again on this node; it says nothing of the speed."""
         record = await self.claims.live(peer_id)
         if record is None:
             raise NotFound("no_claim", "This peer claims nothing about its machine.")
         return await self.claims.check_proof(record, progress)
 
-    async def challenge_lease(self, order_id: str, progress: Progress) -> dict[str, Any]:
+    async def challenge_lease(self, order_id: str, progress: Tell) -> dict[str, Any]:
         """Challenge the provider of a running job, and complain to the oracles if it fails.
 
         Raises:
@@ -96,7 +99,7 @@ class CapacityService:
             raise NotFound("no_claim", "When you ordered, the provider claimed nothing about its machine.")
         return await self._challenge(record, order, progress)
 
-    async def challenge_peer(self, peer_id: str, progress: Progress) -> dict[str, Any]:
+    async def challenge_peer(self, peer_id: str, progress: Tell) -> dict[str, Any]:
         """As an oracle: challenge a provider whose bond names this wallet, without any complaint.
 
         Raises:
@@ -149,7 +152,7 @@ class CapacityService:
         return order
 
     async def _challenge(
-        self, record: SignedRecord, order: OpenOrder | None, progress: Progress
+        self, record: SignedRecord, order: OpenOrder | None, progress: Tell
     ) -> dict[str, Any]:
         order_id = order.order_id if order is not None else ""
         heard = await self.challenging.challenge(record, order_id=order_id, progress=progress)

@@ -82,6 +82,8 @@ class JobRequest:
     """How many providers may be tried, one after another, should they fail."""
     patience_s: int = 60
     """How long a provider may be silent before it counts as failed."""
+    challenge: bool = False
+    """Whether the machine is challenged once, while the job runs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,7 +160,9 @@ class Placing:
             max_s=request.max_s,
             cap_micro=request.cap_micro,
         )
-        data = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
+        data: dict[str, Any] = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
+        if request.challenge:
+            data["challenge"] = True
         return await self._place_job(record, offer, work, within_s=request.pay_within_s, data=data)
 
     async def go_on(self, order: OpenOrder, offer_cid: str, *, cap_micro: int, tried: list[str]) -> str:

@@ -52,13 +52,13 @@ contract ProviderBond is Till, EIP712 {
     event Withdrawn(bytes32 indexed bondId, address indexed provider, uint128 returned);
 
     error BadTerms();
-    error AlreadyOpen();
-    error NotOpen();
+    error AlreadyPosted();
+    error NotPosted();
     error NotYours();
     error TooEarly();
     error NothingNew();
-    error AboveDeposit();
-    error BadSignature();
+    error AboveBond();
+    error NotSigned();
     error BadBeneficiary();
 
     constructor() EIP712("Openstall ProviderBond", "1") {}
@@ -92,7 +92,7 @@ contract ProviderBond is Till, EIP712 {
         if (amount == 0 || unlockDelayS < MIN_DELAY_S || unlockDelayS > MAX_DELAY_S) revert BadTerms();
         bondId = idOf(msg.sender, token, oracles, quorum, unlockDelayS, salt);
         Bond storage bond = _bonds[bondId];
-        if (bond.provider != address(0)) revert AlreadyOpen();
+        if (bond.provider != address(0)) revert AlreadyPosted();
         bond.provider = msg.sender;
         bond.unlockDelayS = unlockDelayS;
         bond.token = token;
@@ -135,7 +135,7 @@ contract ProviderBond is Till, EIP712 {
     ) external nonReentrant {
         Bond storage bond = _live(bondId);
         if (settled[bondId][caseHash]) revert NothingNew();
-        if (amount == 0 || amount > bond.left) revert AboveDeposit();
+        if (amount == 0 || amount > bond.left) revert AboveBond();
         _checkBeneficiary(bond, beneficiary);
         _checkSignatures(bond, slashDigest(bondId, caseHash, beneficiary, amount), places, signatures);
         settled[bondId][caseHash] = true;
@@ -199,18 +199,18 @@ contract ProviderBond is Till, EIP712 {
         private
         view
     {
-        if (places.length != signatures.length || places.length < bond.quorum) revert BadSignature();
+        if (places.length != signatures.length || places.length < bond.quorum) revert NotSigned();
         for (uint256 i = 0; i < places.length; i++) {
             bool ascending = i == 0 || places[i] > places[i - 1];
-            if (!ascending || places[i] >= bond.oracles.length) revert BadSignature();
+            if (!ascending || places[i] >= bond.oracles.length) revert NotSigned();
             if (!SignatureChecker.isValidSignatureNow(bond.oracles[places[i]], digest, signatures[i])) {
-                revert BadSignature();
+                revert NotSigned();
             }
         }
     }
 
     function _live(bytes32 bondId) private view returns (Bond storage bond) {
         bond = _bonds[bondId];
-        if (bond.provider == address(0) || bond.closed) revert NotOpen();
+        if (bond.provider == address(0) || bond.closed) revert NotPosted();
     }
 }

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from capacity_lab import BOND_MICRO, CapacityLab, Stall, capacity_lab, make_stall
+from capacity_lab import BOND_MICRO, CapacityLab, Stall, capacity_lab, introduce, make_stall
 
 from openstall.app.services.capacity.casefile import CaseFile
 from openstall.app.services.capacity.challenging import Heard
 from openstall.app.services.capacity.testbench import silent
+from openstall.app.services.door import PEER_KEY
 from openstall.ledger.bond import SINK
+from openstall.ledger.wallet import Wallet
 from openstall.market import canonical
 from openstall.market.capacity import Case, Verdict, sha256_of, sign_document
 from openstall.market.errors import OpenstallError
@@ -33,7 +35,7 @@ async def until_ended(stall: Stall, case: str) -> str:
 
 
 async def challenge(lab: CapacityLab, order_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = await lab.buyer.capacity.challenge_lease(order_id, silent)  # type: ignore[arg-type]
+    found: dict[str, Any] = await lab.buyer.capacity.challenge_lease(order_id, silent)
     return found
 
 
@@ -144,6 +146,24 @@ async def test_what_was_begun_is_finished_after_a_restart_and_paid_once(tmp_path
         assert lab.buyer.capacity.cases.get(case, "complainer").state == "paid"
 
 
+async def test_a_provider_that_binds_itself_to_another_wallet_does_not_get_away(tmp_path: Path) -> None:
+    async with capacity_lab(tmp_path) as lab, trio.open_nursery() as nursery:
+        await lab.post_bond()
+        for stall in (lab.provider, lab.buyer, *lab.oracles):
+            nursery.start_soon(stall.capacity.run)
+        await trio.testing.wait_all_tasks_blocked()
+        lab.provider.machine.trick = "wrong"
+        order_id = await lab.lease()
+        lab.provider.side.wallet = Wallet(bytes([7]) * 32)
+        lab.shelf.frozen = set(lab.shelf.records)
+        introduce(lab.shelf, lab.provider.side)
+        shown = await lab.buyer.capacity.show(lab.provider.peer_id)
+        assert shown["bond"] is None, "for new buyers no bond stands behind it any more"
+        found = await challenge(lab, order_id)
+        assert await until_ended(lab.buyer, found["case"]) == "paid"
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_oracle_on_its_own_gains_nothing_by_a_verdict(tmp_path: Path) -> None:
     async with capacity_lab(tmp_path) as lab, trio.open_nursery() as nursery:
         await lab.post_bond()
@@ -153,7 +173,7 @@ async def test_an_oracle_on_its_own_gains_nothing_by_a_verdict(tmp_path: Path) -
         lab.provider.machine.trick = "wrong"
         oracle, sunk = lab.oracles[0], lab.trade.chain.balance(SINK)
         before = [lab.trade.chain.balance(one.side.wallet) for one in lab.stalls]
-        found = await oracle.capacity.challenge_peer(lab.provider.peer_id, silent)  # type: ignore[arg-type]
+        found = await oracle.capacity.challenge_peer(lab.provider.peer_id, silent)
         assert await until_ended(oracle, found["case"]) == "paid"
         assert [lab.trade.chain.balance(one.side.wallet) for one in lab.stalls] == before
         assert lab.trade.chain.balance(SINK) == sunk + BOND_MICRO
@@ -268,6 +288,8 @@ async def complain(
     claim = record or await who.capacity.claims.live(lab.provider.peer_id)
     assert claim is not None
     order = await lab.buyer.side.desk.load(order_id)
+    peer = await lab.shelf.live_of(claim.record.author, "peer", PEER_KEY)
+    assert peer is not None
     verdict = lie(who, claim, order_id)
     case: dict[str, Any] = {
         "network": me.network,
@@ -288,6 +310,7 @@ async def complain(
         case=sign_document(document, what="case", network=me.network, seed=me.seed),
         verdict=verdict.signed,
         claim=base64.b64encode(claim.raw).decode(),
+        peer=base64.b64encode(peer.raw).decode(),
         order=msgspec.to_builtins(order.contract.order),
         buyer_signature=order.buyer_signature,
         seller_signature=order.seller_signature,

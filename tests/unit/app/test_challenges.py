@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from capacity_lab import CapacityLab, Stall, capacity_lab
+from capacity_lab import SIZE, CapacityLab, Stall, capacity_lab
 
 from openstall.app.services.capacity import answering, wire
 from openstall.app.services.capacity.testbench import silent
@@ -38,7 +38,7 @@ async def test_a_buyer_with_a_paid_job_challenges_and_nothing_is_left_behind(tmp
             removed.set()
 
         blobs.remove = remove_and_tell  # type: ignore[method-assign]
-        found = await lab.buyer.capacity.challenge_lease(order_id, silent)  # type: ignore[arg-type]
+        found = await lab.buyer.capacity.challenge_lease(order_id, silent)
         assert (found["outcome"], found["case"]) == ("passed", None)
         assert (lab.provider.machine.proved, lab.buyer.machine.checked) == (1, 1)
         shown = await lab.buyer.capacity.show(lab.provider.peer_id)
@@ -64,7 +64,7 @@ async def test_who_has_no_paid_job_and_is_no_oracle_costs_the_machine_nothing(tm
             assert await ask(lab, who, order_id) == ("refused", "challenge_not_allowed")
         assert lab.provider.machine.proved == 0
         with pytest.raises(Conflict):
-            await lab.buyer.capacity.challenge_lease(unpaid, silent)  # type: ignore[arg-type]
+            await lab.buyer.capacity.challenge_lease(unpaid, silent)
 
 
 async def test_an_oracle_challenges_as_long_as_the_bond_is_there(tmp_path: Path) -> None:
@@ -270,3 +270,27 @@ async def test_the_proof_of_a_claim_is_checked_by_any_peer_and_is_of_no_use_to_a
         copied = lab.shelf.put(lab.stranger.side, "capacity", stolen.record.key, record.body)
         found = await lab.buyer.capacity.claims.check_proof(copied, silent)
         assert found["wrong"] == {"cpu": "the seed of another peer or time"}
+
+
+async def test_a_provider_cannot_have_a_file_of_the_challenger_removed(tmp_path: Path) -> None:
+    """It names one of the challenger's own files as its answer: the same size, but not the same bytes."""
+    async with capacity_lab(tmp_path) as lab:
+        lab.claim(lab.provider)
+        lab.provider.capacity.answering.serve()
+        order_id = await lab.lease()
+        own = await lab.buyer.side.file("own.bin", bytes(3 * SIZE * SIZE))
+        await lab.provider.side.file("own.bin", bytes(3 * SIZE * SIZE))
+
+        async def cut(_states: Path, _work: Any, _opened: list[int], target: Path) -> None:
+            await trio.Path(target).write_bytes(bytes(3 * SIZE * SIZE))
+
+        lab.provider.capacity.answering.bench = Spoilt(lab.provider.capacity.answering.bench, cut)  # type: ignore[assignment]
+        assert (await ask(lab, lab.buyer, order_id))[0] == "wrong"
+        assert lab.buyer.side.blobs.have(own.blob.cid)
+
+
+class Spoilt:
+    """The bench of a provider that shows what it likes."""
+
+    def __init__(self, honest: Any, cut: Any) -> None:
+        self.prove, self.cut = honest.prove, cut
