@@ -22,6 +22,18 @@ settings.register_profile("openstall", deadline=None, print_blob=True)
 settings.load_profile("openstall")
 
 
+LONG_FIRST = ("integration/trade/test_kills", "integration/trade/", "integration/", "ui/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take long come first, so that no worker is left alone with one at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((at for at, part in enumerate(LONG_FIRST) if part in item.nodeid), len(LONG_FIRST))
+
+    items.sort(key=rank)
+
+
 def pytest_collection_finish() -> None:
     """Undo what the import of a test module did to Python's recursion limit.
 
