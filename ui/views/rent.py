@@ -92,7 +92,7 @@ class RentPage(Page):
         self._again.setChecked(True)
         self._again.setToolTip("From the last checkpoint, at this price or less, and within the same cap.")
         panel.body.addWidget(self._again)
-        self._test = QCheckBox("C&hallenge the machine while the job runs")
+        self._test = Tick("C&hallenge the machine while the job runs")
         self._test.setToolTip("Your node checks samples of its answer: some seconds of your processor.")
         panel.body.addWidget(self._test)
         self._play = Text("", "small")
