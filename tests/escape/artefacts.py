@@ -143,9 +143,9 @@ def folder(out: Path, _wallet: Path) -> None:
     (out / "report.json" / "evil.sh").write_text("x")
 
 
-@attack("thousands of files")
+@attack("hundreds of files")
 def many(out: Path, _wallet: Path) -> None:
-    for number in range(3000):
+    for number in range(400):
         (out / f"{number}.json").write_text("")
 
 
