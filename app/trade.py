@@ -255,7 +255,9 @@ class Trade:
             begun=ground.house.wake,
             account=self.earnings.account,
         )
-        self.guests = JobGuests(provider=provider, agent=ground.agent)
+        self.guests = JobGuests(
+            provider=provider, agent=ground.agent, give_way=self.capacity.answering.give_way
+        )
         self._negotiation = self._make_negotiation(provider, escrow)
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers

@@ -32,6 +32,7 @@ class Public(Body):
     credit: Address
     escrow: Address
     channel: Address
+    bond: Annotated[str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$")] = ""
     confirmations: Annotated[int, Field(ge=1, le=1_000)] = 3
 
 

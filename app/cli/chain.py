@@ -43,10 +43,17 @@ def join(cli: Cli, invitation: str | None, file: str | None) -> None:
 @click.option("--credit", required=True, help="Address of the ERC-20 that is paid with.")
 @click.option("--escrow", required=True, help="Address of OrderEscrow.")
 @click.option("--channel", required=True, help="Address of MeteredChannel.")
+@click.option("--bond", default="", help="Address of ProviderBond, where there is one.")
 @click.option("--confirmations", type=int, default=3, show_default=True)
 @command
 def public(
-    cli: Cli, rpc_url_file: str | None, credit: str, escrow: str, channel: str, confirmations: int
+    cli: Cli,
+    rpc_url_file: str | None,
+    credit: str,
+    escrow: str,
+    channel: str,
+    bond: str,
+    confirmations: int,
 ) -> None:
     """Use a public chain. Its RPC address is asked for, as it often holds a key."""
     joined = cli.api.post(
@@ -55,6 +62,7 @@ def public(
         credit=credit,
         escrow=escrow,
         channel=channel,
+        bond=bond,
         confirmations=confirmations,
     )
     cli.output.document(joined, f"You trade on {joined['name']}.")

@@ -258,7 +258,7 @@ class GroupService:
         return await self.as_dict()
 
     async def use_public(
-        self, *, rpc_url: str, credit: str, escrow: str, channel: str, confirmations: int
+        self, *, rpc_url: str, credit: str, escrow: str, channel: str, confirmations: int, bond: str = ""
     ) -> dict[str, Any]:
         """Use a chain that already exists, with any ERC-20 as its credit."""
         async with self._only_one():
@@ -272,6 +272,7 @@ class GroupService:
                     credit=credit,
                     escrow=escrow,
                     channel=channel,
+                    bond=bond,
                     kind="public",
                     confirmations=confirmations,
                 )
@@ -298,6 +299,7 @@ class GroupService:
                 "credit": membership.params.credit,
                 "escrow": membership.params.escrow,
                 "channel": membership.params.channel,
+                "bond": membership.params.bond or None,
             },
         }
 

@@ -271,6 +271,7 @@ def make_stall(side: Side, shelf: OpenShelf, machine: Machine) -> Stall:
             bus=side.bus,
             folder=side.folder / "work",
             threads=_one_thread,
+            held_back=lambda: "",
         )
     )
     return Stall(side=side, machine=machine, capacity=capacity)

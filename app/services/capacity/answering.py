@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,9 @@ class Answering:
     folder: Path
     workers: Workers
     clock: Clock
+    held_back: Callable[[], str]
+    """Why the owner lets nothing run for others now; empty where it may."""
+    _working: trio.CancelScope | None = None
     _each: RateBudget = field(init=False)
     _all: RateBudget = field(init=False)
     _busy: bool = False
@@ -89,6 +93,11 @@ class Answering:
         self.peers.serve_stream(
             wire.PROTOCOL, self._answer, max_frame=wire.MAX_FRAME, per_peer_rate=wire.RATE
         )
+
+    def give_way(self) -> None:
+        """The owner wants the machine: a challenge ends at once, and its challenger is told why."""
+        if self._working is not None:
+            self._working.cancel()
 
     async def _answer(self, peer_id: str, stream: Framed) -> None:
         asked = wire.decode(await stream.receive(timeout_s=wire.FIRST_FRAME_S))
@@ -138,6 +147,8 @@ class Answering:
                 "challenge_not_allowed",
                 "Only a buyer with a paid job on this machine, or an oracle of its bond, may challenge it.",
             )
+        if words := self.held_back():
+            raise _paused(words)
         if self._busy:
             raise Refused("challenge_busy", "Another challenge is being answered.", "Try again in a moment.")
         if not (self._each.take(peer_id) and self._all.take("all")):
@@ -184,14 +195,17 @@ class Answering:
             proofs[at] = await self.bench.prove(work, seed, keep=asked.place / str(at), within_s=within_s)
 
         try:
-            with single_errors():
+            with trio.CancelScope() as self._working, single_errors():
                 async with trio.open_nursery() as watch:
                     watch.start_soon(_end_when_left, stream)
                     async with trio.open_nursery() as nursery:
                         for at, work in enumerate(claim.works):
                             nursery.start_soon(prove, at, work)
                     watch.cancel_scope.cancel()
+            if self._working.cancelled_caught:
+                raise _paused(self.held_back())
         finally:
+            self._working = None
             self._busy = False  # the next challenger need not wait until this one has checked
         return [proof for proof in proofs if proof is not None]
 
@@ -200,6 +214,10 @@ class Answering:
             challenge=sha256_of(challenge), digests=[list(proof.digests) for proof in proofs]
         )
         return sign_document(commitment, what="commitment", network=self.me.network, seed=self.me.seed)
+
+
+def _paused(words: str) -> Refused:
+    return Refused(wire.PAUSED, f"The owner has taken the machine back for now. {words}".strip())
 
 
 async def _end_when_left(stream: Framed) -> None:

@@ -136,7 +136,8 @@ class Challenging:
                 )
                 await self._converse(stream, asked, course)
         except RefusedByPeer as error:
-            course.outcome, course.code = "refused", error.code[:40]
+            course.outcome = "silent" if error.code == wire.PAUSED else "refused"
+            course.code = error.code[:40]
         except (InvalidRecord, InvalidOrder) as error:
             course.outcome, course.code = "wrong", error.code[:40]
         except PeerError as error:

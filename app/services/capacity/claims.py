@@ -128,10 +128,16 @@ class Claims:
                 continue
             progress(f"Fetching the proof for {work.device}")
             opened = opened_segments("", work.digests)
+            known = self.blobs.have(work.proof.cid)
             path = await self.fetch(work.proof, record.record.author, len(opened) * work.size**2)
-            fault = await self.bench.check(
-                work, work.seed, list(work.digests), opened, path, progress=progress
-            )
+            try:
+                fault = await self.bench.check(
+                    work, work.seed, list(work.digests), opened, path, progress=progress
+                )
+            finally:
+                if not known:  # what was here before is not ours to remove
+                    with trio.CancelScope(shield=True):
+                        await self.blobs.remove(work.proof.cid)
             if fault:
                 wrong[work.device] = fault
         return {"cid": record.cid, "right": not wrong, "wrong": wrong}
@@ -185,14 +191,14 @@ class Claims:
 
     async def _publish(self, claim: Capacity) -> SignedRecord:
         cids = [work.proof.cid for work in claim.works]
+        before = await self.workers.store(self.settings.get, _PROOFS, [])
         await self.workers.store(self.settings.set, _PROOFS, cids)
-        self.restore_access_of(cids)
-        return await self.catalogue.publish(TYPE, OFFER_KEY, body_as_dict(claim), life_s=LIFE_S)
-
-    def restore_access_of(self, cids: list[str]) -> None:
-        """Let everybody fetch these."""
         for cid in cids:
             self.access.make_public(cid)
+        signed = await self.catalogue.publish(TYPE, OFFER_KEY, body_as_dict(claim), life_s=LIFE_S)
+        for cid in set(before) - set(cids):
+            await self.blobs.remove(cid)
+        return signed
 
 
 def claim_of(record: SignedRecord) -> Capacity:

@@ -101,6 +101,7 @@ class Oracle:
         opened = open_file(file, network=self.me.network)
         if opened.case.by != peer_id:
             raise Refused("not_the_complainer", "Only the complainer brings its own case.")
+        await self._check_newest(opened)
         await self._check_on_chain(opened)
         now = self.clock.now()
         if abs(opened.case.at - now) > WINDOW_S + MAX_CLOCK_SKEW_S:
@@ -115,6 +116,17 @@ class Oracle:
             self._woken.set()
             self._woken = trio.Event()
         return opened.case_hash
+
+    async def _check_newest(self, opened: Opened) -> None:
+        """A claim that its author had replaced before the lease binds nobody any more.
+
+        By when the newer one came in here: dates that the author writes could be written afterwards.
+        """
+        signed, contract = opened.record.record, opened.contract
+        at = contract.order.created if contract is not None else opened.verdict.at
+        held = await self.bonds.catalogue.held_at(signed.author, signed.type, signed.key, at=at)
+        if held is not None and held.record.seq > signed.seq:
+            raise Refused("old_claim", "The provider had replaced that claim before the lease.")
 
     async def _check_on_chain(self, opened: Opened) -> None:
         """Whether the bond stands behind that claim, names this oracle, and the lease has money behind it.

@@ -24,6 +24,8 @@ SECRET_S = 30.0
 OPENING_S = 120.0
 FETCH_S = 600.0
 """How long the opened states can be fetched."""
+PAUSED = "house_paused"
+"""The house rules of the provider hold everything back: like being away, and no fault."""
 PASSING = frozenset(
     {
         "challenge_busy",

@@ -59,6 +59,8 @@ class CapacityGround:
     bus: EventBus
     folder: Path
     threads: Callable[[], Awaitable[int]]
+    held_back: Callable[[], str]
+    """Why the owner lets nothing run for others now; empty where it may."""
 
 
 def on_trade(
@@ -83,6 +85,7 @@ def on_trade(
         bus=ground.bus,
         folder=ground.home.jobs,
         threads=threads,
+        held_back=lambda: ground.house.held_back if ground.house.state in ("paused", "closed") else "",
     )
 
 
@@ -157,6 +160,7 @@ def _answering(ground: CapacityGround, bonds: Bonds, bench: Testbench) -> Answer
         folder=ground.folder,
         workers=ground.workers,
         clock=ground.clock,
+        held_back=ground.held_back,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ class JobGuests:
 
     provider: JobProvider
     agent: AgentClient
+    give_way: Callable[[], None]
+    """Ends what else runs for others: a challenge."""
 
     @property
     def running(self) -> int:
@@ -38,6 +41,7 @@ class JobGuests:
 
     async def hold(self, words: str) -> int:
         """All at once; their buyers are told when the machine is free."""
+        self.give_way()
         moving = {one: job for one, job in self.provider.jobs.items() if not job.held_at}
         for job in moving.values():
             job.held_at = self.provider.desk.now()

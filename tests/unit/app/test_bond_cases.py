@@ -265,6 +265,19 @@ async def test_a_wallet_that_the_bond_does_not_name_judges_nothing(tmp_path: Pat
         assert refusal.value.code == "not_an_oracle"
 
 
+async def test_a_claim_that_was_replaced_before_the_lease_binds_nobody(tmp_path: Path) -> None:
+    """Else a buyer could hold a provider to the GPU that it has sold long ago."""
+    async with capacity_lab(tmp_path) as lab:
+        bond = await lab.post_bond()
+        replaced = await lab.buyer.capacity.claims.live(lab.provider.peer_id)
+        lab.claim(lab.provider, bond)
+        order_id = await lab.lease()
+        await complain(lab, lab.buyer, order_id)
+        with pytest.raises(OpenstallError) as refusal:
+            await complain(lab, lab.buyer, order_id, record=replaced)
+        assert refusal.value.code == "old_claim"
+
+
 async def test_a_complaint_counts_once_however_often_it_comes(tmp_path: Path) -> None:
     async with capacity_lab(tmp_path) as lab:
         await lab.post_bond()

@@ -294,3 +294,32 @@ class Spoilt:
 
     def __init__(self, honest: Any, cut: Any) -> None:
         self.prove, self.cut = honest.prove, cut
+
+
+async def test_the_house_rules_win_over_a_challenge_and_cost_no_bond(tmp_path: Path) -> None:
+    async with capacity_lab(tmp_path) as lab:
+        lab.claim(lab.provider)
+        answering = lab.provider.capacity.answering
+        answering.serve()
+        order_id = await lab.lease()
+        answering.held_back = lambda: "you are using the computer."
+        assert await ask(lab, lab.buyer, order_id) == ("silent", "house_paused")
+        assert lab.provider.machine.proved == 0
+        answering.held_back = lambda: ""
+        reached = trio.Event()
+        found: list[tuple[str, str]] = []
+
+        async def endless(*_args: Any) -> Any:
+            reached.set()
+            await trio.sleep_forever()
+
+        lab.provider.machine.run = endless  # type: ignore[method-assign]
+
+        async def challenge() -> None:
+            found.append(await ask(lab, lab.buyer, order_id))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(challenge)
+            await reached.wait()
+            answering.give_way()
+        assert found == [("silent", "house_paused")]
