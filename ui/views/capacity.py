@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from openstall.ui import documents, theme, words
@@ -104,8 +105,9 @@ class _CapacityPanel(Panel):
         self._operation = operation.id
         self._progress.show_operation(operation)
 
+    @abstractmethod
     def _done(self, result: Any) -> None:
-        raise NotImplementedError
+        """Show the result of the operation."""
 
     def _failed(self, failure: Failure) -> None:
         self._progress.hide()

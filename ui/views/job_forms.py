@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import PurePath
 from typing import Any
 
@@ -24,17 +25,17 @@ class JobForm(QWidget):
             signal = one.picked if isinstance(one, FileDrop) else one.textChanged
             signal.connect(lambda _value: self.changed.emit())
 
+    @abstractmethod
     def problem(self) -> str:
         """What is missing, in words; empty if the form is complete."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self) -> dict[str, str]:
         """The files by the names that the job knows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def params(self) -> dict[str, Any]:
         """The parameters as the node takes them; decimals as text."""
-        raise NotImplementedError
 
 
 class RecipeForm(JobForm):

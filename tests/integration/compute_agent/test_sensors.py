@@ -91,7 +91,7 @@ def test_the_load_of_others_leaves_out_our_own_jobs() -> None:
         share = 100 * (processor_s([job.pid]) - used) / (time.monotonic() - began) / (psutil.cpu_count() or 1)
         job.kill()
     assert others is not None
-    assert share > 5
+    assert share > 2, "the job got no processor time to leave out"
     assert others <= 100 - share + 5
 
 

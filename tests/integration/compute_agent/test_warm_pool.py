@@ -57,9 +57,14 @@ class Bench:
         self.folder = folder
         self.facilities = facilities
         self.runtime = runtime
+        self._others = children_of(os.getpid())
         folder.chmod(0o755)
         (folder / "script.py").write_text(SCRIPT)
         self.lines: list[str] = []
+
+    def children(self) -> list[int]:
+        """The processes that this test started and that are still there."""
+        return [pid for pid in children_of(os.getpid()) if pid not in self._others]
 
     def plan(self, _kind: JobKind, number: int, inputs: Path) -> Plan:
         return Plan(
@@ -151,7 +156,7 @@ async def test_a_slot_that_turns_out_too_large_is_given_back(
     monkeypatch.setattr("openstall.compute_agent.sandbox.pool._GUESSED_BYTES", 0)
     await pool.hold(bench.stock(memory_bytes=MIB))
     assert await pool.filled() == ()
-    assert children_of(os.getpid()) == []
+    assert bench.children() == []
 
 
 async def test_another_sandbox_of_the_machine_means_another_pool(pool: WarmPool, bench: Bench) -> None:
@@ -161,7 +166,7 @@ async def test_another_sandbox_of_the_machine_means_another_pool(pool: WarmPool,
     assert pool.take("infer", LIMITS, changed) is None
     await pool.hold(None)
     assert pool.held() == ()
-    assert children_of(os.getpid()) == []
+    assert bench.children() == []
     assert list((bench.folder / "warm").iterdir()) == []
 
 

@@ -91,7 +91,7 @@ async def test_sync_on_demand_reports_what_it_did(member: NewMember, wait_until:
         ben.records.add(b"record" + bytes(60_000) + number.to_bytes(2, "big"))
     report = await anna.catalogue.sync_now(ben.host.peer_id)
     # The sync that follows every connection may still be at work and have its share of them.
-    assert report.missing == report.admitted <= 300
+    assert report.admitted <= report.missing <= 300
     await anna.records.count_is(300)
     again = await anna.catalogue.sync_now(ben.host.peer_id)
     assert (again.missing, again.admitted) == (0, 0)
