@@ -90,19 +90,21 @@ class Server:
         rate: Rate,
         limits: HostLimits,
         busy: Counter[str],
+        talking: Counter[str],
         penalise: Penalise,
     ) -> None:
         self.protocol = protocol
         self._budget = RateBudget(rate)
         self._limits = limits
         self._busy = busy
+        self._talking = talking
         self._penalise = penalise
 
-    def _entrance(self, peer_id: str) -> PeerError | None:
+    def _entrance(self, peer_id: str, under_way: Counter[str], most: int) -> PeerError | None:
         if not self._budget.take(peer_id):
             self._penalise(peer_id, 1.0, "too_many_requests")
             return PeerError("too_many_requests", "That was asked too often.", "Wait a moment and try again.")
-        if self._busy[peer_id] >= self._limits.max_handlers_per_peer:
+        if under_way[peer_id] >= most:
             return PeerError("busy", "Too many requests are open at once.", "Wait a moment and try again.")
         return None
 
@@ -112,7 +114,7 @@ class Server:
         """Serve one request on a fresh stream; never raises for what the other peer does."""
         peer_id = str(stream.muxed_conn.peer_id)
         framed = Framed(stream, peer_id, max_frame=max_request)
-        refusal = self._entrance(peer_id)
+        refusal = self._entrance(peer_id, self._busy, self._limits.max_handlers_per_peer)
         if refusal is not None:
             await self._reply(framed, encode_refusal(refusal))
             return
@@ -161,13 +163,16 @@ class Server:
             log.debug("%s: the asker left before the answer", self.protocol)
 
     async def converse(self, stream: NetStream, handler: StreamHandler, *, max_frame: int) -> None:
-        """Serve one streamed exchange; the stream is closed or reset when the handler ends."""
+        """Serve one streamed exchange; the stream is closed or reset when the handler ends.
+
+        It may last for hours, so it does not count among the requests: many jobs would leave room for none.
+        """
         peer_id = str(stream.muxed_conn.peer_id)
         framed = Framed(stream, peer_id, max_frame=max_frame)
-        if self._entrance(peer_id) is not None:
+        if self._entrance(peer_id, self._talking, self._limits.max_conversations_per_peer) is not None:
             await framed.reset()
             return
-        with _Counted(self._busy, peer_id):
+        with _Counted(self._talking, peer_id):
             try:
                 async with framed:
                     await handler(peer_id, framed)

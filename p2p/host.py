@@ -67,6 +67,7 @@ class PeerHost:
         self._host, self._swarm = engine.build_host(seed, max_connections=self.limits.max_connections)
         self._scores = Scores(clock=time.monotonic)
         self._busy: Counter[str] = Counter()
+        self._talking: Counter[str] = Counter()
         self._stop = trio.Event()
         self.lookup: Lookup = _nothing_known
         self._reached = trio.Event()
@@ -282,7 +283,12 @@ class PeerHost:
 
     def _server(self, protocol: str, rate: Rate) -> Server:
         return Server(
-            protocol=protocol, rate=rate, limits=self.limits, busy=self._busy, penalise=self.penalise
+            protocol=protocol,
+            rate=rate,
+            limits=self.limits,
+            busy=self._busy,
+            talking=self._talking,
+            penalise=self.penalise,
         )
 
     async def request(

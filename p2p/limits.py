@@ -31,6 +31,7 @@ class HostLimits:
     max_connections: int = 256
     max_streams_per_connection: int = 64
     max_handlers_per_peer: int = 24
+    max_conversations_per_peer: int = 24
     dial_s: float = 10.0
     request_read_s: float = 15.0
     handler_s: float = 120.0

@@ -27,7 +27,8 @@ from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate, RateBudget
 from openstall.store.job_log import JobLog
 
-RATE = Rate(per_s=0.5, burst=10)
+RATE = Rate(per_s=1, burst=40)
+"""A buyer comes back with all of its jobs at once when a connection was lost."""
 FIRST_FRAME_S = 15.0
 BETWEEN_JOBS_S = 1.0
 """How often a follower of a job that does not run (yet, or any more) looks at the books."""

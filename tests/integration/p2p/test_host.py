@@ -293,31 +293,57 @@ async def test_a_request_that_drips_in_is_cut_off(new_host: NewHost) -> None:
     assert await ask(anna, ben) == b"x", "an honest request still works"
 
 
-async def test_too_many_open_streams_are_reset_and_the_connection_lives(new_host: NewHost) -> None:
-    anna, ben = await new_host(), await new_host(limits=HostLimits(max_handlers_per_peer=4))
+async def test_too_many_open_streams_are_reset_and_requests_go_on(new_host: NewHost) -> None:
+    anna, ben = await new_host(), await new_host(limits=HostLimits(max_conversations_per_peer=4))
     serve_echo(ben)
 
     async def hold(_: str, framed: Framed) -> None:
+        await framed.send(b"here")
         await framed.receive()
 
     ben.serve_stream(HOLD, hold, max_frame=10, per_peer_rate=PLENTY)
     await anna.connect(ben.addrs[0])
-    held = [
-        await anna.open_stream(ben.peer_id, "/openstall/test/hold/1", timeout_s=5, max_frame=10)
-        for _ in range(4)
-    ]
-    with pytest.raises(RefusedByPeer) as caught:
-        await ask(anna, ben)
-    assert caught.value.code == "busy"
-    for one in held:
-        await one.aclose()
-    with trio.fail_after(5):
+
+    async def opened() -> Framed | None:
+        framed = await anna.open_stream(ben.peer_id, HOLD, timeout_s=5, max_frame=10)
+        try:
+            return framed if await framed.receive() else None
+        except Cut:
+            return None
+
+    held = [await opened() for _ in range(4)]
+    with trio.fail_after(20):
+        assert await opened() is None
+        assert await ask(anna, ben) == b"x"
+        for one in held:
+            assert one is not None
+            await one.aclose()
         while True:
-            try:
-                assert await ask(anna, ben) == b"x"
+            if await opened() is not None:
                 break
-            except RefusedByPeer:
-                await trio.sleep(0.01)
+            await trio.sleep(0.01)
+
+
+async def test_too_many_open_requests_are_refused_and_the_connection_lives(new_host: NewHost) -> None:
+    anna, ben = await new_host(), await new_host(limits=HostLimits(max_handlers_per_peer=1))
+    arrived, leave = trio.Event(), trio.Event()
+
+    async def slowly(_: str, raw: bytes) -> bytes:
+        arrived.set()
+        await leave.wait()
+        return raw
+
+    ben.serve(ECHO, slowly, max_request=100, max_response=100, per_peer_rate=PLENTY)
+    await anna.connect(ben.addrs[0])
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, anna, ben)
+            await arrived.wait()
+            with pytest.raises(RefusedByPeer) as caught:
+                await ask(anna, ben)
+            assert caught.value.code == "busy"
+            leave.set()
+        assert await ask(anna, ben) == b"x"
 
 
 async def test_garbage_and_plaintext_on_the_port_do_no_harm(new_host: NewHost) -> None:
