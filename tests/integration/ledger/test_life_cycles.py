@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ledger_lab import CREDIT, Clock, Lab, order_hash
 
+from openstall.ledger.bond import BondClient, BondTerms, Sentence
 from openstall.ledger.channel import ChannelTerms
 from openstall.ledger.escrow import escrow_key
 from openstall.ledger.group_host import GroupHost
+from openstall.ledger.history import history
 from openstall.market.errors import ChainError, Refused
 
 
@@ -156,3 +160,57 @@ def test_a_clock_that_jumps_back_does_not_stop_the_chain(lab: Lab) -> None:
     lab.clock.ahead_s = -5000
     lab.do(lab.buyer, lab.credit.transfer(lab.seller.address, 1))
     assert lab.chain.head().timestamp == ahead
+
+
+def test_a_group_that_was_founded_before_there_were_bonds_goes_on(
+    tmp_path: Path, host_at: object, clock: Clock
+) -> None:
+    """Its chain file says nothing of them, and its contracts stay where they are."""
+    assert callable(host_at)
+    host = host_at(tmp_path / "chain")
+    params = host.create("An old group")
+    host.stop()
+    path = tmp_path / "chain" / "chain.json"
+    kept = json.loads(path.read_text())
+    del kept["bond"]
+    path.write_text(json.dumps(kept))
+    again = host_at(tmp_path / "chain")
+    assert again.start() == replace(params, bond="")
+    lab = Lab(again, clock)
+    sale = order_hash()
+    lab.do(lab.buyer, lab.escrow.fund(lab.buyer, sale, lab.terms()))
+    assert total(lab) == 4 * 1_000 * CREDIT
+    with pytest.raises(ChainError) as refusal:
+        BondClient(lab.chain).bond(bytes(32))
+    assert refusal.value.code == "no_bonds"
+
+
+def test_a_bond_on_the_real_engine_pays_and_is_taken_back(lab: Lab) -> None:
+    client, oracles = BondClient(lab.chain), [lab.arbiter, lab.outsider]
+    terms = BondTerms(
+        provider=lab.seller.address,
+        amount_micro=9 * CREDIT,
+        oracles=tuple(oracle.address for oracle in oracles),
+        quorum=2,
+        unlock_delay_s=60,
+        salt=order_hash(),
+    )
+    bond_id = client.bond_id(terms)
+    lab.do(lab.seller, client.post(lab.seller, terms))
+    assert client.bond(bond_id).state == "posted"
+    sentence = Sentence(
+        bond_id=bond_id, case_hash=order_hash(), beneficiary=lab.buyer.address, amount_micro=4 * CREDIT
+    )
+    signatures = [
+        (terms.ordered.index(oracle.address.lower()), client.sign(oracle, sentence)) for oracle in oracles
+    ]
+    lab.do(lab.outsider, client.slash(sentence, signatures))
+    lab.do(lab.seller, client.announce(bond_id))
+    lab.clock.ahead_s += 61
+    lab.do(lab.outsider, client.withdraw(bond_id))
+    assert client.bond(bond_id).state == "closed"
+    assert lab.balance(lab.seller) == 996 * CREDIT
+    assert lab.balance(lab.buyer) == 1_004 * CREDIT
+    moves = [entry.kind for entry in history(lab.chain, lab.seller.address)]
+    assert moves == ["faucet", "bond_posted", "bond_returned"]
+    assert [entry.kind for entry in history(lab.chain, lab.buyer.address)] == ["faucet", "bond_earned"]
