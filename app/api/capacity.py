@@ -35,6 +35,12 @@ class Peer(Body):
     peer_id: Annotated[str, Field(max_length=64)]
 
 
+class MakeRounds(Body):
+    """Whether this node, as an oracle, challenges providers unasked."""
+
+    on: bool
+
+
 class Bond(Body):
     """What is set aside behind the claim; the amount in micro-credits."""
 
@@ -129,6 +135,11 @@ def _add_bond(node: Node, routes: APIRouter) -> None:
     async def announce() -> dict[str, Any]:
         """Announce that the bond is taken back."""
         return await node.trade.capacity.announce_bond()
+
+    @routes.post("/rounds")
+    async def rounds(body: MakeRounds) -> dict[str, Any]:
+        """Make rounds as an oracle, or stop it."""
+        return await node.trade.capacity.make_rounds(on=body.on)
 
     @routes.post("/bond/withdraw")
     async def withdraw() -> dict[str, Any]:

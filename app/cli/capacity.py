@@ -79,6 +79,16 @@ def cases(cli: Cli) -> None:
     )
 
 
+@click.command()
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@command
+def rounds(cli: Cli, switch: str) -> None:
+    """As an oracle: challenge now and then, unasked, a provider whose bond names your wallet."""
+    done = cli.api.post("/v1/capacity/rounds", on=switch == "on")
+    words = f"The next round is at {cell(done, 'next_at')}." if done["rounds"] else "No rounds any more."
+    cli.output.document(done, words)
+
+
 @click.group()
 def bond() -> None:
     """Money behind what this machine claims; oracles can make it pay when the claim is false."""
@@ -123,7 +133,7 @@ def withdraw(cli: Cli) -> None:
     _say_bond(cli, cli.api.post("/v1/capacity/bond/withdraw"))
 
 
-VERBS = (benchmark, verify, challenge, cases, bond)
+VERBS = (benchmark, verify, challenge, cases, rounds, bond)
 
 
 def _provider(cli: Cli, offer: str) -> str:

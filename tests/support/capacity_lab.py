@@ -126,7 +126,16 @@ class OpenShelf(Shelf):
             return None
         return parse_record(self.records[cid].raw, network=NETWORK, now=at)
 
-    async def find(self, *, query: str = "", **_query: Any) -> dict[str, Any]:
+    async def find(
+        self, *, query: str = "", types: tuple[str, ...] = ("peer",), **_query: Any
+    ) -> dict[str, Any]:
+        if types == ("capacity",):
+            claims = [one for one in self.records.values() if isinstance(one.body, Capacity)]
+            found = [
+                {"author": one.record.author, "body": {"bond": one.body.bond}, "mine": False}  # type: ignore[attr-defined]
+                for one in claims
+            ]
+            return {"items": found, "total": len(found)}
         items = [
             {"author": one.record.author, "body": {"wallet": one.body.wallet}}
             for one in self.records.values()

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from openstall.app.clock import Clock
+from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.services.capacity.bonds import Bonds, place_of
 from openstall.app.services.capacity.casefile import (
@@ -65,6 +66,7 @@ class Oracle:
     cases: Cases
     workers: Workers
     clock: Clock
+    bus: EventBus
     _woken: trio.Event = field(default_factory=trio.Event)
     _judging: set[str] = field(default_factory=set)
 
@@ -213,3 +215,4 @@ class Oracle:
             )
         )
         log.info("case closed", case=row.case_hash, state=state)
+        self.bus.publish("wallet", {"case": row.case_hash, "state": state})

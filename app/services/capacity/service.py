@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from openstall.app.services.capacity.challenging import Challenging
 from openstall.app.services.capacity.claims import Claims, claim_of
 from openstall.app.services.capacity.complaints import Complaints, case_as_dict
 from openstall.app.services.capacity.oracle import Oracle
+from openstall.app.services.capacity.rounds import Rounds
 from openstall.app.services.capacity.spot import SpotChecks
 from openstall.app.services.checking import Tell
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -43,6 +44,17 @@ class CapacityService:
     workers: Workers
     threads: Callable[[], Awaitable[int]]
     """How many threads the owner rents out."""
+    rounds: Rounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rounds = Rounds(
+            claims=self.claims,
+            bonds=self.bonds,
+            settings=self.claims.settings,
+            workers=self.workers,
+            clock=self.claims.clock,
+            challenge=self.challenge_peer,
+        )
 
     async def run(self) -> None:
         """Answer, judge and complain, until cancelled."""
@@ -54,6 +66,7 @@ class CapacityService:
             nursery.start_soon(self.oracle.run)
             nursery.start_soon(self.complaints.run)
             nursery.start_soon(spot.run)
+            nursery.start_soon(self.rounds.run)
 
     async def measure(self, devices: list[str], seconds: int, progress: Tell) -> dict[str, Any]:
         """Measure this machine and publish what it claims to be able to."""
@@ -132,6 +145,11 @@ class CapacityService:
         bond = await self.bonds.withdraw()
         await self.claims.name_bond("")
         return as_dict(bond)
+
+    async def make_rounds(self, *, on: bool) -> dict[str, Any]:
+        """As an oracle: now and then challenge, unasked, a provider whose bond names this wallet."""
+        await self.rounds.switch(on=on)
+        return {"rounds": on, "next_at": await self.rounds.next_at()}
 
     async def own_bond(self) -> dict[str, Any]:
         """This node's bond."""

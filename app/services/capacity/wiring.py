@@ -138,6 +138,7 @@ def make_capacity(ground: CapacityGround) -> CapacityService:
             cases=cases,
             workers=ground.workers,
             clock=ground.clock,
+            bus=ground.bus,
         ),
         complaints=_complaints(ground, bonds, cases),
         cases=cases,

@@ -25,10 +25,10 @@ from openstall.market.errors import OpenstallError
 from openstall.market.records import SignedRecord
 
 
-async def until_ended(stall: Stall, case: str) -> str:
+async def until_ended(stall: Stall, case: str, role: str = "complainer") -> str:
     """The state of a case when it is open no longer; woken by the bus."""
     async with stall.side.bus.subscribe() as events:
-        while (row := stall.capacity.cases.get(case, "complainer")).state == "open":
+        while (row := stall.capacity.cases.get(case, role)).state == "open":
             with trio.fail_after(60):
                 await events.receive()
         return row.state
@@ -130,12 +130,8 @@ async def test_what_was_begun_is_finished_after_a_restart_and_paid_once(tmp_path
             reborn.capacity.oracle.serve()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(reborn.capacity.oracle.run)
-                with trio.fail_after(60):
-                    while reborn.capacity.cases.get(case, "oracle").state == "open":  # noqa: ASYNC110
-                        await trio.sleep(0.01)
+                assert await until_ended(reborn, case, "oracle") == "guilty"
                 nursery.cancel_scope.cancel()
-            signed = reborn.capacity.cases.get(case, "oracle")
-            assert signed.state == "guilty"
             oracle.capacity = make_stall(oracle.side, lab.shelf, oracle.machine).capacity
             oracle.capacity.oracle.serve()
         before = lab.trade.chain.balance(lab.buyer.side.wallet)
