@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from PySide6.QtWidgets import QWidget
+
 from openstall.ui import documents, theme, words
-from openstall.ui.capacity import Bond, Capacity, Claim, ProofCheck, Verdict
+from openstall.ui.capacity import Bond, Capacity, Claim, ClaimedFigure, ProofCheck, Verdict
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
-from openstall.ui.widgets.layout import Facts, Panel, button, row
+from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.marks import Provenance
 from openstall.ui.widgets.notices import ProgressRow
 from openstall.ui.widgets.text import Text
@@ -52,7 +54,11 @@ class _CapacityPanel(Panel):
         self._progress.cancelled.connect(lambda: self.desk.operations.cancel(self._operation))
         self.body.addLayout(self._marks)
         self.body.addWidget(self._words)
-        self.body.addLayout(self._facts)
+        # A challenge says nothing of these: they stay what the provider says of itself.
+        self._rest = QWidget()
+        self._rest.setLayout(column(row(Provenance("claimed"), 1), self._facts, spacing=theme.GRID))
+        self._rest.hide()
+        self.body.addWidget(self._rest)
         self.body.addWidget(self._bond)
         self.body.addWidget(self._progress)
 
@@ -67,6 +73,7 @@ class _CapacityPanel(Panel):
     def _show(self, found: Capacity) -> None:
         while self._facts.rowCount():
             self._facts.removeRow(0)
+        self._rest.setVisible(found.claim is not None and bool(found.claim.figures))
         if found.claim is None:
             self._say_mark(None)
             self._words.say(self._nothing())
@@ -77,7 +84,7 @@ class _CapacityPanel(Panel):
         for figure in found.claim.figures:
             name = _NAMES.get(figure.name, words.one_line(figure.name, 40))
             place = "" if figure.device == "cpu" else f" ({words.one_line(figure.device, 12)})"
-            self._facts.add(f"{name}{place}", f"{figure.value:,} {words.one_line(figure.unit, 40)}")
+            self._facts.add(f"{name}{place}", _figure_words(figure))
         self._bond.say(_bond_words(found.bond, self.desk.symbol))
 
     def _nothing(self) -> str:
@@ -191,10 +198,19 @@ class MeasurePanel(_CapacityPanel):
         self._measure.setEnabled(True)
 
 
+def _figure_words(figure: ClaimedFigure) -> str:
+    if figure.unit == "million operations/s":
+        return _speed(figure.value)
+    return f"{figure.value:,} {words.one_line(figure.unit, 40)}"
+
+
+def _speed(millions: int) -> str:
+    return f"{millions / 1000:,.1f} billion op/s"
+
+
 def _measured(claim: Claim) -> str:
     works = ", ".join(
-        f"{words.one_line(work.device, 12)}: {work.million_operations_per_s:,} million operations/s"
-        for work in claim.works
+        f"{words.one_line(work.device, 12)}: {_speed(work.million_operations_per_s)}" for work in claim.works
     )
     return f"{works}\nMeasured by the provider on {words.day(claim.measured_at)}."
 
