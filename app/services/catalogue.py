@@ -177,17 +177,20 @@ class Catalogue:
         row = await self._workers.store(self._records.held_at, network, author, type_, key, at=at)
         return None if row is None else await self.held(row.cid, at=at)
 
-    async def held(self, cid: str, *, at: int) -> SignedRecord | None:
+    async def held(self, cid: str, *, at: int | None = None) -> SignedRecord | None:
         """A record that is kept here, superseded or not, as it held at a moment; None if it is unknown.
+
+        Without a moment it is read as of its own date, so that one that has expired since is found too.
 
         Raises:
             InvalidRecord: it did not hold at that moment.
         """
         raw = await self._workers.store(self._records.raw, cid)
-        if raw is None:
+        row = await self._workers.store(self._records.row, cid)
+        if raw is None or row is None:
             return None
-        network = self._group.membership.network
-        return await self._workers.work(parse_record, raw, network=network, now=at)
+        network, now = self._group.membership.network, row.issued if at is None else at
+        return await self._workers.work(parse_record, raw, network=network, now=now)
 
     async def addrs_of(self, peer_id: str) -> list[str]:
         """Where a peer says that it can be reached, by its own record; empty where there is none."""

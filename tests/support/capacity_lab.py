@@ -121,10 +121,11 @@ class OpenShelf(Shelf):
         ]
         return max(found, key=lambda one: one.record.seq, default=None)
 
-    async def held(self, cid: str, *, at: int) -> SignedRecord | None:
+    async def held(self, cid: str, *, at: int | None = None) -> SignedRecord | None:
         if cid not in self.records:
             return None
-        return parse_record(self.records[cid].raw, network=NETWORK, now=at)
+        known = self.records[cid]
+        return parse_record(known.raw, network=NETWORK, now=known.record.issued if at is None else at)
 
     async def find(
         self, *, query: str = "", types: tuple[str, ...] = ("peer",), **_query: Any

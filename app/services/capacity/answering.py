@@ -138,7 +138,8 @@ class Answering:
         fresh = abs(challenge.at - self.clock.now()) <= MAX_CLOCK_SKEW_S
         if challenge.provider != self.me.peer_id or challenge.challenger != peer_id or not fresh:
             raise Refused("bad_challenge", "The challenge is addressed to another peer, or its date is off.")
-        record = await self.catalogue.held(challenge.claim, at=challenge.at)
+        # Also a claim that has expired since: it binds as long as a lease goes on that began before.
+        record = await self.catalogue.held(challenge.claim)
         if record is None or record.record.author != self.me.peer_id:
             raise NotFound("no_such_claim", "This peer has made no such claim.")
         claim = claim_of(record)

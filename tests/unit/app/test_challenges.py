@@ -92,6 +92,15 @@ async def test_a_machine_is_not_worn_out_by_challenges(tmp_path: Path) -> None:
         assert lab.provider.machine.proved == most
 
 
+async def test_a_claim_that_expires_during_a_lease_is_answered_for(tmp_path: Path) -> None:
+    async with capacity_lab(tmp_path) as lab:
+        lab.claim(lab.provider)
+        lab.provider.capacity.answering.serve()
+        order_id = await lab.lease()
+        lab.trade.clock.ahead_s += 20_000
+        assert await ask(lab, lab.buyer, order_id) == ("passed", "")
+
+
 async def test_one_challenge_at_a_time_is_answered(tmp_path: Path) -> None:
     async with capacity_lab(tmp_path) as lab:
         lab.claim(lab.provider)
