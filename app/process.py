@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 from collections.abc import AsyncIterator
 
@@ -13,6 +14,7 @@ from openstall.app.clock import SystemClock
 from openstall.app.config import NodeConfig
 from openstall.app.lock import HomeLock
 from openstall.app.node import Node
+from openstall.market import schema
 from openstall.store.database import Store
 
 
@@ -22,6 +24,8 @@ def run_node(config: NodeConfig) -> None:
     Raises:
         OpenstallError: another node holds the home, or the store or the peer key cannot be used.
     """
+    faulthandler.enable()  # a crash in native code leaves its stack in the output
+    schema.prepare_for_threads()
     config.home.create()
     with HomeLock(config.home.lock):
         # What a killed node left behind would send clients to a port that is somebody else's by now.

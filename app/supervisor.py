@@ -106,6 +106,26 @@ class Part:
         self._bus.publish("status", {"part": self.name, "state": str(state)})
 
 
+async def steadily(name: str, task: Callable[[], Awaitable[None]]) -> None:
+    """Run one task of a part; again after a pause where it fails with words (a full disk, a chain away).
+
+    The part and its other tasks go on meanwhile. A fault in the program is not caught: it ends the part.
+    """
+    pause_s = FIRST_PAUSE_S
+    while True:
+        began = trio.current_time()
+        try:
+            await task()
+            return
+        except* OpenstallError as group:
+            error = first_error(group)
+            log.warning("task failed", task=name, code=error["code"], message=error["message"])
+        if trio.current_time() - began > STEADY_S:
+            pause_s = FIRST_PAUSE_S
+        await trio.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
 def first_error(group: BaseExceptionGroup[OpenstallError]) -> dict[str, str]:
     """The first error of a group (nurseries wrap them) as the API prints it."""
     found: BaseException = group

@@ -41,6 +41,7 @@ from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
 from openstall.app.services.transactions import TransactionService
+from openstall.app.supervisor import steadily
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.ledger.chain import Chain
@@ -112,11 +113,11 @@ class Trade:
         self._follow.serve()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._engine.run)
-            nursery.start_soon(self.renting.keep_alive)
-            nursery.start_soon(self._keep_house)
-            nursery.start_soon(self.demand.run)
-            nursery.start_soon(self.capacity.run)
-            nursery.start_soon(self._ground.transactions.resume)
+            nursery.start_soon(steadily, "offer", self.renting.keep_alive)
+            nursery.start_soon(steadily, "house rules", self._keep_house)
+            nursery.start_soon(steadily, "demand", self.demand.run)
+            nursery.start_soon(steadily, "capacity", self.capacity.run)
+            nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
 
     async def _keep_house(self) -> None:

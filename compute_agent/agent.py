@@ -7,6 +7,7 @@ It ends when its standard input closes, and every sandbox ends with it.
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import logging
 import math
 import os
@@ -50,6 +51,7 @@ from openstall.compute_agent.wire import (
     encode_line,
     error_reply,
 )
+from openstall.market import schema
 from openstall.market.errors import OpenstallError, SandboxError
 
 _log = logging.getLogger("openstall.compute_agent")
@@ -344,6 +346,8 @@ def main() -> None:
     # Ctrl-C in a terminal reaches the whole group: the node decides, then closes the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    faulthandler.enable()
+    schema.prepare_for_threads()
     trio.run(serve)
 
 

@@ -12,6 +12,19 @@ from openstall.market.errors import InvalidRecord
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+def prepare_for_threads(base: type[msgspec.Struct] = msgspec.Struct) -> None:
+    """Have msgspec build, here and now, what it builds at the first use of each kind of struct.
+
+    While one thread builds it, a second thread that reads the same kind crashes the process (seen with
+    0.22.0: the half-built fields hold null pointers). Call it when all modules are imported, before threads
+    start.
+    """
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("openstall."):
+            msgspec.json.Decoder(kind)
+        prepare_for_threads(kind)
+
+
 def fit(value: Any, schema: type[T], name: str) -> T:  # a JSON value
     """The value as `schema`: every field present, none unknown, no hidden characters.
 

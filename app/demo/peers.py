@@ -174,7 +174,9 @@ def _api_of(process: subprocess.Popen[bytes], home: Path) -> httpx.Client:
     def answers() -> httpx.Client | None:
         if process.poll() is not None:
             words = (home / "output.log").read_text(errors="replace")[-2000:]
-            raise PeerError("node_ended", f"The node of {home.name} ended at its start: {words}")
+            raise PeerError(
+                "node_ended", f"The node of {home.name} ended at its start ({process.returncode}): {words}"
+            )
         try:
             found = json.loads((home / "api.json").read_text())
         except (FileNotFoundError, ValueError):

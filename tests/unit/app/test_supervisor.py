@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import pytest
 import trio
 import trio.testing
 
 from openstall.app.events import EventBus
-from openstall.app.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, Part, PartState
-from openstall.market.errors import ChainError
+from openstall.app.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, Part, PartState, steadily
+from openstall.market.errors import ChainError, StoreError
 
 
 async def test_failing_part_is_tried_again_with_growing_pauses(
@@ -69,3 +70,22 @@ async def test_part_that_returns_is_off_until_it_is_asked_again(
     part.restart()
     await trio.sleep(0.1)
     assert (part.state, runs) == (PartState.READY, 3)
+
+
+async def test_a_task_that_fails_with_words_is_tried_again_and_a_fault_is_not_hidden(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    tries: list[float] = []
+
+    async def task() -> None:
+        tries.append(trio.current_time())
+        if len(tries) == 3:
+            raise ZeroDivisionError
+        raise StoreError("disk_full", "The disk is full.", "Make room.")
+
+    with pytest.raises(ZeroDivisionError):
+        await steadily("books", task)
+    assert [round(later - earlier, 3) for earlier, later in pairwise(tries)] == [
+        FIRST_PAUSE_S,
+        2 * FIRST_PAUSE_S,
+    ]
