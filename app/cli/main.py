@@ -42,12 +42,37 @@ class Nouns(click.Group):
         if cmd_name not in NOUNS:
             return None
         group = importlib.import_module(f"openstall.app.cli.{cmd_name}").group
-        return group if isinstance(group, click.Command) else None
+        if not isinstance(group, click.Command):
+            return None
+        _take_json(group)
+        return group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Help without importing anything."""
         with formatter.section("Nouns"):
             formatter.write_dl(list(NOUNS.items()))
+
+
+def _take_json(command: click.Command) -> None:
+    """Let every verb take `--json` at its own end too, where people look for it."""
+    if isinstance(command, click.Group):
+        for verb in command.commands.values():
+            _take_json(verb)
+    elif not any(option.name == "as_json" for option in command.params):
+        command.params.append(
+            click.Option(
+                ["--json", "as_json"],
+                is_flag=True,
+                expose_value=False,
+                callback=_set_json,
+                help="One JSON document on standard output.",
+            )
+        )
+
+
+def _set_json(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        ctx.find_root().obj.output.as_json = True
 
 
 @click.command(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})

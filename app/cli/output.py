@@ -18,9 +18,9 @@ from openstall.market.money import format_amount
 EXIT_FAILED = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
-    """Chosen once by `--json`."""
+    """Chosen by `--json`, before the noun or after the verb."""
 
     as_json: bool
 

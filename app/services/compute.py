@@ -17,8 +17,11 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.runtime import default_runtime_folder, install_runtime
 from openstall.compute_agent.specs import Check, InstallProgress, Inventory, RuntimeState
 from openstall.market.errors import Conflict, SandboxError
+from openstall.p2p.nurseries import single_errors
 
 _LOCK = Path(__file__).parents[2] / "requirements" / "runtime.lock"
+
+DOCTOR_WORDS = "Checking the sandbox with real jobs"
 
 log = get_logger("openstall.compute")
 
@@ -54,7 +57,7 @@ class ComputeService:
         self._inventory = await self.agent.probe()
         self._runtime = await self.agent.runtime()
         self._checks = checks
-        failed = [check for check in checks if check.severity == "error" and not check.ok]
+        failed = _failed(checks)
         self._state = "refused" if failed else "ready"
         self._reason = failed[0].cause if failed else None
         self._fix = failed[0].fix if failed else None
@@ -65,10 +68,8 @@ class ComputeService:
     async def doctor(self, progress: Progress) -> dict[str, Any]:
         """The doctor as a long action."""
         self._need_agent()
-        progress("Checking the sandbox with real jobs")
-        checks = await self.examine()
-        ok = self._state == "ready"
-        return {"checks": msgspec.to_builtins(checks), "tier": self.agent.tier, "ok": ok}
+        progress(DOCTOR_WORDS)
+        return _findings(await self.examine(), self.agent)
 
     async def install(self, progress: Progress) -> dict[str, Any]:
         """Download and check the workload runtime; cancelling leaves an earlier one as it was."""
@@ -114,3 +115,28 @@ class ComputeService:
                 "The compute agent is not running.",
                 "Start the node without --no-agent, or look at its log.",
             )
+
+
+async def examine_without_node() -> dict[str, Any]:
+    """The doctor's findings where no node runs, by an agent that lives as long as it takes.
+
+    Raises:
+        SandboxError: the agent does not start.
+    """
+    agent = AgentClient()
+    with single_errors():
+        async with trio.open_nursery() as nursery:
+            await agent.start(nursery)
+            try:
+                return _findings(await agent.doctor(), agent)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await agent.aclose()
+
+
+def _findings(checks: list[Check], agent: AgentClient) -> dict[str, Any]:
+    return {"checks": msgspec.to_builtins(checks), "tier": agent.tier, "ok": not _failed(checks)}
+
+
+def _failed(checks: list[Check]) -> list[Check]:
+    return [check for check in checks if check.severity == "error" and not check.ok]
