@@ -16,7 +16,7 @@ def run(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_doctor_needs_no_node(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / "node"
     found = run(home, "doctor", "--json")
     findings = json.loads(found.stdout)
     checks = {check["name"]: check for check in findings["checks"]}
