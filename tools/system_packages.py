@@ -90,6 +90,8 @@ RUN = [
     Need("libxcb-shape0", QT, has_library("libxcb-shape.so.0")),
     Need("libxcb-xinerama0", QT, has_library("libxcb-xinerama.so.0")),
     Need("libxkbcommon-x11-0", QT, has_library("libxkbcommon-x11.so.0")),
+    Need("libx11-6", "seeing when the owner comes back", has_library("libX11.so.6")),
+    Need("libxss1", "seeing when the owner comes back", has_library("libXss.so.1")),
 ]
 BUILD = [
     Need("gcc", "building fastecdsa", has_program("gcc")),
@@ -98,7 +100,10 @@ BUILD = [
     Need("python3-dev", "building fastecdsa", has_python_header),
 ]
 
-TEST = [Need("iproute2", "testing two networks on one machine", has_program("ip"))]
+TEST = [
+    Need("iproute2", "testing two networks on one machine", has_program("ip")),
+    Need("libxtst6", "testing with a key that is pressed", has_library("libXtst.so.6")),
+]
 
 
 def ensure(step: Callable[..., None], *, compilers: bool, tests: bool) -> None:
