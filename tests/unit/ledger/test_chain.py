@@ -120,7 +120,7 @@ def test_the_reason_of_a_refusal_is_in_words(lab: Lab) -> None:
         lab.send(lab.buyer, lab.credit.claim(), simulate=True)
     with pytest.raises(ChainError, match="balance is too low"):
         lab.send(lab.buyer, lab.credit.transfer(lab.seller.address, 10**12), simulate=True)
-    with pytest.raises(ChainError, match="not of the one who must sign"):
+    with pytest.raises(ChainError, match="not signed by the payer"):
         terms = ChannelTerms(
             payer=lab.buyer.address,
             payee=lab.seller.address,
