@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -10,12 +11,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-import trio
-
 HERE = Path(__file__).resolve().parent
 ROOMS = HERE.parents[1]
 USER_ID = 1_950_500_000
 """An account that owns nothing but what the campaign gives to it."""
+
+PACKAGES = (
+    *("attr", "attrs", "idna", "outcome", "sniffio", "sortedcontainers", "trio"),
+    *("msgspec", "platformdirs", "psutil", "pyseccomp"),
+)
+"""What our code imports in the sandbox's rooms: trio with what it needs, and the rest."""
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -55,6 +60,7 @@ def as_user(folder: Path) -> tuple[list[str], dict[str, str]]:
     for room in ("compute_agent", "market"):
         shutil.copytree(ROOMS / room, folder / "rooms" / "openstall" / room, ignore=skip)
     shutil.copytree(HERE, folder / "escape", ignore=skip)
+    _copy_packages(folder / "packages")
     (folder / "home").mkdir()
     for path in (folder, *folder.rglob("*")):
         os.chown(path, USER_ID, USER_ID)
@@ -63,19 +69,34 @@ def as_user(folder: Path) -> tuple[list[str], dict[str, str]]:
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder / "home"),
-        "PYTHONPATH": f"{folder / 'rooms'}:{Path(trio.__file__).parents[1]}",
+        "PYTHONPATH": f"{folder / 'rooms'}:{folder / 'packages'}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     tried = subprocess.run(
-        [*command, "-c", "import trio, msgspec, pyseccomp"],
+        [*command, "-c", "import trio, msgspec, platformdirs, psutil, pyseccomp"],
         env=environment,
         cwd="/",
         capture_output=True,
+        text=True,
         check=False,
     )
     if tried.returncode != 0:
-        raise Unreadable("another user cannot read this checkout's packages")
+        raise Unreadable(f"another user cannot run our code: {tried.stderr[-300:]}")
     return command, environment
+
+
+def _copy_packages(folder: Path) -> None:
+    """The checkout may lie where its owner alone can read."""
+    folder.mkdir()
+    for name in PACKAGES:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:
+            raise Unreadable(f"the package {name} is not installed")
+        source = Path(found.origin)
+        if found.submodule_search_locations:
+            shutil.copytree(source.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
 
 
 def _results(command: list[str], environment: dict[str, str], folder: Path) -> Results:
