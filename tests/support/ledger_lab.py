@@ -6,8 +6,12 @@ import hashlib
 import itertools
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from openstall.ledger.chain import Chain, ChainParams, Receipt, TxRequest
 from openstall.ledger.channel import ChannelClient
@@ -99,3 +103,17 @@ class Lab:
 def order_hash() -> bytes:
     """A fresh order hash."""
     return hashlib.sha256(b"order %d" % next(_numbers)).digest()
+
+
+def run_machine(make: Callable[[], RuleBasedStateMachine]) -> None:
+    """Random sequences of steps against a contract on a real chain."""
+    run_state_machine_as_test(
+        make,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=12,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.generate),
+        ),
+    )

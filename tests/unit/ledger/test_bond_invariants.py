@@ -6,7 +6,6 @@ import secrets
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -14,9 +13,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
-from ledger_lab import CREDIT, Lab
+from ledger_lab import CREDIT, Lab, run_machine
 
 from openstall.ledger.bond import SINK, BondClient, BondTerms, Sentence
 from openstall.ledger.wallet import Wallet
@@ -198,16 +196,7 @@ class BondMachine(RuleBasedStateMachine):
 
 def test_no_sequence_of_steps_makes_loses_or_strands_a_bond(lab: Lab) -> None:
     held = lab.balance(lab.host.params.bond)
-    run_state_machine_as_test(
-        lambda: BondMachine(lab, held),
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=12,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.explicit, Phase.generate),
-        ),
-    )
+    run_machine(lambda: BondMachine(lab, held))
 
 
 @pytest.mark.parametrize(

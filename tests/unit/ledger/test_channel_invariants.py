@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -13,9 +12,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
-from ledger_lab import CREDIT, Lab, order_hash
+from ledger_lab import CREDIT, Lab, order_hash, run_machine
 
 from openstall.ledger.channel import ChannelTerms
 from openstall.ledger.vouchers import Voucher, sign_voucher
@@ -187,16 +185,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
 def test_no_sequence_of_steps_makes_loses_or_strands_money(lab: Lab) -> None:
     held = lab.balance(lab.host.params.channel)
-    run_state_machine_as_test(
-        lambda: ChannelMachine(lab, held),
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=12,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.explicit, Phase.generate),
-        ),
-    )
+    run_machine(lambda: ChannelMachine(lab, held))
 
 
 @pytest.mark.parametrize(

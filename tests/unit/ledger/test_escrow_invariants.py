@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,9 +18,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
-from ledger_lab import CREDIT, Lab, order_hash
+from ledger_lab import CREDIT, Lab, order_hash, run_machine
 
 from openstall.ledger.chain import TxRequest
 from openstall.ledger.escrow import EscrowTerms, escrow_key
@@ -216,16 +214,7 @@ class EscrowMachine(RuleBasedStateMachine):
 
 def test_no_sequence_of_steps_makes_loses_or_strands_money(lab: Lab) -> None:
     held = Counter({"escrow": lab.balance(lab.host.params.escrow)})
-    run_state_machine_as_test(
-        lambda: EscrowMachine(lab, held),
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=12,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.explicit, Phase.generate),
-        ),
-    )
+    run_machine(lambda: EscrowMachine(lab, held))
 
 
 BAD_TERMS = [
