@@ -75,7 +75,7 @@ class _CapacityPanel(Panel):
             self._facts.removeRow(0)
         self._rest.setVisible(found.claim is not None and bool(found.claim.figures))
         if found.claim is None:
-            self._say_mark(None)
+            self._clear_mark()
             self._words.say(self._nothing())
             self._bond.say("")
             return
@@ -90,11 +90,14 @@ class _CapacityPanel(Panel):
     def _nothing(self) -> str:
         return "This provider claims nothing about what its machine can do."
 
-    def _say_mark(self, last: Verdict | None) -> None:
+    def _clear_mark(self) -> None:
         if self._mark is not None:
             self._mark.setParent(None)
             self._mark.deleteLater()
             self._mark = None
+
+    def _say_mark(self, last: Verdict | None) -> None:
+        self._clear_mark()
         if last is not None and last.outcome == "passed":
             self._mark = Provenance("verified", "Your own node challenged this machine: it passed.")
         elif self._peer_id:
