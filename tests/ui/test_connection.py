@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import shiboken6
 from PySide6.QtCore import QObject
 from PySide6.QtNetwork import QHostAddress, QTcpServer, QTcpSocket
 from PySide6.QtWidgets import QApplication
@@ -120,7 +121,7 @@ def test_an_answer_for_somebody_who_left_is_dropped(qtbot: QtBot, client: ApiCli
     owner = QObject()
     got: list[object] = []
     client.probe(endpoint, got.append, owner=owner, failed=got.append)
-    owner.deleteLater()
+    shiboken6.delete(owner)
     with qtbot.waitSignal(client.idle, timeout=WAIT_MS):
         pass
     assert got == []
