@@ -199,7 +199,14 @@ class Trade:
     def _make_capacity(self, jobs: LocalJobs) -> CapacityService:
         ground = self._ground
         return make_capacity(
-            on_trade(ground, me=self._me(), desk=self.desk, jobs=jobs, threads=self._rented_threads)
+            on_trade(
+                ground,
+                me=self._me(),
+                desk=self.desk,
+                jobs=jobs,
+                threads=self._rented_threads,
+                gpus=self.renting.cards,
+            )
         )
 
     def _me(self) -> Party:
@@ -253,6 +260,7 @@ class Trade:
             workers=ground.workers,
             wake=self._engine.watch,
             places=self.renting.places,
+            gpus=self.renting.gpus,
             begun=ground.house.wake,
             account=self.earnings.account,
         )
@@ -350,7 +358,7 @@ class Trade:
 
     async def _ready_for(self, contract: Contract) -> None:
         if contract.order.kind == "compute":
-            await self.renting.admit(contract.compute.max_s)
+            await self.renting.admit(contract.compute)
             await self._traffic.admit(contract)
         else:
             await self.stock.sealed_key(contract.sale)

@@ -76,8 +76,9 @@ def main() -> int:
     print(f"\n{machine()}\n\n{as_text(rows)}" if rows else "nothing measured")
     if options.markdown and rows:
         today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-        text = f"# Benchmarks\n\nMeasured on {today} by `python3 dev.py bench --markdown`.\n\n{machine()}\n\n"
-        (HERE.parent / "docs" / "benchmarks.md").write_text(text + as_markdown(rows) + "\n", encoding="utf-8")
+        target = HERE.parent / "docs" / "benchmarks.md"
+        page = target.read_text("utf-8") if target.exists() else ""
+        target.write_text(as_markdown(rows, today=today, machine=machine(), page=page), encoding="utf-8")
     return 1 if failed or not rows or not all(row.ok for row in rows) else 0
 
 

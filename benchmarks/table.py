@@ -36,6 +36,9 @@ class Row:
         )
 
 
+_INTRODUCTION = (
+    "Each row is written by `python3 dev.py bench --markdown`, with `--only NAME` for the rows of one module."
+)
 HEAD = ("what", "measured", "aim", "met", "note")
 
 
@@ -62,7 +65,22 @@ def as_text(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for docs/benchmarks.md."""
-    cells = [HEAD, ("---",) * len(HEAD), *(row.cells() for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)
+def as_markdown(rows: Sequence[Row], *, today: str, machine: str, page: str) -> str:
+    """The page docs/benchmarks.md with these rows in place of those of the same name.
+
+    `page` is the page as it stands: rows that were not measured now keep their figures, date and machine, and
+    what follows the table (a heading of its own) stays.
+    """
+    table, mark, rest = page.partition("\n## ")
+    kept = {line.split(" | ")[0]: line for line in table.splitlines() if line.startswith("| ")}
+    kept |= {
+        f"| {_cell(row.name)}": "| " + " | ".join(map(_cell, (*row.cells(), f"{today}, {machine}"))) + " |"
+        for row in rows
+    }
+    lines = [line for name, line in kept.items() if name not in ("| what", "| ---")]
+    head = ["| " + " | ".join((*HEAD, "when, where")) + " |", "| " + " | ".join(("---",) * 6) + " |"]
+    return "\n".join(["# Benchmarks", "", _INTRODUCTION, "", *head, *lines]) + "\n" + mark + rest
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

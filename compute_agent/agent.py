@@ -21,10 +21,13 @@ from pathlib import Path
 import trio
 
 from openstall.compute_agent import jobs
-from openstall.compute_agent.inventory import probe_machine
+from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams
+from openstall.compute_agent.inventory import probe_gpus, probe_machine
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.runtime import Runtime, find_runtime, runtime_state
 from openstall.compute_agent.sandbox.cgroup import CgroupScope, find_scope
+from openstall.compute_agent.sandbox.gpu import Grant, find_grant, no_gpu
+from openstall.compute_agent.sandbox.gpu_check import Proved, prove_gpus
 from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
 from openstall.compute_agent.sandbox.plan import Plan
@@ -39,6 +42,7 @@ from openstall.compute_agent.specs import (
     JobResult,
     JobSpec,
     OutputFile,
+    Params,
     Usage,
     UsageTick,
 )
@@ -60,6 +64,7 @@ _log = logging.getLogger("openstall.compute_agent")
 @dataclass(slots=True, kw_only=True)
 class _Job:
     slot: int
+    gpus: tuple[str, ...] = ()
     cancel: trio.Event = field(default_factory=trio.Event)
     hold: Hold = field(default_factory=Hold)
     usage: Usage = field(default_factory=Usage)
@@ -78,6 +83,7 @@ class Agent:
         self._scope: CgroupScope | None = None
         self._facilities: Facilities | None = None
         self._facilities_of: Runtime | None = None
+        self._proved: Proved | None = None
         self._preparing = trio.Lock()
         self._sensors = Sensors()
         self._sensing = trio.Lock()
@@ -136,6 +142,7 @@ class Agent:
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice
         examined = await doctor()
+        self._proved = examined.gpus
         return Reply(id=request.id, checks=examined.checks, tier=examined.tier)
 
     async def _runtime(self, request: Request) -> Reply:
@@ -245,6 +252,10 @@ class Agent:
                 jobs.input_names(params),
                 share=facilities.mode == "dropped_root",
             )
+            wanted = _gpus_wanted(spec, params)
+            if wanted is not None and self._proved is None:
+                gpus, _note = await trio.to_thread.run_sync(probe_gpus)
+                self._proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
             plan = Plan(
                 entry=jobs.entry_of(spec.kind),
                 runtime=runtime,
@@ -254,6 +265,7 @@ class Agent:
                 mode=facilities.mode,
                 checkpoints=Path(request.checkpoints) if request.checkpoints else None,
                 slot=job.slot,
+                gpu=None if wanted is None else await self._grant(request.gpus, wanted, job),
             )
         except SandboxError as error:
             return JobResult(
@@ -265,6 +277,21 @@ class Agent:
             return jobs.failed_collection(error, job.usage)
         return jobs.result_of(spec, outcome, taken)
 
+    async def _grant(self, offered: tuple[str, ...], wanted: int, job: _Job) -> Grant:
+        """The devices of a job: those that it rents are its own; one that measures sees all of them.
+
+        Raises SandboxError `no_gpu` where they are taken, or did not pass the check on this machine.
+        """
+        proved = self._proved.ids if self._proved is not None else ()
+        free = [name for name in offered if name in proved]
+        if wanted:
+            taken = {name for other in self._jobs.values() for name in other.gpus}
+            free = [name for name in free if name not in taken][:wanted]
+            job.gpus = tuple(free)
+        if len(free) < max(1, wanted):
+            raise no_gpu(f"{len(free)} can be used now, the job needs {max(1, wanted)}")
+        return await trio.to_thread.run_sync(find_grant, free)
+
     async def _sandboxed(
         self, spec: JobSpec, plan: Plan, facilities: Facilities, job: _Job, outputs: Path
     ) -> tuple[Outcome, tuple[OutputFile, ...]]:
@@ -275,7 +302,7 @@ class Agent:
                 job.usage = event.usage
             self._send(Reply(job_id=spec.job_id, event=event))
 
-        slot = self._pool.take(spec.kind, spec.limits, facilities)
+        slot = self._pool.take(spec.kind, spec.limits, facilities) if plan.gpu is None else None
         if slot is not None:
             try:
                 await trio.to_thread.run_sync(slot.bring, plan.inputs)
@@ -320,6 +347,12 @@ class Agent:
                 if self._wish is not None and not self._pool.made_for(self._facilities):
                     await self._stock_up(self._wish, runtime, self._facilities)
             return self._facilities
+
+
+def _gpus_wanted(spec: JobSpec, params: Params) -> int | None:
+    """How many devices a job rents, 0 for one that measures all of them; None where it needs none."""
+    measures = isinstance(params, BenchmarkParams | ChallengeParams) and params.device != "cpu"
+    return 0 if measures else spec.limits.gpus or None
 
 
 async def serve() -> None:

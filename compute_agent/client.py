@@ -187,14 +187,16 @@ class AgentClient:
         on_event: OnEvent,
         *,
         checkpoints: Path | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> JobResult:
         """Run one job to its end and return how it ended; never raises for what the job did.
 
         Absolute paths. `inputs` is a folder of this job alone with plain files; as root the agent
         makes them readable to everybody: keep it inside a private folder. `outputs` is created and
         holds only the collected artefacts afterwards. `checkpoints` is an existing folder for the states
-        of the job that `Checkpoint` events name; without it there are none. Cancelling this call cancels
-        the job.
+        of the job that `Checkpoint` events name; without it there are none. `gpus` are the devices that
+        may be used, by the driver's ids; the job gets as many of them as it rents. Cancelling this call
+        cancels the job.
         Raises Conflict `job_running` when a job of this id runs already.
         """
         if spec.job_id in self._jobs:
@@ -210,6 +212,7 @@ class AgentClient:
                 inputs=str(inputs),
                 outputs=str(outputs),
                 checkpoints=str(checkpoints) if checkpoints is not None else None,
+                gpus=gpus,
             )
             async for event in receive:
                 if isinstance(event, UsageTick):

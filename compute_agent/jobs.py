@@ -91,6 +91,11 @@ _LIMIT_WORDS: Final = {
     "files": ("made too many files", "A workload of this market makes a handful; the model is at fault."),
     "processes": ("started more than its {processes} processes", "The model is at fault."),
     "log": ("flooded its log", "The log is capped at {log_kib} KiB; the model is at fault."),
+    "gpu_memory": (
+        "needed more than its {gpu_memory_mib} MiB of a graphics card's memory",
+        "Rent a larger card, or send a smaller batch or model.",
+    ),
+    "gpu_lost": ("lost its graphics card: the driver no longer answers", "Try again, or elsewhere."),
     "start": ("did not start within 20 seconds", "The machine is overloaded; try again or elsewhere."),
 }
 
@@ -244,6 +249,7 @@ def _limit_values(spec: JobSpec) -> Mapping[str, int]:
         "memory_mib": limits.memory_bytes // MIB,
         "disk_mib": limits.disk_bytes // MIB,
         "processes": limits.processes,
+        "gpu_memory_mib": limits.gpu_memory_bytes // MIB,
         "log_kib": limits.log_bytes // 1024,
         "memory_gib": limits.memory_bytes // GIB,
     }

@@ -43,21 +43,29 @@ class Runtime:
     prefix: Path
     version: str
 
+    @property
+    def torch_version(self) -> str:
+        """As its folder says; empty where it does not."""
+        found = sorted(self.site_packages.glob("torch-*.dist-info"))
+        return found[0].name.removeprefix("torch-").removesuffix(".dist-info") if found else ""
+
 
 def runtime_candidates() -> list[Path]:
     """Where a runtime is looked for, in order.
 
-    OPENSTALL_RUNTIME alone if it is set, else the checkout's `.runtime`, then the user's data folder.
+    OPENSTALL_RUNTIME alone if it is set; else the one for graphics cards, which only its owner puts there,
+    the checkout's `.runtime`, and the user's data folder.
     """
     named = os.environ.get("OPENSTALL_RUNTIME")
     if named:
         return [Path(named)]
-    return [Path(__file__).resolve().parents[1] / ".runtime", default_runtime_folder()]
+    checkout = Path(__file__).resolve().parents[1] / ".runtime"
+    return [default_runtime_folder(gpu=True), checkout, default_runtime_folder()]
 
 
-def default_runtime_folder() -> Path:
+def default_runtime_folder(*, gpu: bool = False) -> Path:
     """Where `install_runtime` puts it for an installed application."""
-    return Path(platformdirs.user_data_dir("openstall")) / "runtime"
+    return Path(platformdirs.user_data_dir("openstall")) / ("runtime-gpu" if gpu else "runtime")
 
 
 def find_runtime() -> Runtime:
@@ -199,7 +207,7 @@ async def _run(command: list[str], on_line: Callable[[bytes], None]) -> None:
         raise SandboxError(
             "runtime_install_failed",
             f"The workload runtime could not be installed: {last.decode('utf-8', 'replace')}",
-            "Check the network and the free disk space (3 GB), then try again.",
+            "Check the network and the free disk space (3 GB; 8 GB for graphics cards), then try again.",
         )
 
 

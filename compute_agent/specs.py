@@ -75,6 +75,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `processes` counts processes and threads together; `disk_bytes` is the output folder;
     `log_bytes` is what is kept of the log (a job that writes four times as much is stopped).
+    `gpus` are whole devices, `gpu_memory_bytes` what may be used of each; 0 is all of it.
     """
 
     wall_s: Annotated[int, msgspec.Meta(ge=1, le=7 * 86400)] = 600
@@ -84,6 +85,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     disk_bytes: Annotated[int, msgspec.Meta(ge=MIB, le=1024 * GIB)] = 256 * MIB
     log_bytes: Annotated[int, msgspec.Meta(ge=KIB, le=64 * MIB)] = MIB
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    gpus: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    gpu_memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=4096 * GIB)] = 0
 
 
 class LintParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -277,6 +280,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ok: bool
     cause: str
     fix: str = ""
+
+
+GPU_CHECK: Final = "graphics cards"
+"""The check without which no job gets a graphics processor."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

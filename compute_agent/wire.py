@@ -27,6 +27,7 @@ LINE_CAP_BYTES: Final = 256 * 1024
 """Longest JSON line in either direction on the agent's pipes."""
 
 _T = TypeVar("_T")
+_DeviceId = Annotated[str, msgspec.Meta(max_length=120)]
 
 Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm"]
 
@@ -65,7 +66,10 @@ class WarmStock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Node to agent. `inputs`, `outputs`, `checkpoints` are folders of this job alone, absolute paths."""
+    """Node to agent. `inputs`, `outputs`, `checkpoints` are folders of this job alone, absolute paths.
+
+    `gpus` are the devices that jobs may use, by the driver's ids: a job gets those that it rents of them.
+    """
 
     id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     op: Op
@@ -76,6 +80,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     job_id: str | None = None
     watch: Watch | None = None
     warm: WarmStock | None = None
+    gpus: Annotated[tuple[_DeviceId, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

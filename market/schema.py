@@ -28,7 +28,8 @@ def prepare_for_threads(base: type[msgspec.Struct] = msgspec.Struct) -> None:
 def fit(value: Any, schema: type[T], name: str) -> T:  # a JSON value
     """The value as `schema`: every field present, none unknown, no hidden characters.
 
-    No field may be left out, also where the schema has a default: a statement has one form only.
+    A statement has one form only: no field may be left out, also where the schema has a default, or else,
+    where the schema says so (`omit_defaults`), none may be written that has its default.
     Texts are checked in what has no open field (`dict`) of its own; see `text.refuse_hidden`.
 
     Raises:
@@ -41,5 +42,5 @@ def fit(value: Any, schema: type[T], name: str) -> T:  # a JSON value
         words = text.clean(str(error))[:200]
         raise InvalidRecord("bad_schema", f"The {name} does not fit its schema: {words}.") from error
     if msgspec.to_builtins(found) != value:
-        raise InvalidRecord("bad_schema", f"The {name} leaves out a field.")
+        raise InvalidRecord("bad_schema", f"The {name} leaves out a field, or names one without need.")
     return found

@@ -201,6 +201,7 @@ class RuntimeState(Document, frozen=True, kw_only=True):
     state: str = ""
     path: str = ""
     size_bytes: int = 0
+    packages: dict[str, str] = {}
     words: str = ""
     fix: str = ""
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
 
+from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.services.renting import OFFER_KEY
 from openstall.market.errors import ChainError, NotFound
+
+
+class Install(Body):
+    """Which workload runtime: the usual one, or the one for graphics cards."""
+
+    gpu: bool = False
 
 
 def router(node: Node) -> APIRouter:
@@ -32,9 +40,10 @@ def router(node: Node) -> APIRouter:
         return {"operation_id": node.operations.start("doctor", "Check this machine", node.compute.doctor)}
 
     @routes.post("/runtime/install")
-    async def install() -> dict[str, Any]:
+    async def install(body: Install) -> dict[str, Any]:
         """Download the workload runtime."""
-        return {"operation_id": node.operations.start("install", "Install the runtime", node.compute.install)}
+        work = partial(node.compute.install, gpu=body.gpu)
+        return {"operation_id": node.operations.start("install", "Install the runtime", work)}
 
     return routes
 

@@ -40,6 +40,7 @@ class Rent(Body):
     pay_within_s: int = PAY_WITHIN_S
     tries: int = 1
     patience_s: int = 60
+    gpus: Annotated[int, Field(ge=0, le=16)] = 0
     challenge: bool = False
 
 
@@ -84,6 +85,7 @@ def router(node: Node) -> APIRouter:
             pay_within_s=body.pay_within_s,
             tries=body.tries,
             patience_s=body.patience_s,
+            gpus=body.gpus,
             challenge=body.challenge,
         )
         return {"order_id": await node.trade.orders.placing.rent(request)}

@@ -29,6 +29,9 @@ class Sell(Body):
     disk_bytes: Annotated[int, Field(ge=2**24)] = GIB
     jobs_at_once: Annotated[int, Field(ge=1, le=64)] = 1
     queue: Annotated[int, Field(ge=0, le=256)] = 0
+    gpus: bool = False
+    gpu_memory_bytes: Annotated[int, Field(ge=0)] = 0
+    gpu_scripts: bool = False
     withdraw_delay_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 3600
 
 

@@ -43,6 +43,15 @@ def show(cli: Cli) -> None:
 @click.option("--threads", type=int, default=1, show_default=True)
 @click.option("--jobs-at-once", type=int, default=1, show_default=True)
 @click.option("--queue", type=int, default=3, show_default=True, help="Paid jobs that may wait for a place.")
+@click.option(
+    "--gpu", is_flag=True, help="Rent out the graphics cards too, except those switched off in the rules."
+)
+@click.option(
+    "--gpu-memory-gib", type=int, default=0, help="Of each card; 0 is all of it.", show_default=True
+)
+@click.option(
+    "--gpu-scripts", is_flag=True, help="Let programs of buyers use them: a larger door into the system."
+)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=USUAL_KINDS)
 @click.option(
     "--ttl-s", type=int, default=6 * 3600, show_default=True, help="How long one announcement holds."
@@ -56,6 +65,9 @@ def sell(
     threads: int,
     jobs_at_once: int,
     queue: int,
+    gpu: bool,
+    gpu_memory_gib: int,
+    gpu_scripts: bool,
     kinds: tuple[str, ...],
     ttl_s: int,
 ) -> None:
@@ -68,6 +80,9 @@ def sell(
         threads=threads,
         jobs_at_once=jobs_at_once,
         queue=queue,
+        gpus=gpu,
+        gpu_memory_bytes=gpu_memory_gib * GIB,
+        gpu_scripts=gpu_scripts,
         kinds=list(kinds),
         ttl_s=ttl_s,
     )
@@ -175,10 +190,11 @@ def why(cli: Cli) -> None:
 
 
 @group.command(name="install-runtime")
+@click.option("--gpu", is_flag=True, help="With NVIDIA's libraries: 3 GB to download.")
 @command
-def install_runtime(cli: Cli) -> None:
+def install_runtime(cli: Cli, gpu: bool) -> None:
     """Download what jobs need: torch, onnxruntime and so on, apart from the application."""
-    cli.output.document(cli.api.operate("/v1/runtime/install", cli.output))
+    cli.output.document(cli.api.operate("/v1/runtime/install", cli.output, gpu=gpu))
 
 
 def _json(text: str | bytes) -> Any:

@@ -41,6 +41,9 @@ def group() -> None:
 @click.option(
     "--patience-s", type=int, default=60, show_default=True, help="Silence after which a provider has failed."
 )
+@click.option(
+    "--gpus", type=int, default=0, show_default=True, help="Graphics cards to rent (train, script)."
+)
 @click.option("--challenge", is_flag=True, help="Put the machine to the test once, while the job runs.")
 @command
 def submit(
@@ -53,6 +56,7 @@ def submit(
     cap: str,
     tries: int,
     patience_s: int,
+    gpus: int,
     challenge: bool,
 ) -> None:
     """Rent the machine of OFFER_CID for one job."""
@@ -66,6 +70,7 @@ def submit(
         cap_micro=parse_amount(cap),
         tries=tries,
         patience_s=patience_s,
+        gpus=gpus,
         challenge=challenge,
     )
     order_id = done["order_id"]

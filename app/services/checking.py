@@ -45,8 +45,11 @@ class LocalJobs:
         keep: Path | None,
         progress: Tell,
         limits: specs.Limits,
+        gpus: tuple[str, ...] = (),
     ) -> dict[str, Any]:
         """Run a job on copies of `inputs`; its files go to `keep`, the JSON file `report` is returned.
+
+        `gpus` are the graphics cards that it may use, by the driver's ids.
 
         Raises:
             SandboxError: no sandbox, or the job failed, with the job's own words.
@@ -61,7 +64,7 @@ class LocalJobs:
         try:
             await self.workers.work(_copy_in, inputs, place / "in")
             spec = specs.JobSpec(job_id=job_id, kind=kind, params=params, limits=limits)
-            result = await self.agent.run(spec, place / "in", place / "out", on_event)
+            result = await self.agent.run(spec, place / "in", place / "out", on_event, gpus=gpus)
             if result.state != "done":
                 raise SandboxError(result.reason, result.words, result.what_next)
             found = await self.workers.work(_read_report, place / "out" / report)

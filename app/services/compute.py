@@ -19,7 +19,7 @@ from openstall.compute_agent.specs import Check, InstallProgress, Inventory, Run
 from openstall.market.errors import Conflict, SandboxError
 from openstall.p2p.nurseries import single_errors
 
-_LOCK = Path(__file__).parents[2] / "requirements" / "runtime.lock"
+_LOCKS = Path(__file__).parents[2] / "requirements"
 
 DOCTOR_WORDS = "Checking the sandbox with real jobs"
 
@@ -71,11 +71,15 @@ class ComputeService:
         progress(DOCTOR_WORDS)
         return _findings(await self.examine(), self.agent)
 
-    async def install(self, progress: Progress) -> dict[str, Any]:
-        """Download and check the workload runtime; cancelling leaves an earlier one as it was."""
+    async def install(self, progress: Progress, *, gpu: bool = False) -> dict[str, Any]:
+        """Download and check the workload runtime; cancelling leaves an earlier one as it was.
+
+        `gpu`: the one for graphics cards, which is used before the other from then on.
+        """
+        lock = _LOCKS / ("runtime-gpu.lock" if gpu else "runtime.lock")
         if self._installing:
             raise Conflict("installing", "The runtime is being installed already.")
-        if not _LOCK.is_file():
+        if not lock.is_file():
             raise SandboxError(
                 "no_lock", "This installation does not list the runtime's packages.", "Reinstall it."
             )
@@ -85,7 +89,7 @@ class ComputeService:
 
         self._installing = True
         try:
-            await install_runtime(default_runtime_folder(), _LOCK, tell)
+            await install_runtime(default_runtime_folder(gpu=gpu), lock, tell)
         finally:
             self._installing = False
         if self.agent.running:

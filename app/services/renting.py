@@ -18,12 +18,13 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.house import House
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import Inventory, JobKind, Limits
+from openstall.compute_agent.specs import GPU_CHECK, Inventory, JobKind, Limits
 from openstall.compute_agent.wire import WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.house import HouseRules, read_rules
 from openstall.market.job_kinds import FOREIGN_CODE
 from openstall.market.orders.agree import MAX_PROCESSES
+from openstall.market.orders.documents import ComputeTerms
 from openstall.market.records import Gpu, Offer, body_as_dict
 from openstall.store.settings import Settings
 
@@ -54,6 +55,12 @@ class OfferTerms:
     withdraw_delay_s: int
     queue: int = 0
     """How many paid jobs may wait for a place."""
+    gpus: bool = False
+    """Whether graphics cards are rented out, those that the house rules do not switch off."""
+    gpu_memory_bytes: int = 0
+    """What a job may use of each; 0 is all of it."""
+    gpu_scripts: bool = False
+    """Whether programs of buyers may use them: the driver is a larger door than any other."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +120,8 @@ class Renting:
                 "Programs of buyers run in the strongest sandbox only, and this machine does not have it.",
                 "Leave that kind of job out, or run `openstall doctor`: it names the cause and the fix.",
             )
+        if rules.gpus:
+            await self._check_gpus(machine)
         cid = await self._announce(rules, machine)
         await self._keep(rules)
         self._on = True
@@ -166,6 +175,16 @@ class Renting:
         rules = await self.rules()
         return 1 if rules is None else rules.jobs_at_once
 
+    async def gpus(self) -> tuple[str, ...]:
+        """The graphics cards that jobs may use now, by the driver's ids."""
+        rules = await self.rules()
+        return () if rules is None or not rules.gpus else await self.cards()
+
+    async def cards(self) -> tuple[str, ...]:
+        """The graphics cards that the owner's rules do not switch off."""
+        off = (await self.house.rules()).devices_off
+        return tuple(gpu.id for gpu in (await self.agent.probe()).gpus if gpu.id not in off)
+
     async def set_house_rules(self, value: Any) -> None:
         """Replace the house rules.
 
@@ -181,11 +200,11 @@ class Renting:
             self._renew_at = -math.inf  # the offer names the devices that may be rented
             self._wake()
 
-    async def admit(self, max_s: int) -> None:
-        """Let a job of at most so many seconds in, or say why not.
+    async def admit(self, terms: ComputeTerms) -> None:
+        """Let a job in, or say why not.
 
         Raises:
-            Refused: the switch is off, all places are taken, or the house rules forbid it.
+            Refused: the switch is off, all places are taken, or the owner's rules forbid it.
         """
         rules = await self.rules()
         if rules is None:
@@ -196,7 +215,23 @@ class Renting:
                 "This machine is busy with other jobs.",
                 "Try again later, or choose another offer.",
             )
-        await self.house.admit(max_s)
+        if terms.limits.gpus and terms.job_kind in FOREIGN_CODE and not rules.gpu_scripts:
+            raise Refused(
+                "no_gpu_scripts",
+                "This provider does not let programs of buyers use its graphics cards.",
+                "Send it without one, or choose another offer.",
+            )
+        await self.house.admit(terms.max_s)
+
+    async def _check_gpus(self, machine: Inventory) -> None:
+        """Raises SandboxError `no_gpu`, unless every card passed its check on this machine."""
+        check = next((one for one in await self.agent.doctor() if one.name == GPU_CHECK), None)
+        if check is None or not check.ok:
+            raise SandboxError(
+                "no_gpu",
+                check.cause if check else f"There is no graphics card for jobs here. {machine.gpu_note}",
+                check.fix if check else "Start selling without graphics cards.",
+            )
 
     async def _stands(self, rules: OfferTerms, machine: Inventory) -> bool:
         """Whether the offer of an earlier run still says the same for long enough.
@@ -225,9 +260,12 @@ class Renting:
             memory_bytes=rules.memory_bytes,
             disk_bytes=rules.disk_bytes,
             gpus=[
-                Gpu(name=gpu.name[:120], memory_bytes=gpu.memory_bytes)
+                Gpu(
+                    name=gpu.name[:120],
+                    memory_bytes=min(gpu.memory_bytes, rules.gpu_memory_bytes or gpu.memory_bytes),
+                )
                 for gpu in machine.gpus
-                if gpu.id not in off
+                if rules.gpus and gpu.id not in off
             ],
             price_per_s_micro=rules.price_per_s_micro,
             max_s=rules.max_job_s,

@@ -20,6 +20,7 @@ from openstall.compute_agent.collector import collect
 from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
 from openstall.compute_agent.sandbox.fixes import install_command, namespace_advice
+from openstall.compute_agent.sandbox.gpu import Grant
 from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.launcher import Running, launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
@@ -49,6 +50,7 @@ class Facilities:
     filter: bytes
     filter_with_fork: bytes
     filter_unboxed: bytes
+    filter_gpu: bytes
     landlock: int
     lacks: tuple[str, str] = ("", "")
 
@@ -61,6 +63,8 @@ class Facilities:
         """The system-call filter that belongs to this plan."""
         if not plan.boxed:
             return self.filter_unboxed
+        if plan.gpu is not None:
+            return self.filter_gpu
         return self.filter_with_fork if plan.allow_fork else self.filter
 
 
@@ -153,6 +157,7 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
     plain = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=False))
     with_fork = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=True))
     unboxed = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=False, boxed=False))
+    with_gpu = await trio.to_thread.run_sync(lambda: build_filter(allow_fork=False, gpu=True))
     # root that may make no namespaces is in a container, where a job's account could not be its own
     modes: tuple[Mode, ...] = ("user_namespace", "no_namespaces")
     if os.geteuid() == 0:
@@ -171,6 +176,7 @@ async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities
             filter=plain,
             filter_with_fork=with_fork,
             filter_unboxed=unboxed,
+            filter_gpu=with_gpu,
             landlock=0,
         )
         try:
@@ -216,7 +222,14 @@ class Trial:
 
 
 async def trial(
-    facilities: Facilities, runtime: Runtime, entry: Entry, limits: Limits, *, output: str
+    facilities: Facilities,
+    runtime: Runtime,
+    entry: Entry,
+    limits: Limits,
+    *,
+    output: str,
+    params: bytes = b"{}",
+    gpu: Grant | None = None,
 ) -> Trial:
     """Run a script of our own, without inputs, as a job would run. Raises like `run_sandbox`."""
     last_line = ""
@@ -230,7 +243,13 @@ async def trial(
         folder = Path(name)
         folder.chmod(0o755)  # noqa: ASYNC240 - one call on a local temporary folder
         plan = Plan(
-            entry=entry, runtime=runtime, inputs=folder, params=b"{}", limits=limits, mode=facilities.mode
+            entry=entry,
+            runtime=runtime,
+            inputs=folder,
+            params=params,
+            limits=limits,
+            mode=facilities.mode,
+            gpu=gpu,
         )
         outcome, outputs = await run_sandbox(
             facilities=facilities,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from openstall.compute_agent.runtime import Runtime
+from openstall.compute_agent.sandbox.gpu import Grant
 from openstall.compute_agent.specs import GIB, MIB, Limits
 
 JOB_ID = 65534
@@ -21,6 +22,7 @@ INODE_CAP = 10_000
 _STAGE1 = Path(__file__).with_name("stage1.py")
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 _VIRTUAL_EXTRA_BYTES = 16 * GIB
+_GPU_VIRTUAL_EXTRA_BYTES = 1024 * GIB
 _PARENTS = (
     *("/usr", "/usr/bin", "/py", "/py/bin", "/job", "/sbx", "/sbx/openstall"),
     *("/sbx/openstall/compute_agent", "/proc", "/sys", "/sys/devices", "/sys/devices/system"),
@@ -62,6 +64,7 @@ class Plan:
     slot: int = 0
     allow_fork: bool = False
     preload: tuple[str, ...] = ()
+    gpu: Grant | None = None
     without: frozenset[Layer] = frozenset()
 
     @property
@@ -97,12 +100,15 @@ def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, e
     ):
         arguments += ["--perms", "0777", "--size", str(size), "--tmpfs", path]
     arguments += ["--ro-bind", str(plan.inputs), "/job/in"]
+    arguments += plan.gpu.mounts if plan.gpu is not None else []
     # bubblewrap's own root and /dev are writable tmpfs of half the memory
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/job/out"]
     for name, value in environment(plan.limits).items():
         arguments += ["--setenv", name, value]
     python, prefix = _python_inside(plan.runtime)
-    arguments += ["--setenv", "LD_LIBRARY_PATH", f"{prefix}/lib"] if prefix != "/usr" else []
+    folders = [f"{prefix}/lib"] if prefix != "/usr" else []
+    folders += [plan.gpu.libraries] if plan.gpu is not None and plan.gpu.libraries else []
+    arguments += ["--setenv", "LD_LIBRARY_PATH", ":".join(folders)] if folders else []
     arguments += ["--", python, "-I", "-S", "-B", "/sbx/stage1.py"]
     return [*arguments, json.dumps(_stage1_config(plan, events_fd, prefix))]
 
@@ -196,14 +202,20 @@ def landlock_rules(plan: Plan, read: list[str], write: list[str]) -> dict[str, o
     if "landlock" in plan.without:
         return None
     # without namespaces the work folder lies on the owner's disk: what cannot be removed can be counted
-    return {"read": read, "write": write, "remove": plan.boxed, "needed": not plan.boxed}
+    return {
+        "read": [*read, *(plan.gpu.readable if plan.gpu else ())],
+        "write": write,
+        "devices": list(plan.gpu.nodes) if plan.gpu else [],
+        "remove": plan.boxed,
+        "needed": not plan.boxed,
+    }
 
 
 def common_config(plan: Plan, events_fd: int) -> dict[str, object]:
     """The part of stage1's settings that does not depend on where the job's folders lie."""
     limits = plan.limits
     rlimits = {
-        "AS": limits.memory_bytes + _VIRTUAL_EXTRA_BYTES,
+        "AS": _address_space(plan),
         "DATA": limits.memory_bytes,
         "FSIZE": limits.disk_bytes,
         "NOFILE": 256,
@@ -221,15 +233,22 @@ def common_config(plan: Plan, events_fd: int) -> dict[str, object]:
         "rlimits": {} if "limits" in plan.without else rlimits,
         "nice": 10,
         "threads": limits.threads,
+        "gpu_memory_bytes": limits.gpu_memory_bytes if plan.gpu else 0,
         "preload": list(plan.preload),
         "module": plan.entry.module,
     }
 
 
+def _address_space(plan: Plan) -> int:
+    # the driver maps the whole memory of a device, and as much again, without using it
+    extra = _VIRTUAL_EXTRA_BYTES if plan.gpu is None else _GPU_VIRTUAL_EXTRA_BYTES
+    return plan.limits.memory_bytes + extra
+
+
 def go_line(plan: Plan) -> bytes:
     """What tells stage1 to begin: the job's own limits, processor seconds from now on, the parameters."""
     limits = plan.limits
-    own = {"AS": limits.memory_bytes + _VIRTUAL_EXTRA_BYTES, "DATA": limits.memory_bytes}
+    own = {"AS": _address_space(plan), "DATA": limits.memory_bytes}
     own |= {"FSIZE": limits.disk_bytes}
     own |= {"NPROC": limits.processes} if plan.boxed else {}
     go = {"cpu_s": limits.cpu_s + 1, "rlimits": own}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from openstall.compute_agent.sandbox.fixes import install_command
 from openstall.market.errors import SandboxError
@@ -55,11 +56,20 @@ _PRCTL: Final = (_PR_SET_PDEATHSIG, 3, 15, 16, 23, 38, 39, 0x53564D41)
 # ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
 _IOCTL: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5451, 0x5450)
 
+# ioctl of NVIDIA's driver as (mask, value): type F of its devices, and for unified memory the plain numbers
+# below 256 and the pair that begins and ends it
+_NVIDIA_IOCTLS: Final = (
+    *((0xFF00, 0x4600), (_LOW_32 & ~0xFF, 0)),
+    *((_LOW_32, 0x30000001), (_LOW_32, 0x30000002)),
+)
+_AF_UNIX, _SEQPACKET = 1, 5
 
-def build_filter(*, allow_fork: bool, boxed: bool = True) -> bytes:
+
+def build_filter(*, allow_fork: bool, boxed: bool = True, gpu: bool = False) -> bytes:
     """The compiled BPF program for this machine's architecture.
 
     Without `allow_fork` the job may start threads but no processes. `boxed`: the job has namespaces.
+    `gpu`: it may talk to NVIDIA's driver, as far as it has a device to do so with.
     Raises SandboxError `no_libseccomp` when the system library is missing: there is no job without
     a filter.
     """
@@ -100,11 +110,26 @@ def build_filter(*, allow_fork: bool, boxed: bool = True) -> bytes:
     ):
         for value in values:
             add(sc.ALLOW, name, sc.Arg(at, sc.MASKED_EQ, _LOW_32, value))
+    if gpu:
+        _allow_gpu(sc, add)
     # glibc falls back to clone(2) on ENOSYS only; clone3's flags lie behind a pointer
     add(sc.ERRNO(errno.ENOSYS), "clone3")
     # pretend: torch and onnxruntime treat a failure as fatal, the owner's CPU choice must stand
     add(sc.ERRNO(0), "sched_setaffinity")
     return _export(program)
+
+
+def _allow_gpu(sc: Any, add: Callable[..., None]) -> None:
+    """What NVIDIA's library does beyond the rest: it talks to its devices, and listens for its own kind.
+
+    There is nobody to connect, nor a call to connect with; a socket with a path needs what Landlock denies.
+    """
+    for mask, value in _NVIDIA_IOCTLS:
+        add(sc.ALLOW, "ioctl", sc.Arg(1, sc.MASKED_EQ, mask, value))
+    local, packets = sc.Arg(0, sc.MASKED_EQ, _LOW_32, _AF_UNIX), sc.Arg(1, sc.MASKED_EQ, 0xF, _SEQPACKET)
+    add(sc.ALLOW, "socket", local, packets)
+    add(sc.ALLOW, "bind")
+    add(sc.ALLOW, "listen")
 
 
 def _export(program: object) -> bytes:

@@ -11,8 +11,10 @@ import msgspec
 import psutil
 import trio
 
+from openstall.compute_agent.inventory import probe_gpus
 from openstall.compute_agent.runtime import Runtime, find_runtime
 from openstall.compute_agent.sandbox.cgroup import find_scope
+from openstall.compute_agent.sandbox.gpu_check import Proved, gpu_advice, prove_gpus
 from openstall.compute_agent.sandbox.host import (
     Facilities,
     find_bwrap,
@@ -23,7 +25,7 @@ from openstall.compute_agent.sandbox.host import (
 )
 from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.seccomp import build_filter
-from openstall.compute_agent.specs import GIB, MIB, Check, Limits, Tier
+from openstall.compute_agent.specs import GIB, GPU_CHECK, MIB, Check, Limits, Tier
 from openstall.market.errors import SandboxError
 
 _VERSIONS_MODULE = "openstall.compute_agent.workloads.versions"
@@ -41,10 +43,11 @@ _MODES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What the doctor found. `tier` is `none` where jobs would be refused."""
+    """What the doctor found. `tier` is `none` where jobs would be refused; `gpus` passed their check."""
 
     checks: tuple[Check, ...]
     tier: Tier
+    gpus: Proved | None = None
 
 
 async def doctor() -> Examination:
@@ -73,9 +76,14 @@ async def doctor() -> Examination:
     checks.append(runtime_check)
     if facilities is not None and runtime is not None:
         checks.append(await _runtime_starts(facilities, runtime))
+    proved = None
+    if facilities is not None and runtime is not None:
+        gpu_check, proved = await _gpus(facilities, runtime)
+        checks += gpu_check
     checks += _machine()
     unfit = facilities is None or any(check.severity == "error" and not check.ok for check in checks)
-    return Examination(checks=tuple(checks), tier="none" if unfit or facilities is None else facilities.tier)
+    tier: Tier = "none" if unfit or facilities is None else facilities.tier
+    return Examination(checks=tuple(checks), tier=tier, gpus=proved)
 
 
 async def _check(name: str, attempt: Callable[[], object], words: str) -> Check:
@@ -120,6 +128,21 @@ async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
     versions = msgspec.json.decode(tried.written, type=dict[str, str])
     words = ", ".join(f"{library} {version}" for library, version in versions.items())
     return _passed("libraries in the sandbox", words)
+
+
+async def _gpus(facilities: Facilities, runtime: Runtime) -> tuple[list[Check], Proved | None]:
+    """Whether jobs may use the graphics cards; no line where there are none."""
+    gpus, _note = await trio.to_thread.run_sync(probe_gpus)
+    if not gpus:
+        return [], None
+    try:
+        proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
+    except SandboxError as error:
+        told = gpu_advice(error, runtime)
+        return [
+            Check(name=GPU_CHECK, severity="warning", ok=False, cause=told.message, fix=told.what_next)
+        ], None
+    return [Check(name=GPU_CHECK, severity="warning", ok=True, cause=proved.words)], proved
 
 
 def _landlock(abi: int) -> Check:

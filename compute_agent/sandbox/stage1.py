@@ -3,10 +3,10 @@
 Standard library only and no import from this package: this file is mounted alone. It is trusted
 until the job's first line; after that everything that comes out of the sandbox is hostile.
 
-argv[1] is JSON: {events_fd, seccomp_fd, drop_to, parent, landlock: {read, write, remove, needed},
-rlimits, nice, threads, temporary, preload, path, module|script}. On the events pipe it says
-{"t": "ready"}; then it waits on standard input for one line {"cpu_s", "rlimits"} and the parameters after
-it. Until that line has come, it runs nothing but imports of the workload runtime.
+argv[1] is JSON: {events_fd, seccomp_fd, drop_to, parent, landlock: {read, write, devices, remove,
+needed}, rlimits, nice, threads, gpu_memory_bytes, temporary, preload, path, module|script}. On the events
+pipe it says {"t": "ready"}; then it waits on standard input for one line {"cpu_s", "rlimits"} and the
+parameters after it. Until that line has come, it runs nothing but imports of the workload runtime.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
 # WRITE_FILE, READ_FILE, READ_DIR, MAKE_DIR, MAKE_REG (+ TRUNCATE from ABI 3)
 _WRITE = 1 << 1 | _READ | 1 << 7 | 1 << 8
 _REMOVE = 1 << 4 | 1 << 5  # REMOVE_DIR, REMOVE_FILE
+_DEVICE = 1 << 1 | 1 << 2 | 1 << 15  # WRITE_FILE, READ_FILE, IOCTL_DEV (from ABI 5)
 _FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16}
 _FILE_ONLY = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
 
@@ -64,7 +65,8 @@ def _restrict_files(paths: dict[str, Any] | None) -> int:
     if ruleset < 0:
         _fail(f"landlock_create_ruleset: {os.strerror(ctypes.get_errno())}")
     write = (_WRITE | (_REMOVE if paths["remove"] else 0) | (1 << 14 if abi >= 3 else 0)) & handled
-    for path, access in [(p, _READ) for p in paths["read"]] + [(p, write) for p in paths["write"]]:
+    rules = [(p, _READ) for p in paths["read"]] + [(p, write) for p in paths["write"]]
+    for path, access in rules + [(p, _DEVICE & handled) for p in paths["devices"]]:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         allowed = access if stat.S_ISDIR(os.fstat(fd).st_mode) else access & _FILE_ONLY
         rule = struct.pack("=Qi", allowed, fd)
@@ -152,6 +154,8 @@ def _start(config: dict[str, Any]) -> None:
         _filter_calls(program)
     sys.path[:0] = config["path"]
     os.environ["OPENSTALL_THREADS"] = str(config["threads"])
+    if config["gpu_memory_bytes"]:
+        os.environ["OPENSTALL_GPU_MEMORY"] = str(config["gpu_memory_bytes"])
     if config["temporary"]:
         # what cannot be removed cannot be tried out, as this module does before it believes in a folder
         tempfile: Any = importlib.import_module("tempfile")

@@ -27,6 +27,7 @@ from openstall.compute_agent.sandbox.events import (
     Stage1,
     Step,
 )
+from openstall.compute_agent.sandbox.gpu_memory import watch
 from openstall.compute_agent.sandbox.hold import Hold, let_go, stop_all
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.log_lines import LogLines, plain_text
@@ -111,6 +112,9 @@ class Supervisor:
                 watchers.start_soon(self._watch_cancel)
                 watchers.start_soon(self._watch_clock)
                 watchers.start_soon(self._watch_hold)
+                if self._plan.gpu is not None:
+                    cap_bytes = self._limits.gpu_memory_bytes
+                    watchers.start_soon(watch, self._running, self._plan.gpu, cap_bytes, self._stop)
                 async with trio.open_nursery() as readers:
                     readers.start_soon(self._read_log)
                     readers.start_soon(self._read_events)

@@ -26,22 +26,27 @@ class Sample:
     tasks: int
 
 
+def processes_of(running: Running) -> list[int]:
+    """The ids, on the host, of the sandbox's processes."""
+    pending = [running.init_pid]
+    found: list[int] = []
+    while pending and len(found) < _PROCESSES_READ:
+        found.append(pid := pending.pop())
+        pending += children_of(pid)
+    return found
+
+
 def sample(running: Running) -> Sample:
     """Look now. Processes that vanish meanwhile count as nothing."""
     memory = tasks = 0
     cpu_s = 0.0
-    pending = [running.init_pid]
-    seen = 0
-    while pending and seen < _PROCESSES_READ:
-        pid = pending.pop()
-        seen += 1
+    for pid in processes_of(running):
         fields = _stat(pid)
         if fields is None:
             continue
         tasks += int(fields[_THREADS_FIELD])
         cpu_s += sum(int(word) for word in fields[_TIMES_FIELDS]) / _TICKS_PER_S
         memory += _own_memory(pid)
-        pending += children_of(pid)
     disk = inodes = 0
     for name, fd in running.folders.items():
         if running.place is not None:

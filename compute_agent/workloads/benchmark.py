@@ -15,6 +15,13 @@ from openstall.compute_agent.workloads.channel import begin, log, progress, run_
 _MEGA: Final = 10**6
 _CPU_SIDE: Final = 1024
 _CUDA_SIDE: Final = 4096
+_CUDA_PRODUCT_SIDE: Final = 8192
+"""Large enough that starting a product takes no part of its time; the chain's matrices must be smaller."""
+_CUDA_AT_ONCE: Final = 8
+"""So many are started before the device is waited for."""
+_COPY_BYTES: Final = 64 * 2**20
+_CUDA_COPY_BYTES: Final = 2**30
+"""Larger than any cache of a device."""
 _TOKENS: Final = (8, 128)
 _WIDTH: Final = 256
 Figure = tuple[str, str, Callable[[], float]]
@@ -28,7 +35,7 @@ def main(params: dict[str, Any]) -> None:
     chain = Chain(seed="00" * 32, size=side, device=params["device"])
     begin()
     seconds = params["seconds"]
-    plan = _plan(device, side, seconds, chain)
+    plan = _plan(device, seconds, chain)
     figures = []
     for done, (name, unit, measure) in enumerate(plan):
         value = int(measure())
@@ -42,35 +49,43 @@ def main(params: dict[str, Any]) -> None:
     )
 
 
-def _plan(device: torch.device, side: int, seconds: int, chain: Chain) -> list[Figure]:
-    def product(kind: torch.dtype) -> Callable[[], float]:
-        return lambda: 2 * side**3 * _product_rate(device, side, kind, seconds) / _MEGA
+def _plan(device: torch.device, seconds: int, chain: Chain) -> list[Figure]:
+    side = _CPU_SIDE if device.type == "cpu" else _CUDA_PRODUCT_SIDE
 
-    half = torch.bfloat16 if device.type == "cpu" else torch.float16
+    def product(kind: torch.dtype, *, tf32: bool = False) -> Callable[[], float]:
+        return lambda: 2 * side**3 * _product_rate(device, side, kind, seconds, tf32=tf32) / _MEGA
+
+    unit = "million operations/s"
     plan: list[Figure] = [
         ("chain_rounds", "rounds in 1000 s", lambda: 1000 * _chain_rate(chain, seconds)),
-        ("matrix_fp32", "million operations/s", product(torch.float32)),
-        ("matrix_bf16" if half == torch.bfloat16 else "matrix_fp16", "million operations/s", product(half)),
-        ("matrix_int8", "million operations/s", product(torch.int8)),
+        ("matrix_fp32", unit, product(torch.float32)),
+        ("matrix_bf16", unit, product(torch.bfloat16)),
+        ("matrix_int8", unit, product(torch.int8)),
         ("memory_copy", "MB/s", lambda: _copy_rate(device, device, seconds)),
         ("tokens", "tokens/s", lambda: _token_rate(device, seconds)),
     ]
     if device.type == "cuda":
         host = torch.device("cpu")
-        plan.append(("pcie_to_device", "MB/s", lambda: _copy_rate(host, device, seconds)))
-        plan.append(("pcie_from_device", "MB/s", lambda: _copy_rate(device, host, seconds)))
+        plan += [
+            ("matrix_tf32", unit, product(torch.float32, tf32=True)),
+            ("matrix_fp16", unit, product(torch.float16)),
+            ("pcie_to_device", "MB/s", lambda: _copy_rate(host, device, seconds)),
+            ("pcie_from_device", "MB/s", lambda: _copy_rate(device, host, seconds)),
+        ]
     return plan
 
 
 def _rate(device: torch.device, work: Callable[[], object], seconds: int) -> float:
     """Times per second, after one time to warm up."""
+    at_once = 1 if device.type == "cpu" else _CUDA_AT_ONCE
     work()
     finish(device)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        work()
+        for _ in range(at_once):
+            work()
         finish(device)
-        count += 1
+        count += at_once
     return count / (time.perf_counter() - began)
 
 
@@ -80,17 +95,23 @@ def _chain_rate(chain: Chain, seconds: int) -> float:
     return rounds * _rate(chain.device, lambda: chain.run(state, 0, rounds), seconds)
 
 
-def _product_rate(device: torch.device, side: int, kind: torch.dtype, seconds: int) -> float:
+def _product_rate(device: torch.device, side: int, kind: torch.dtype, seconds: int, *, tf32: bool) -> float:
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
     left = torch.randint(-63, 64, (side, side), device=device)
-    if kind == torch.int8:
-        whole = left.to(kind)
-        return _rate(device, lambda: torch._int_mm(whole, whole), seconds)  # noqa: SLF001 - torch has no other
-    real = left.to(kind)
-    return _rate(device, lambda: real @ real, seconds)
+    try:
+        if kind == torch.int8:
+            whole = left.to(kind)
+            turned = whole.t() if device.type == "cuda" else whole  # as the tensor units read it
+            return _rate(device, lambda: torch._int_mm(whole, turned), seconds)  # noqa: SLF001 - torch has no other
+        real = left.to(kind)
+        return _rate(device, lambda: real @ real, seconds)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _copy_rate(source: torch.device, target: torch.device, seconds: int) -> float:
-    count = 64 * 2**20
+    count = _CUDA_COPY_BYTES if source == target and source.type == "cuda" else _COPY_BYTES
     pinned = {source.type, target.type} == {"cpu", "cuda"}
     here = torch.ones(count, dtype=torch.uint8, device=source)
     there = torch.empty(count, dtype=torch.uint8, device=target)
@@ -98,7 +119,7 @@ def _copy_rate(source: torch.device, target: torch.device, seconds: int) -> floa
         here = here.pin_memory() if source.type == "cpu" else here
         there = there.pin_memory() if target.type == "cpu" else there
     device = target if target.type == "cuda" else source
-    return count * _rate(device, lambda: there.copy_(here), seconds) / _MEGA
+    return count * _rate(device, lambda: there.copy_(here, non_blocking=True), seconds) / _MEGA
 
 
 def _token_rate(device: torch.device, seconds: int) -> float:

@@ -118,7 +118,7 @@ class Checkpoints:
 def _like(parameter: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
     if found.shape != parameter.shape or found.dtype != parameter.dtype:
         raise ValueError("another shape")
-    return found
+    return found.to(parameter.device)
 
 
 def _unfit(words: str) -> Fault:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,7 @@ from onnx import TensorProto, checker, helper, numpy_helper
 
 from openstall.compute_agent.workloads.channel import OUTPUTS, Fault, begin
 from openstall.compute_agent.workloads.checkpoints import Checkpoints
+from openstall.compute_agent.workloads.devices import best_device
 
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
@@ -53,6 +55,7 @@ class Scaling:
 
 def use_threads(threads: int) -> None:
     """Set torch to `threads` and to operations that give the same result every time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for to be deterministic
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
 
@@ -87,9 +90,12 @@ def train(
 ) -> list[float]:
     """Adam over shuffled batches; `on_epoch(number, mean loss)` after each epoch. The mean loss of each.
 
-    `resume` goes on from the checkpoint among the inputs.
+    `resume` goes on from the checkpoint among the inputs. On a graphics processor if the job rents one; what
+    is drawn at random is drawn on the processor, so that both learn from the same rows in the same order.
     """
-    inputs, targets = torch.from_numpy(plan.values), torch.from_numpy(plan.targets)
+    device = best_device()
+    plan.network.to(device)
+    inputs, targets = torch.from_numpy(plan.values).to(device), torch.from_numpy(plan.targets).to(device)
     loss_of = torch.nn.CrossEntropyLoss() if plan.classify else torch.nn.MSELoss()
     optimiser = torch.optim.Adam(plan.network.parameters(), lr=plan.learning_rate, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=plan.epochs)
@@ -103,11 +109,11 @@ def train(
     for epoch in range(begun + 1, plan.epochs + 1):
         total = 0.0
         order = torch.randperm(len(inputs), generator=chance)
-        for picked in order.split(plan.batch_size):
+        for picked in order.to(device).split(plan.batch_size):
             optimiser.zero_grad()
             rows = inputs[picked]
             if plan.standardised:
-                rows = rows + _INPUT_NOISE * torch.randn(rows.shape, generator=chance)
+                rows = rows + _INPUT_NOISE * torch.randn(rows.shape, generator=chance).to(device)
             loss = loss_of(plan.network(rows), targets[picked])
             loss.backward()
             optimiser.step()
@@ -124,7 +130,7 @@ def train(
         on_epoch(epoch, mean)
         if epoch < plan.epochs and checkpoints.due():
             checkpoints.save(epoch, plan.network, optimiser, chance, losses)
-    plan.network.eval()
+    plan.network.cpu().eval()
     checkpoints.clear()
     return losses
 

@@ -7,6 +7,7 @@ or lies within bounds that protect the seller.
 from __future__ import annotations
 
 from openstall.market.errors import InvalidOrder
+from openstall.market.job_kinds import GPU_KINDS
 from openstall.market.orders.documents import ComputeTerms, Contract, SaleTerms
 from openstall.market.records import MAX_CLOCK_SKEW_S, Listing, Offer, SignedRecord
 
@@ -93,6 +94,7 @@ def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, n
         "threads": terms.limits.threads <= offer.threads,
         "processes": terms.limits.processes <= MAX_PROCESSES,
         "log size": terms.limits.log_bytes <= MAX_LOG_BYTES,
+        "graphics": _fits_graphics(terms, offer),
         "least limits": all(getattr(terms.limits, name) >= least for name, least in LEAST.items()),
         "size of the inputs": sum(item.blob.size for item in terms.inputs) <= terms.limits.disk_bytes,
         "channel": terms.channel.lower() == offer.channel.lower() and chain_id == offer.chain_id,
@@ -104,6 +106,16 @@ def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, n
         "time to settle": terms.settle_by >= terms.start_by + terms.max_s + SETTLE_AFTER_S,
     }
     _refuse_differences(same)
+
+
+def _fits_graphics(terms: ComputeTerms, offer: Offer) -> bool:
+    """Whether the job rents no more graphics cards than are on offer, and is of a kind that uses them."""
+    limits = terms.limits
+    if not limits.gpus:
+        return not limits.gpu_memory_bytes
+    least = min((gpu.memory_bytes for gpu in offer.gpus), default=0)
+    enough = limits.gpus <= len(offer.gpus) and 0 < limits.gpu_memory_bytes <= least
+    return enough and terms.job_kind in GPU_KINDS
 
 
 def _refuse_differences(same: dict[str, bool]) -> None:

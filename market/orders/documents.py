@@ -53,14 +53,21 @@ class InputFile(Body, frozen=True, kw_only=True):
     blob: BlobRef
 
 
-class Limits(Body, frozen=True, kw_only=True):
-    """What the job may use; the provider's house rules may be tighter, never wider."""
+class Limits(Body, frozen=True, kw_only=True, omit_defaults=True):
+    """What the job may use; the provider's house rules may be tighter, never wider.
+
+    What it rents no graphics card for, it does not mention: so the words of older orders stay the same.
+    """
 
     memory_bytes: Size
     disk_bytes: Size
     threads: Annotated[int, Meta(ge=1, le=4096)]
     processes: Annotated[int, Meta(ge=1, le=4096)]
     log_bytes: Size
+    gpus: Annotated[int, Meta(ge=0, le=16)] = 0
+    """Whole graphics processors, for this job alone while it runs."""
+    gpu_memory_bytes: Size = 0
+    """What the job may use of each; 0 where it rents none."""
 
 
 class SaleTerms(Body, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ def choose(
         and one.offer.price_per_s_micro <= min(terms.price_per_s_micro, cap_micro)
         and one.offer.memory_bytes >= terms.limits.memory_bytes
         and one.offer.threads >= terms.limits.threads
+        and len(one.offer.gpus) >= terms.limits.gpus
         and one.offer.disk_bytes >= max(total, terms.limits.disk_bytes)
     ]
     return min(fit, key=lambda one: (not one.reachable, one.offer.price_per_s_micro, one.cid), default=None)

@@ -62,7 +62,10 @@ class Machine:
     proved: int = 0
     checked: int = 0
 
-    async def run(self, spec: Any, inputs: Path, outputs: Path, _on_event: Any) -> JobResult:
+    async def run(
+        self, spec: Any, inputs: Path, outputs: Path, _on_event: Any, *, gpus: tuple[str, ...]
+    ) -> JobResult:
+        assert not gpus
         params = spec.params
         files: dict[str, bytes] = {}
         if spec.kind == "challenge":
@@ -281,10 +284,15 @@ def make_stall(side: Side, shelf: OpenShelf, machine: Machine) -> Stall:
             bus=side.bus,
             folder=side.folder / "work",
             threads=_one_thread,
+            gpus=_no_cards,
             held_back=lambda: "",
         )
     )
     return Stall(side=side, machine=machine, capacity=capacity)
+
+
+async def _no_cards() -> tuple[str, ...]:
+    return ()
 
 
 async def _one_thread() -> int:

@@ -61,6 +61,9 @@ NETWORK = "openstall-lab"
 JobScript = Callable[[Any, Path, Path, Any], Awaitable[JobResult]]
 
 
+LIMITS = {"memory_bytes": 2**30, "disk_bytes": 2**28, "threads": 1, "processes": 8, "log_bytes": 2**20}
+
+
 @dataclass(slots=True)
 class ScriptedAgent:
     """Runs the test's own function as the job."""
@@ -68,6 +71,8 @@ class ScriptedAgent:
     script: JobScript | None = None
     cancelled: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
+    gpus: tuple[str, ...] = ()
+    """Those that the last job might use."""
 
     async def run(
         self,
@@ -77,8 +82,10 @@ class ScriptedAgent:
         on_event: Any,
         *,
         checkpoints: Path,  # noqa: ARG002 - the signature of the real client
+        gpus: tuple[str, ...],
     ) -> JobResult:
         self.ran.append(spec.job_id)
+        self.gpus = gpus
         assert self.script is not None
         return await self.script(spec, inputs, outputs, on_event)
 
@@ -115,6 +122,7 @@ class Side:
     workers: Workers = field(default_factory=Workers)
     bus: EventBus = field(default_factory=EventBus)
     places: int = 1
+    gpus: tuple[str, ...] = ()
     refusals: list[tuple[str, str]] = field(default_factory=list)
     host: PeerHost = field(init=False)
 
@@ -167,6 +175,7 @@ class Side:
             workers=workers,
             wake=self.engine.wake,
             places=self._places,
+            gpus=self._gpus,
             begun=lambda: None,
             account=self._account,
         )
@@ -246,6 +255,9 @@ class Side:
 
     async def _places(self) -> int:
         return self.places
+
+    async def _gpus(self) -> tuple[str, ...]:
+        return self.gpus
 
     async def _account(self, _order: OpenOrder, _job: RunningJob) -> dict[str, Any]:
         return {}
@@ -335,13 +347,7 @@ class TradeLab:
             "job_kind": "train",
             "params": {"task": "classification", "label": "y"},
             "inputs": msgspec.to_builtins(inputs),
-            "limits": {
-                "memory_bytes": 2**30,
-                "disk_bytes": 2**28,
-                "threads": 1,
-                "processes": 8,
-                "log_bytes": 2**20,
-            },
+            "limits": LIMITS,
             "price_per_s_micro": 1_000,
             "cap_micro": 100_000,
             "max_s": 600,

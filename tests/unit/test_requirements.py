@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["build", "app", "dev", "runtime"]
+LOCKS = ["build", "app", "dev", "runtime", "runtime-gpu"]
 ROOMS = ["app", "compute_agent", "ledger", "market", "p2p", "store", "ui"]
 
 
@@ -70,10 +70,18 @@ def test_development_set_has_the_application_in_the_same_versions() -> None:
     assert app - dev == set()
 
 
-@pytest.mark.parametrize("lock", LOCKS)
-def test_no_set_brings_the_libraries_of_a_graphics_card(lock: str) -> None:
+@pytest.mark.parametrize("lock", [name for name in LOCKS if name != "runtime-gpu"])
+def test_no_set_but_its_own_brings_the_libraries_of_a_graphics_card(lock: str) -> None:
     heavy = {name for name in pinned(f"{lock}.lock") if name.startswith(("nvidia-", "cuda-", "triton"))}
     assert heavy <= {"nvidia-ml-py"}
+
+
+def test_the_two_runtimes_differ_in_torch_alone() -> None:
+    plain, gpu = (
+        {line for line in (ROOT / "requirements" / name).read_text().splitlines() if "==" in line}
+        for name in ("runtime.in", "runtime-gpu.in")
+    )
+    assert {name_of(line) for line in plain ^ gpu} == {"torch"}
 
 
 def test_torch_is_for_the_sandbox_only() -> None:

@@ -11,6 +11,8 @@ from openstall.ui.widgets.layout import Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Picture, Provenance
 from openstall.ui.widgets.text import Text
 
+GPU_CHECK = "graphics cards"
+"""What the node calls the check without which no job gets a graphics card."""
 _NO_GRAPHICS = "none; jobs run on the processor"
 Mark = tuple[str, theme.Tone]
 _FIT: Mark = ("done", "good")
@@ -52,15 +54,24 @@ class DoctorPanel(Panel):
     """The checks, the failed ones first, each with its cause and its cure; and the runtime of jobs."""
 
     asked_to_check = Signal()
-    asked_to_install = Signal()
+    asked_to_install = Signal(bool)
+    """Whether the runtime for graphics cards is meant."""
 
     def __init__(self) -> None:
         super().__init__("Is this machine fit to run the jobs of strangers?")
         self._shown: list[Check] | None = None
         self._checks = column(spacing=theme.GRID)
         self._runtime = Text("", "muted")
-        self._install = button("&Install the runtime", self.asked_to_install.emit, icon="download")
-        line = row(self._runtime, self._install)
+        self._install = button(
+            "&Install the runtime", lambda: self.asked_to_install.emit(False), icon="download"
+        )
+        self._install_gpu = button(
+            "Install for &graphics cards",
+            lambda: self.asked_to_install.emit(True),
+            icon="download",
+            description="The runtime with NVIDIA's libraries: 3 GB to download.",
+        )
+        line = row(self._runtime, self._install, self._install_gpu)
         line.setStretch(0, 1)
         self.body.addLayout(self._checks)
         self.body.addLayout(line)
@@ -73,6 +84,8 @@ class DoctorPanel(Panel):
             + (f" · {words.size(runtime.size_bytes)}" if runtime.size_bytes else "")
         )
         self._install.setVisible(bool(runtime.state) and runtime.state != "ready")
+        without = any(check.name == GPU_CHECK and not check.ok for check in checks)
+        self._install_gpu.setVisible(without and runtime.packages.get("torch", "").endswith("+cpu"))
         if checks == self._shown:
             return
         self._shown = checks

@@ -18,6 +18,10 @@ _SCRIPT_TIP = (
     "The buyer's own program, in the strongest sandbox only. The other kinds run fixed programs of Openstall "
     "on the buyer's files; this one runs what the buyer wrote. Leave it off if you are not sure."
 )
+_GPU_SCRIPT_TIP = (
+    "The driver of a graphics card is a larger door into the system than all else that a job can reach. "
+    "The fixed programs of Openstall use it as they always do; a buyer's program may look for its faults."
+)
 LIFE_S = (("1 hour", 3600), ("8 hours", 28_800), ("1 day", 86_400), ("7 days", 604_800))
 LONGEST = (("10 minutes", 600), ("1 hour", 3600), ("6 hours", 21_600))
 
@@ -39,6 +43,13 @@ class OfferForm(Panel):
             box.setChecked(box.text() != "script")
             box.setAccessibleName(f"Accept {box.text()} jobs")
         self._kinds[-1].setToolTip(_SCRIPT_TIP)
+        self._gpus, self._gpu_scripts = Tick("Rent them out"), Tick("also to programs of buyers")
+        self._gpu_scripts.setToolTip(_GPU_SCRIPT_TIP)
+        self._gpus.toggled.connect(self._gpu_scripts.setEnabled)
+        self._gpu_scripts.setEnabled(False)
+        self._gpu_memory = NumberField(1, 1, 1, suffix=" GiB")
+        self._graphics = QWidget()
+        self._graphics.setLayout(column(self._gpus, self._gpu_scripts, spacing=theme.GRID))
         self._at_once, self._queue = NumberField(1, 1, 64), NumberField(3, 0, 256)
         self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
         kinds = QWidget()
@@ -49,10 +60,13 @@ class OfferForm(Panel):
         facts.add("Kinds of job", kinds)
         facts.add("Threads for a job", self._threads)
         facts.add("Memory for a job", self._memory)
+        facts.add("Graphics cards", self._graphics)
+        facts.add("Memory of each", self._gpu_memory)
         facts.add("Jobs at once", self._at_once)
         facts.add("Jobs that may wait", self._queue)
         facts.add("Longest job", self._longest)
         facts.add("Offer stands for", self._life)
+        self._facts = facts
         self.body.addLayout(facts)
         self._price_changed()
 
@@ -63,8 +77,16 @@ class OfferForm(Panel):
         self._memory.setRange(1, gib)
         self._threads.setValue(offer.threads if offer else max(1, threads // 2))
         self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
+        cards = [gpu.memory_bytes // GIB for gpu in inventory.gpus]
+        for widget in (self._graphics, self._gpu_memory):
+            self._facts.setRowVisible(widget, bool(cards))
+        self._gpu_memory.setRange(1, max(1, *cards) if cards else 1)
+        self._gpu_memory.setValue(max(cards, default=1))
         if offer is None:
             return
+        self._gpus.setChecked(bool(offer.gpus))
+        if offer.gpus:
+            self._gpu_memory.setValue(max(gpu.memory_bytes // GIB for gpu in offer.gpus))
         self.price.setText(words.amount(offer.price_per_s_micro))
         for box in self._kinds:
             box.setChecked(box.text() in offer.kinds)
@@ -91,6 +113,9 @@ class OfferForm(Panel):
             "max_job_s": self._longest.currentData(),
             "memory_bytes": self._memory.value() * GIB,
             "threads": self._threads.value(),
+            "gpus": self._gpus.isChecked(),
+            "gpu_memory_bytes": self._gpu_memory.value() * GIB if self._gpus.isChecked() else 0,
+            "gpu_scripts": self._gpus.isChecked() and self._gpu_scripts.isChecked(),
             "kinds": [box.text() for box in self._kinds if box.isChecked()],
             "jobs_at_once": self._at_once.value(),
             "queue": self._queue.value(),

@@ -20,6 +20,8 @@ from openstall.ui.widgets.text import Text
 DEFAULT_MAX_S = 600
 TRIES = 3
 """How many providers are tried, where the reader wants another one tried at all."""
+_GPU_KINDS = ("train", "script")
+"""Kinds that can use a graphics card."""
 _KIND_WORDS = {
     "train": "Train a model on my table",
     "infer": "Run a model on my rows",
@@ -92,6 +94,9 @@ class RentPage(Page):
         self._again.setChecked(True)
         self._again.setToolTip("From the last checkpoint, at this price or less, and within the same cap.")
         panel.body.addWidget(self._again)
+        self._gpu = Tick("Use a &graphics card")
+        self._gpu.setToolTip("It is this job's alone while it runs; the price is the same.")
+        panel.body.addWidget(self._gpu)
         self._test = Tick("C&hallenge the machine while the job runs")
         self._test.setToolTip("Your node checks samples of its answer: some seconds of your processor.")
         panel.body.addWidget(self._test)
@@ -137,6 +142,7 @@ class RentPage(Page):
         if not self._kind.count():
             for kind in sorted(body.kinds, reverse=True):
                 self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
+        self._kind_changed()
         self._claim.load(entry.author)
         self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))
@@ -154,6 +160,7 @@ class RentPage(Page):
 
     def _kind_changed(self) -> None:
         self._forms.setCurrentWidget(self._form)
+        self._gpu.setVisible(bool(self._entry.body.gpus) and self._kind.currentData() in _GPU_KINDS)
         self._check()
 
     def _price(self) -> None:
@@ -195,6 +202,7 @@ class RentPage(Page):
                 "max_s": self._max_s.value(),
                 "cap_micro": self.cap_micro,
                 "tries": TRIES if self._again.isChecked() else 1,
+                "gpus": int(self._gpu.isVisibleTo(self) and self._gpu.isChecked()),
                 "challenge": self._test.isChecked(),
             },
             OrderRef,

@@ -293,11 +293,11 @@ class SellPage(Page):
             progress=self._moved,
         )
 
-    def _install_runtime(self) -> None:
+    def _install_runtime(self, gpu: bool) -> None:  # noqa: FBT001 - the argument of a signal
         self._begin("Installing the runtime for jobs")
         self.desk.operations.start(
             "/v1/runtime/install",
-            {},
+            {"gpu": gpu},
             owner=self,
             done=self._changed,
             failed=self._stopped,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ class Testbench:
 
     jobs: LocalJobs
     workers: Workers
+    gpus: Callable[[], Awaitable[tuple[str, ...]]]
+    """The graphics cards that may be measured, by the driver's ids."""
 
     async def benchmark(self, device: str, *, threads: int, seconds: int, progress: Tell) -> dict[str, Any]:
         """The figures of one device, as the workload writes them.
@@ -66,6 +69,7 @@ class Testbench:
             keep=None,
             progress=progress,
             limits=_limits(BENCHMARK_S, threads=threads, disk_bytes=_SPARE_BYTES),
+            gpus=await self._cards(device),
         )
 
     async def prove(
@@ -85,6 +89,7 @@ class Testbench:
             keep=keep,
             progress=progress,
             limits=_limits(math.ceil(within_s), threads=work.threads, disk_bytes=states + _SPARE_BYTES),
+            gpus=await self._cards(work.device),
         )
         found = _typed(report, _ProofFile)
         return Proof(digests=found.digests, elapsed_ms=found.elapsed_ms, runtime=found.runtime)
@@ -111,6 +116,9 @@ class Testbench:
         )
         found = _typed(report, _VerdictFile)
         return "" if found.right else (found.wrong or "unknown")
+
+    async def _cards(self, device: str) -> tuple[str, ...]:
+        return () if device == "cpu" else await self.gpus()
 
     async def cut(self, states: Path, work: Work, opened: list[int], target: Path) -> None:
         """Copy the opened states out of a file that holds all of them."""

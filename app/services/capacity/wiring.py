@@ -59,12 +59,20 @@ class CapacityGround:
     bus: EventBus
     folder: Path
     threads: Callable[[], Awaitable[int]]
+    gpus: Callable[[], Awaitable[tuple[str, ...]]]
+    """The graphics cards that may be measured, by the driver's ids."""
     held_back: Callable[[], str]
     """Why the owner lets nothing run for others now; empty where it may."""
 
 
 def on_trade(
-    ground: Ground, *, me: Party, desk: OrderDesk, jobs: LocalJobs, threads: Callable[[], Awaitable[int]]
+    ground: Ground,
+    *,
+    me: Party,
+    desk: OrderDesk,
+    jobs: LocalJobs,
+    threads: Callable[[], Awaitable[int]],
+    gpus: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> CapacityGround:
     """The part of trading's ground that the service stands on."""
     return CapacityGround(
@@ -85,13 +93,14 @@ def on_trade(
         bus=ground.bus,
         folder=ground.home.jobs,
         threads=threads,
+        gpus=gpus,
         held_back=lambda: ground.house.held_back if ground.house.state in ("paused", "closed") else "",
     )
 
 
 def make_capacity(ground: CapacityGround) -> CapacityService:
     """The service with all its parts."""
-    bench = Testbench(jobs=ground.jobs, workers=ground.workers)
+    bench = Testbench(jobs=ground.jobs, workers=ground.workers, gpus=ground.gpus)
     settings, cases, verdicts = Settings(ground.store), Cases(ground.store), Verdicts(ground.store)
     bonds = Bonds(
         chain=ground.chain,

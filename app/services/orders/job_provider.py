@@ -77,6 +77,8 @@ class JobProvider:
     wake: Callable[[str], None]
     places: Callable[[], Awaitable[int]]
     """How many jobs the owner lets run at once."""
+    gpus: Callable[[], Awaitable[tuple[str, ...]]]
+    """The graphics processors that jobs may use, by the driver's ids."""
     begun: Callable[[], None]
     """Called when a job has begun: the owner's house looks at it from now on."""
     account: Callable[[OpenOrder, RunningJob], Awaitable[dict[str, Any]]]
@@ -87,7 +89,8 @@ class JobProvider:
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
-    _at_work: set[str] = field(default_factory=set)
+    _at_work: dict[str, int] = field(default_factory=dict)
+    """Orders that hold a place, with the graphics processors that each rents."""
 
     def __post_init__(self) -> None:
         self._inputs = JobInputs(
@@ -112,7 +115,7 @@ class JobProvider:
                 await self.desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
             case "funded" if now > order.contract.compute.start_by:
                 await self._finish(order, not_run("too_late", "The job could not start in time."))
-            case "funded" if len(self._at_work) + self.line.ahead(order.order_id) < await self.places():
+            case "funded" if await self._has_place(order):
                 await self._at_its_place(order)
             case "running":
                 words = "The provider's node was restarted while the job ran."
@@ -120,14 +123,21 @@ class JobProvider:
             case "ended" | "withdrawing":
                 await self._settle(order)
 
+    async def _has_place(self, order: OpenOrder) -> bool:
+        """Whether there is room for this job and for those before it, and as many devices as it rents."""
+        if len(self._at_work) + self.line.ahead(order.order_id) >= await self.places():
+            return False
+        wanted = order.contract.compute.limits.gpus
+        return not wanted or wanted + sum(self._at_work.values()) <= len(await self.gpus())
+
     async def _at_its_place(self, order: OpenOrder) -> None:
         """Run a job while it holds a place; then the next in line is woken."""
-        self._at_work.add(order.order_id)
+        self._at_work[order.order_id] = order.contract.compute.limits.gpus
         self.line.leave(order.order_id)
         try:
             await self._run(order)
         finally:
-            self._at_work.discard(order.order_id)
+            self._at_work.pop(order.order_id, None)
             if self.line.first is not None:
                 self.wake(self.line.first)
 
@@ -241,6 +251,7 @@ class JobProvider:
                         place / "out",
                         lambda event: self._on_event(order, job, log, event, states),
                         checkpoints=states,
+                        gpus=await self.gpus() if spec.limits.gpus else (),
                     )
                     nursery.cancel_scope.cancel()
             await log.flush()

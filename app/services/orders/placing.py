@@ -19,7 +19,7 @@ from openstall.compute_agent.jobs import CHECKPOINT
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
-from openstall.market.job_kinds import SCRIPT
+from openstall.market.job_kinds import GPU_KINDS, SCRIPT
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
     ARBITER_FEE_BPS,
@@ -82,6 +82,8 @@ class JobRequest:
     """How many providers may be tried, one after another, should they fail."""
     patience_s: int = 60
     """How long a provider may be silent before it counts as failed."""
+    gpus: int = 0
+    """How many graphics processors the job rents."""
     challenge: bool = False
     """Whether the machine is challenged once, while the job runs."""
 
@@ -159,6 +161,7 @@ class Placing:
             inputs=await self._inputs(request.inputs),
             max_s=request.max_s,
             cap_micro=request.cap_micro,
+            gpus=request.gpus,
         )
         data: dict[str, Any] = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
         if request.challenge:
@@ -178,7 +181,12 @@ class Placing:
         terms = order.contract.compute
         inputs, params = _from_checkpoint(order)
         work = _Work(
-            kind=terms.job_kind, params=params, inputs=inputs, max_s=terms.max_s, cap_micro=cap_micro
+            kind=terms.job_kind,
+            params=params,
+            inputs=inputs,
+            max_s=terms.max_s,
+            cap_micro=cap_micro,
+            gpus=terms.limits.gpus,
         )
         data = {
             "tries_left": int(order.data["tries_left"]) - 1,
@@ -208,6 +216,8 @@ class Placing:
                 threads=offer.threads,
                 processes=MAX_PROCESSES,
                 log_bytes=MAX_LOG_BYTES // 4,
+                gpus=work.gpus,
+                gpu_memory_bytes=_gpu_memory(work, offer),
             ),
             price_per_s_micro=offer.price_per_s_micro,
             cap_micro=cap_micro,
@@ -288,6 +298,7 @@ class _Work:
     inputs: list[InputFile]
     max_s: int
     cap_micro: int
+    gpus: int
 
 
 def _from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:
@@ -338,6 +349,21 @@ def _check_package(listing: Listing) -> None:
             f"This package is not one model with texts beside it: {', '.join(strange[:5]) or 'no model'}.",
             "Do not buy it: such files can run code on your computer.",
         )
+
+
+def _gpu_memory(work: _Work, offer: Offer) -> int:
+    """What a job may use of each graphics processor: as much as the smallest of those on offer has."""
+    if not work.gpus:
+        return 0
+    if work.kind not in GPU_KINDS:
+        raise Refused("no_gpu", f"A job of kind {work.kind} runs on the processor.", "Rent no graphics card.")
+    if work.gpus > len(offer.gpus):
+        raise Refused(
+            "no_gpu",
+            f"This provider rents out {len(offer.gpus)} graphics cards, the job asks for {work.gpus}.",
+            "Choose another offer.",
+        )
+    return min(gpu.memory_bytes for gpu in offer.gpus)
 
 
 def _disk(inputs: list[InputFile], offer: Offer) -> int:

@@ -87,6 +87,34 @@ def test_terms_that_differ_from_what_is_on_sale(
 
 
 @pytest.mark.parametrize(
+    ("kind", "rented", "fits"),
+    [
+        ("train", (0, 0), True),
+        ("train", (1, 8), True),
+        ("train", (1, 1), True),
+        ("train", (2, 8), False),  # one is on offer
+        ("train", (1, 9), False),  # of eight
+        ("train", (1, 0), False),
+        ("train", (0, 8), False),
+        ("infer", (1, 8), False),  # runs on the processor
+    ],
+)
+def test_a_job_rents_the_graphics_cards_that_are_on_offer(
+    proposal: Callable[..., Any], wallets: dict[str, str], kind: str, rented: tuple[int, int], fits: bool
+) -> None:
+    deal, _record = proposal("compute")
+    named = {"gpus": rented[0], "gpu_memory_bytes": rented[1] * 2**30}
+    limits = deal.order.terms["limits"] | {name: value for name, value in named.items() if value}
+    deal, record = proposal("compute", {"limits": limits, "job_kind": kind})
+    if fits:
+        check_proposal(deal, record, wallet=wallets["seller"], now=NOW)
+        return
+    with pytest.raises(InvalidOrder) as caught:
+        check_proposal(deal, record, wallet=wallets["seller"], now=NOW)
+    assert "graphics" in caught.value.message
+
+
+@pytest.mark.parametrize(
     ("limit", "value"),
     [
         ("memory_bytes", 2**40),

@@ -7,7 +7,7 @@ import pytest
 
 from openstall.market.orders.documents import ComputeTerms, InputFile, Limits
 from openstall.market.orders.failover import Candidate, cap_left, choose, is_providers_fault
-from openstall.market.records import BlobRef, Offer
+from openstall.market.records import BlobRef, Gpu, Offer
 
 CID = "bafkr4i" + "a" * 52
 ADDRESS = "0x" + "11" * 20
@@ -91,6 +91,15 @@ def test_what_the_first_provider_can_claim_is_not_spent_again() -> None:
 def test_a_smaller_dearer_or_tried_machine_is_not_chosen(unfit: Candidate) -> None:
     assert choose([unfit], TERMS, tried=["tried"], cap_micro=4_000_000) is None
     assert choose([unfit, FIRST], TERMS, tried=["tried"], cap_micro=4_000_000) == FIRST
+
+
+def test_a_job_that_rents_a_card_goes_on_where_there_is_one() -> None:
+    limits = msgspec.structs.replace(TERMS.limits, gpus=1, gpu_memory_bytes=2**30)
+    terms = msgspec.structs.replace(TERMS, limits=limits)
+    card = Gpu(name="A card", memory_bytes=2**33)
+    with_one = replace(FIRST, cid="two", offer=offer(gpus=[card], price_per_s_micro=19_999))
+    assert choose([FIRST, with_one], terms, tried=[], cap_micro=4_000_000) == with_one
+    assert choose([FIRST], terms, tried=[], cap_micro=4_000_000) is None
 
 
 def test_reachable_before_cheap_and_the_same_for_whoever_looks() -> None:
