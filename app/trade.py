@@ -37,6 +37,8 @@ from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuy
 from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.own_books import OwnBooks
+from openstall.app.services.reliability import ReliabilityService
 from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
@@ -46,7 +48,6 @@ from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.ledger.chain import Chain
 from openstall.ledger.wallet import Wallet
-from openstall.market.mechanisms.compute_prices import Sold
 from openstall.market.orders.documents import Contract
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
@@ -56,6 +57,7 @@ from openstall.store.job_log import JobLog
 from openstall.store.library import Library
 from openstall.store.lost_jobs import LostJobs
 from openstall.store.orders import Orders
+from openstall.store.provider_log import ProviderLog
 from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
 
@@ -103,7 +105,11 @@ class Trade:
         self.renting = self._make_renting()
         self.capacity = self._make_capacity(jobs)
         self._engine = OrderEngine(desk=self.desk)
+        self._books = OwnBooks(
+            desk=self.desk, orders=self._orders, house=ground.house, workers=ground.workers
+        )
         self.demand = self._make_demand()
+        self.reliability = self._make_reliability()
         self._make_orders()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -174,27 +180,24 @@ class Trade:
             wallet=ground.wallet.address,
             now=self.desk.now,
             held_back=lambda: ground.house.held_back,
-            cost_per_s_micro=self._cost_per_s_micro,
-            sold=self._jobs_sold,
+            cost_per_s_micro=self._books.cost_per_s_micro,
+            sold=self._books.jobs_sold,
         )
 
-    async def _cost_per_s_micro(self) -> int:
-        """What a second of work costs in electricity; 0 where that is not known."""
-        house = self._ground.house
-        return house.floor_price_micro(await house.rules()) or 0
-
-    async def _jobs_sold(self) -> list[Sold]:
-        """What buyers did at our price."""
-        ids = await self._ground.workers.store(lambda: self._orders.list_ids(role="seller", kind="compute"))
-        jobs = [await self.desk.load(order_id) for order_id in ids]
-        return [
-            Sold(
-                seconds=int(job.data["seconds"]),
-                price_per_s_micro=job.contract.compute.price_per_s_micro,
-            )
-            for job in jobs
-            if job.final and int(job.data.get("seconds", 0)) > 0
-        ]
+    def _make_reliability(self) -> ReliabilityService:
+        ground = self._ground
+        return ReliabilityService(
+            orders=self._orders,
+            vouchers=Vouchers(ground.store),
+            verdicts=self.capacity.verdicts,
+            kept=ProviderLog(ground.store),
+            settings=self._settings,
+            chain=ground.chain,
+            workers=ground.workers,
+            clock=ground.clock,
+            wallet=ground.wallet.address,
+            wallet_of=self.capacity.bonds.wallet_of,
+        )
 
     def _make_capacity(self, jobs: LocalJobs) -> CapacityService:
         ground = self._ground

@@ -16,6 +16,7 @@ from openstall.app.api import (
     models,
     network,
     orders,
+    reliability,
     renting,
     wallet,
 )
@@ -34,6 +35,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         compute.router,
         renting.router,
         capacity.router,
+        reliability.router,
         models.router,
         orders.router,
     ]

@@ -13,6 +13,7 @@ from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.demand_page import demand_page
 from openstall.app.cli.output import fields, table
+from openstall.app.cli.reliability import reliability
 from openstall.market.errors import Refused
 from openstall.market.house import read_rules
 from openstall.market.house_hours import format_hours, parse_hours
@@ -208,7 +209,7 @@ def _house_page(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-for _verb in VERBS:
+for _verb in (*VERBS, reliability):
     group.add_command(_verb)
 
 
