@@ -26,6 +26,11 @@ def router(node: Node) -> APIRouter:
         """The group's prices, where our offer stands, what to ask, and why jobs went elsewhere."""
         return await node.trade.demand.as_dict()
 
+    @routes.get("/compute/demand/replay")
+    async def replay() -> dict[str, Any]:
+        """Why jobs went elsewhere, concluded again from what was kept then."""
+        return await node.trade.demand.replay()
+
     @routes.post("/compute/doctor")
     async def doctor() -> dict[str, Any]:
         """Check the sandbox with real jobs."""

@@ -11,7 +11,7 @@ import msgspec
 
 from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
-from openstall.app.cli.demand_page import demand_page
+from openstall.app.cli.demand_page import demand_page, replay_page
 from openstall.app.cli.output import fields, table
 from openstall.app.cli.reliability import reliability
 from openstall.market.errors import Refused
@@ -168,9 +168,14 @@ def set_rules(cli: Cli, changes: tuple[str, ...], hours: str | None, file: IO[by
 
 
 @group.command()
+@click.option("--replay", is_flag=True, help="Conclude again from what was kept.")
 @command
-def why(cli: Cli) -> None:
+def why(cli: Cli, replay: bool) -> None:
     """Why this price, and why no job: the group's prices, your place, and what went elsewhere."""
+    if replay:
+        again = cli.api.get("/v1/compute/demand/replay")
+        cli.output.document(again, replay_page(again) if not cli.output.as_json else None)
+        return
     found = cli.api.get("/v1/compute/demand")
     cli.output.document(found, demand_page(found) if not cli.output.as_json else None)
 

@@ -101,9 +101,7 @@ class ReliabilityService:
 
     def _own_evidence(self) -> list[Evidence]:
         found = [of_job(job_facts(row)) for row in self._settled(role="seller")]
-        found += [
-            _challenge(met.outcome, at=met.at, order_id=met.order_id) for met in self.kept.challenges()
-        ]
+        found += [_challenge(met.outcome, at=met.at, order_id=met.order_id) for met in self.kept.challenges()]
         return found + self._bonds({self.wallet})
 
     def _evidence_of(self, peer_id: str, wallet: str) -> list[Evidence]:
