@@ -160,8 +160,8 @@ def explain(evidence: Sequence[Evidence], now: int) -> Reliability:
     What has aged between two steps is a step of its own. Evidence dated later than now counts as of now.
     """
     gathered, changes, last = _Sum(), list[Change](), 0
-    for one in sorted(evidence, key=lambda one: (min(one.at, now), one.order_id, one.what)):
-        at = min(one.at, now)
+    for one in sorted(evidence, key=lambda one: (one.at, one.order_id, one.what)):
+        at = min(one.at, now)  # the chain may be some seconds ahead of our clock
         before = _wilson(*gathered.weigh(at))
         gathered.add(at, one.what)
         after = gathered.weigh(at)
