@@ -38,10 +38,10 @@ from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.own_books import OwnBooks
-from openstall.app.services.reliability import ReliabilityService
 from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
+from openstall.app.services.selling_wiring import make_autoprice, make_reliability
 from openstall.app.services.transactions import TransactionService
 from openstall.app.supervisor import steadily
 from openstall.app.threads import Workers
@@ -57,7 +57,6 @@ from openstall.store.job_log import JobLog
 from openstall.store.library import Library
 from openstall.store.lost_jobs import LostJobs
 from openstall.store.orders import Orders
-from openstall.store.provider_log import ProviderLog
 from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
 
@@ -109,7 +108,10 @@ class Trade:
             desk=self.desk, orders=self._orders, house=ground.house, workers=ground.workers
         )
         self.demand = self._make_demand()
-        self.reliability = self._make_reliability()
+        self.reliability = make_reliability(ground, capacity=self.capacity, orders=self._orders)
+        self.autoprice = make_autoprice(
+            ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
+        )
         self._make_orders()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -120,6 +122,7 @@ class Trade:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "offer", self.renting.keep_alive)
+            nursery.start_soon(steadily, "price", self.autoprice.run)
             nursery.start_soon(steadily, "house rules", self._keep_house)
             nursery.start_soon(steadily, "demand", self.demand.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
@@ -182,21 +185,6 @@ class Trade:
             held_back=lambda: ground.house.held_back,
             cost_per_s_micro=self._books.cost_per_s_micro,
             sold=self._books.jobs_sold,
-        )
-
-    def _make_reliability(self) -> ReliabilityService:
-        ground = self._ground
-        return ReliabilityService(
-            orders=self._orders,
-            vouchers=Vouchers(ground.store),
-            verdicts=self.capacity.verdicts,
-            kept=ProviderLog(ground.store),
-            settings=self._settings,
-            chain=ground.chain,
-            workers=ground.workers,
-            clock=ground.clock,
-            wallet=ground.wallet.address,
-            wallet_of=self.capacity.bonds.wallet_of,
         )
 
     def _make_capacity(self, jobs: LocalJobs) -> CapacityService:

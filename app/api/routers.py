@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from openstall.app.api import (
+    autoprice,
     basics,
     capacity,
     catalogue,
@@ -36,6 +37,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         renting.router,
         capacity.router,
         reliability.router,
+        autoprice.router,
         models.router,
         orders.router,
     ]

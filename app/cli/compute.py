@@ -9,6 +9,7 @@ from typing import IO, Any
 import click
 import msgspec
 
+from openstall.app.cli.autoprice import autoprice
 from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.demand_page import demand_page, replay_page
@@ -214,7 +215,7 @@ def _house_page(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-for _verb in (*VERBS, reliability):
+for _verb in (*VERBS, reliability, autoprice):
     group.add_command(_verb)
 
 
