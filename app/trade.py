@@ -221,7 +221,7 @@ class Trade:
             workers=ground.workers,
         )
         self._channel = channel
-        self._traffic = Traffic(
+        self.traffic = Traffic(
             desk=desk, orders=self._orders, rules=ground.house.rules, workers=ground.workers
         )
         self.earnings = Earnings(
@@ -342,7 +342,7 @@ class Trade:
     async def _ready_for(self, contract: Contract) -> None:
         if contract.order.kind == "compute":
             await self.renting.admit(contract.compute.max_s)
-            await self._traffic.admit(contract)
+            await self.traffic.admit(contract)
         else:
             await self.stock.sealed_key(contract.sale)
 

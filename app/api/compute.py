@@ -51,10 +51,18 @@ async def _renting(node: Node) -> dict[str, Any]:
         with suppress(NotFound):
             offer = await node.catalogue.own("offer", OFFER_KEY)
     jobs: list[dict[str, Any]] = []
-    earned_micro = 0
+    earned_micro = network_today_bytes = 0
     if node.trading:
         sold = await node.trade.orders.items(role="seller", open_only=False)
         jobs = [order for order in sold if order["kind"] == "compute"]
         with suppress(ChainError):
             earned_micro = await node.wallet.earned_by_jobs_micro()
-    return {"offer": offer, "selling": node.selling, "jobs": jobs, "earned_micro": earned_micro}
+        if (await node.house.rules()).network_bytes_day_cap is not None:
+            network_today_bytes = await node.trade.traffic.today_bytes()
+    return {
+        "offer": offer,
+        "selling": node.selling,
+        "jobs": jobs,
+        "earned_micro": earned_micro,
+        "network_today_bytes": network_today_bytes,
+    }

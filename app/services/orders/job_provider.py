@@ -144,7 +144,12 @@ class JobProvider:
             self.wake(order.order_id)
 
     async def stop(self, order: OpenOrder) -> None:
-        """End the job on the owner's word."""
+        """End the job on the owner's word; one that waits for its place is not begun."""
+        if order.order_id not in self.jobs and order.state == "funded":
+            words = "The provider stopped the job before its start."
+            await self._finish(order, not_run("owner_stopped", words, state="cancelled"))
+            self.wake(order.order_id)
+            return
         await self.end(order.order_id, "owner_stopped")
 
     async def end(self, order_id: str, why: str) -> None:
