@@ -198,7 +198,7 @@ def summary_words(found: Reliability) -> str:
         return "Nothing has been seen yet: the figure begins with the first job or challenge."
     least = f"at least {found.score / 100:.2f} % of orders end well"
     if found.is_new:
-        return f"New: {seen} orders and challenges, counted by their age, do not tell much. So far {least}."
+        return f"New: {seen} orders and challenges, counted by their age, say little yet. So far {least}."
     return f"{least.capitalize()}, as far as {seen} orders and challenges, counted by their age, can tell."
 
 
