@@ -16,7 +16,7 @@ from openstall.app.services.reliability import ReliabilityService
 from openstall.compute_agent.specs import JobResult
 from openstall.market.errors import PeerError
 from openstall.store.orders import Orders
-from openstall.store.provider_log import ProviderLog
+from openstall.store.provider_log import BondPaid, ProviderLog
 from openstall.store.settings import Settings
 from openstall.store.verdicts import Verdicts
 from openstall.store.vouchers import Vouchers
@@ -114,6 +114,17 @@ async def test_a_job_that_ends_by_its_own_fault_costs_no_points(tmp_path: Path) 
         own, seen = await both(lab.seller, lab.buyer)
         assert [(item["what"], item["points"]) for item in own["items"]][:1] == [("job_failed", 0)], own
         assert own["score"] == seen["score"]
+
+
+async def test_a_new_wallet_does_not_shed_what_the_bond_of_the_old_one_has_paid(tmp_path: Path) -> None:
+    async with trade_lab(tmp_path) as lab:
+        await run(lab, works_for(3))
+        kept = ProviderLog(lab.buyer.store)
+        old = lab.seller.wallet.address
+        kept.keep_bond(BondPaid(bond="b", case_hash="h", wallet=old, amount_micro=5, at=lab.clock.now()))
+        other = lab.buyer  # the wallet to which the provider has bound itself since
+        found = await reliability(lab.buyer, other).of(lab.seller.host.peer_id)
+        assert sorted(steps(found)) == ["bond_paid", "done"]
 
 
 async def test_challenges_and_a_bond_that_paid_count_on_both_sides(tmp_path: Path) -> None:
