@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from typing import Any
 
 from stage import RULES, Market
 
 from openstall.app.demo.dataset import LABEL
-from openstall.app.demo.peers import DemoPeer, wait_for
+from openstall.app.demo.peers import PROGRAM, DemoPeer, wait_for
 from openstall.store.database import Store
 from openstall.store.price_changes import PriceChange, PriceChanges
 
@@ -74,6 +76,34 @@ def test_only_rivals_who_have_served_or_posted_a_bond_move_the_price_by_one_step
     assert found["step"]["why"] == "too_soon"
     assert found["next_at"] >= change["at"] + 3_600
     assert [one["price_per_s_micro"] for one in offers_on_disk(provider)] == [19_000]
+
+
+def test_the_command_line_says_what_the_node_says(market: Market) -> None:
+    provider, buyer = market.provider, market.buyer
+    served = cli(provider, "compute", "reliability", buyer.peer_id)
+    assert (served["counts"], served["peer_id"]) == ({"done": 1}, buyer.peer_id)
+    own = cli(buyer, "compute", "reliability")
+    assert own["score"] == served["score"] > 0
+    assert own["items"][0]["words"] == "Job done."
+    assert "Job done." in typed(buyer, "compute", "reliability").stdout
+    assert cli(provider, "compute", "autoprice", "off")["on"] is False
+    found = cli(provider, "compute", "autoprice", "on", "--step-percent", "3", "--every-hours", "2")
+    assert found["rules"] == LIMITS | {"step_bps": 300, "pace_s": 7_200}
+    assert "The price follows the market: yes." in typed(provider, "compute", "autoprice", "show").stdout
+    refused = typed(provider, "--json", "compute", "autoprice", "on", "--ceiling", "0.001")
+    assert (refused.returncode, json.loads(refused.stderr)["error"]["code"]) == (1, "bad_price_rules")
+
+
+def typed(peer: DemoPeer, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, "--home", str(peer.home), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def cli(peer: DemoPeer, *words: str) -> dict[str, Any]:
+    done = typed(peer, "--json", *words)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def offers_on_disk(provider: DemoPeer) -> list[dict[str, Any]]:
