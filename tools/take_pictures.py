@@ -20,6 +20,13 @@ from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
 from openstall.compute_agent.runtime import find_runtime
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+LIMITS = {
+    "threads_cap": 1,
+    "memory_free_bytes_min": 2 * 2**30,
+    "disk_free_bytes_min": 10 * 2**30,
+    "tariff_micro_per_kwh": 350_000_000,
+    "stated_w": 60,
+}
 LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
 
 
@@ -51,6 +58,7 @@ def no_picture(_peer: DemoPeer, _view: str, _name: str) -> None:
 def provider_pages(cast: Cast) -> None:
     """What a provider sees, with a stranger's job on the machine."""
     provider, seller = cast.provider, cast.seller
+    provider.post("/v1/compute/house", rules=LIMITS)
     offer = seller.get("/v1/catalogue", type="offer")["items"][0]["cid"]
     take(cast.buyer.home, f"rent:{offer}", "rent")
     order_id = seller.post(

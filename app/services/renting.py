@@ -145,14 +145,15 @@ class Renting:
 
         Meanwhile finished sandboxes wait for jobs.
         """
-        warm_for: OfferTerms | None = None
+        warm: WarmStock | None = None
         told: OfferTerms | None = None
         while True:
             changed = self._changed
             rules = await self.rules()
-            if rules != warm_for:
-                await self._keep_warm(rules)
-                warm_for = rules
+            stock = None if rules is None else _warm_stock(rules, self.warm_folder)
+            if stock != warm:
+                await self._keep_warm(stock)
+                warm = stock
             if rules is None:
                 await changed.wait()
                 continue
@@ -256,9 +257,8 @@ class Renting:
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
 
-    async def _keep_warm(self, rules: OfferTerms | None) -> None:
+    async def _keep_warm(self, stock: WarmStock | None) -> None:
         """Have finished sandboxes wait for jobs while the switch is on; without them jobs start slower."""
-        stock = None if rules is None else _warm_stock(rules, self.warm_folder)
         try:
             await self.agent.keep_warm(stock)
         except SandboxError as error:

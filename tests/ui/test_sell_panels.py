@@ -12,7 +12,9 @@ from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.peers import DemoPeer
 from openstall.market.house import HouseRules
+from openstall.ui import documents
 from openstall.ui import theme as colours
+from openstall.ui.autoprice import Autoprice
 from openstall.ui.house import DayEarning, Sensors
 from openstall.ui.main_window import MainWindow
 from openstall.ui.reliability import Reliability, ReliabilityChange
@@ -294,4 +296,8 @@ def test_the_price_follows_within_the_limits_that_were_written(
         "step_bps": 700,
         "pace_s": 21_600,
     }
-    peer.post("/v1/compute/autoprice", on=False)
+    exact = {"floor_micro": 7, "ceiling_micro": 9, "step_bps": 350, "pace_s": 4_000}
+    follow._saved(documents.read(peer.post("/v1/compute/autoprice", on=False, rules=exact), Autoprice))
+    follow._save.click()
+    qtbot.waitUntil(follow._save.isEnabled, timeout=WAIT_MS)
+    assert peer.get("/v1/compute/autoprice")["rules"] == exact, "what nobody changed stays to the last part"

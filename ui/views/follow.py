@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QElapsedTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from openstall.ui import theme, words
@@ -16,6 +16,7 @@ from openstall.ui.widgets.table import Column, RowTable
 from openstall.ui.widgets.text import Text
 
 HOUR_S = 3600
+CALM_MS = 5_000
 PATH = "/v1/compute/autoprice"
 
 
@@ -77,6 +78,8 @@ class FollowPanel(Panel):
         super().__init__("Let the price follow the market")
         self._desk = desk
         self._filled = False
+        self._rules: PriceRules | None = None
+        self._asked = QElapsedTimer()
         self.on = Tick("Follow the &market with my price, within these limits")
         self.floor = AmountField("", name="Wanted per second on top of electricity, in credits")
         self.ceiling = AmountField("", name="Price per second at most, in credits")
@@ -104,7 +107,10 @@ class FollowPanel(Panel):
         self.body.addLayout(line)
 
     def load(self) -> None:
-        """Ask the node."""
+        """Ask the node, but not with every second of a running job: it looks at the bonds of all rivals."""
+        if self._asked.isValid() and self._asked.elapsed() < CALM_MS:
+            return
+        self._asked.start()
         self._desk.api.get(PATH, Autoprice, self._show, owner=self, failed=self.failed.emit)
 
     def _show(self, found: Autoprice) -> None:
@@ -121,24 +127,25 @@ class FollowPanel(Panel):
 
     def _fill(self, found: Autoprice) -> None:
         self.on.setChecked(found.on)
-        rules = found.rules
+        rules = self._rules = found.rules
         if rules is None:
             return
         self.floor.setText(words.amount(rules.floor_micro))
         self.ceiling.setText(words.amount(rules.ceiling_micro))
-        self.step.setValue(max(1, rules.step_bps // 100))
-        self.hours.setValue(max(1, rules.pace_s // HOUR_S))
+        self.step.setValue(-(-rules.step_bps // 100))
+        self.hours.setValue(-(-rules.pace_s // HOUR_S))
 
     def _send(self) -> None:
         floor, ceiling = self.floor.micro, self.ceiling.micro
         if floor is None or ceiling is None:
             self._state.say("Write what you want at least after electricity, and what you ask at most.")
             return
+        before = self._rules or PriceRules(step_bps=0, pace_s=0)
         rules = PriceRules(
             floor_micro=floor,
             ceiling_micro=ceiling,
-            step_bps=100 * self.step.value(),
-            pace_s=HOUR_S * self.hours.value(),
+            step_bps=_exact(self.step.value(), 100, before.step_bps),
+            pace_s=_exact(self.hours.value(), HOUR_S, before.pace_s),
         )
         self._save.setEnabled(False)
         body = {
@@ -155,6 +162,11 @@ class FollowPanel(Panel):
     def _not_saved(self, failure: Failure) -> None:
         self._save.setEnabled(True)
         self._state.say(f"{failure.message} {failure.what_next}".strip())
+
+
+def _exact(shown: int, unit: int, before: int) -> int:
+    """What a number of units means: the value before, to the last part, while nobody changed it."""
+    return before if -(-before // unit) == shown else shown * unit
 
 
 def _state_words(found: Autoprice) -> str:
