@@ -56,6 +56,12 @@ _BY_REASON: Final = {
         "Keep your node reachable.",
     ),
 }
+_BY_BUYER: Final = {
+    "cancelled": "The buyer cancelled the job.",
+    "withdrawn": "The buyer took the money back.",
+    "unpaid": "The buyer paid no more.",
+    "cap": "The job reached its buyer's cap.",
+}
 _BY_WHAT: Final[dict[What, tuple[str, str]]] = {
     "done": ("Job done.", ""),
     "challenge_passed": ("A challenge was passed.", ""),
@@ -77,7 +83,7 @@ _BY_WHAT: Final[dict[What, tuple[str, str]]] = {
     "cheated": ("The provider was caught.", "Run the program as it is published."),
     "bond_paid": ("Oracles found the claim false, and the bond paid.", "Measure this machine again."),
     "job_failed": ("The job ended by a fault of its own, which is nobody's here.", ""),
-    "buyer_ended": ("The buyer ended the job, or its money did.", ""),
+    "buyer_ended": ("The buyer ended the job.", ""),
     "called_off": ("The buyer took the money back before the job had to start.", ""),
     "older": ("What was seen before counts for less: half after 90 days.", "Every job done counts in full."),
 }
@@ -89,5 +95,7 @@ def words_of(what: What, reason: str) -> tuple[str, str]:
     if what in ("failed", "late", "owner_ended", "false_report") and reason in _BY_REASON:
         return _BY_REASON[reason]
     words, mend = _BY_WHAT[what]
+    if what == "buyer_ended":
+        return _BY_BUYER.get(reason, words), mend
     named = reason and what in _NAMED
     return (f"{words[:-1]} ({reason})." if named else words), mend

@@ -98,7 +98,8 @@ def test_every_limit_that_can_be_watched_stands_on_its_gauge() -> None:
     found = {one.name: one for one in readings(MACHINE, rules, sensors, 9 * GIB)}
     limits = {name: (one.limit.percent if one.limit else None) for name, one in found.items()}
     assert limits == {
-        "Processor": 50,
+        "Processor": None,
+        "Processor for jobs": 50,
         "Other programs": 50,
         "Memory": 75,
         "Disk": 95,
@@ -111,6 +112,7 @@ def test_every_limit_that_can_be_watched_stands_on_its_gauge() -> None:
     near = {name for name, one in found.items() if nearness(one.percent, one.limit)}
     assert near == {"Disk", "Temperature", "Fan noise", "Power drawn", "Network today"}
     assert found["Power drawn"].text == "95 W"
+    assert found["Processor for jobs"].percent == 30
     plain = [one.name for one in readings(MACHINE, HouseRules(), Sensors(), 0)]
     assert plain == ["Processor", "Memory", "Disk"]
 

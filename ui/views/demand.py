@@ -87,7 +87,6 @@ class DemandPage(Page):
         self.body.addLayout(top)
         self.follow = FollowPanel(desk)
         self.follow.failed.connect(self.banner.fail)
-        self.body.addWidget(self.follow)
         empty = EmptyState(
             "compute",
             "No job has gone elsewhere",
@@ -96,9 +95,10 @@ class DemandPage(Page):
         self.table = RowTable("Jobs that went elsewhere", COLUMNS, lambda job: job.key, empty, row_height=60)
         self.table.sort_by(0, Qt.SortOrder.DescendingOrder)
         panel = Panel("Jobs that went elsewhere", margin=2 * theme.GRID)
-        self.table.setMinimumHeight(300)
+        self.table.setMinimumHeight(248)
         panel.body.addWidget(self.table)
         self.body.addWidget(panel, 1)
+        self.body.addWidget(self.follow)
 
     def load(self) -> None:
         self.desk.api.get("/v1/compute/demand", Demand, self._show, owner=self, failed=self.fail)

@@ -53,23 +53,21 @@ def unread(rules: HouseRules, sensors: Sensors) -> list[str]:
 
 
 def _processor(inventory: Inventory, rules: HouseRules, sensors: Sensors) -> Iterator[Reading]:
-    threads, cap = max(1, inventory.cores_logical), rules.threads_cap
-    limit = None
-    if cap is not None:
-        # The load is of all programs together, so it says nothing about the threads of jobs.
-        limit = Limit(
-            percent=words.percent(cap, threads),
-            words=f"your limit: {words.plural(cap, 'thread')} for jobs",
-            holds=False,
-        )
-    busy = f"{inventory.load_percent} % of {words.plural(threads, 'thread')} busy"
-    yield Reading(name="Processor", percent=inventory.load_percent, text=busy, limit=limit)
-    if rules.others_percent_max is not None and sensors.others_percent is not None:
+    threads, cap, others = max(1, inventory.cores_logical), rules.threads_cap, sensors.others_percent
+    load = inventory.load_percent
+    yield Reading(name="Processor", percent=load, text=f"{load} % of {words.plural(threads, 'thread')} busy")
+    if cap is not None and others is not None:
+        jobs = max(0, load - others)
+        # A job may use all that it was given: at the limit nothing is wrong.
+        at = words.percent(cap, threads)
+        limit = Limit(percent=at, words=f"your limit: {words.plural(cap, 'thread')}", holds=False)
+        yield Reading(name="Processor for jobs", percent=jobs, text=f"{jobs} %", limit=limit)
+    if rules.others_percent_max is not None and others is not None:
         most = rules.others_percent_max
         yield Reading(
             name="Other programs",
-            percent=sensors.others_percent,
-            text=f"{sensors.others_percent} % of the processor",
+            percent=others,
+            text=f"{others} % of the processor",
             limit=Limit(percent=most, words=f"your limit: {most} %"),
         )
 

@@ -159,5 +159,6 @@ def test_every_kind_of_step_has_words_and_what_costs_points_says_what_mends_it()
         "agent_lost",
     ):
         assert all(words_of("failed", reason))
+    assert words_of("buyer_ended", "cap")[0] == "The job reached its buyer's cap."
     assert words_of("cheated", "over_meter")[0] == "The provider was caught (over_meter)."
     assert counts([*jobs(3), *jobs(1, what="late")]) == {"done": 3, "late": 1}
