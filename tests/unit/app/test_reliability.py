@@ -150,3 +150,28 @@ async def test_challenges_and_a_bond_that_paid_count_on_both_sides(tmp_path: Pat
         again = await reliability(lab.buyer.side, lab.provider.side).of(lab.provider.peer_id)
         assert again["bad_milli"] == seen["bad_milli"], "looking twice counts nothing twice"
         nursery.cancel_scope.cancel()
+
+
+async def take_back(lab: Any, order_id: str) -> None:
+    """The buyer takes its money back by the clock, and both books see it."""
+    buyer = lab.buyer
+    await buyer.channel.start_withdraw(await buyer.desk.load(order_id))
+    lab.clock.ahead_s += 120
+    lab.next_block()
+    await buyer.channel.withdraw(await buyer.desk.load(order_id))
+    for side in (lab.seller, buyer):
+        assert (await side.channel.catch_up(await side.desk.load(order_id))).state == "settled"
+
+
+async def test_a_job_that_never_started_is_late_only_once_it_should_have_started(tmp_path: Path) -> None:
+    async with trade_lab(tmp_path) as lab:
+        await take_back(lab, await funded_job(lab))
+        own, seen = await both(lab.seller, lab.buyer)
+        assert steps(own) == steps(seen) == ["called_off"]
+        order_id = await funded_job(lab)
+        lab.clock.ahead_s += 1_700
+        lab.next_block()
+        await take_back(lab, order_id)
+        own, seen = await both(lab.seller, lab.buyer)
+        assert steps(own) == steps(seen) == ["called_off", "late"]
+        assert own["bad_milli"] == seen["bad_milli"] == 1_000
