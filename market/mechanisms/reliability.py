@@ -162,10 +162,11 @@ def explain(evidence: Sequence[Evidence], now: int) -> Reliability:
     gathered, changes, last = _Sum(), list[Change](), 0
     for one in sorted(evidence, key=lambda one: (one.at, one.order_id, one.what)):
         at = min(one.at, now)  # the chain may be some seconds ahead of our clock
-        before = _wilson(*gathered.weigh(at))
+        good, bad = gathered.weigh(at)
         gathered.add(at, one.what)
-        after = gathered.weigh(at)
-        score_then = _wilson(*after)
+        for_it, against = _WEIGHTS.get(one.what, (0, 0))
+        after = good + for_it * _UNIT, bad + against * _UNIT
+        before, score_then = _wilson(good, bad), _wilson(*after)
         lost = score_then < before
         changes.append(
             _change(

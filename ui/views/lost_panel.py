@@ -22,6 +22,7 @@ class LostPanel(Panel):
         self.body.addWidget(self._change)
         why = button("&Why no job?", self.asked_for_all.emit, icon="search", kind="quiet")
         self.body.addLayout(row(why, 1))
+        self.show_demand(Demand())
 
     def show_demand(self, demand: Demand) -> None:
         """Show what the node says."""

@@ -128,6 +128,7 @@ class ReliabilityPanel(Panel):
         self.table.setMinimumHeight(190)
         self.table.opened.connect(self._open)
         self.body.addWidget(self.table)
+        self.show_reliability(Reliability(words="It begins with your first job."))
 
     def show_reliability(self, found: Reliability) -> None:
         """Show what the node says."""
