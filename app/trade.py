@@ -37,16 +37,17 @@ from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuy
 from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.own_books import OwnBooks
 from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
+from openstall.app.services.selling_wiring import make_autoprice, make_reliability
 from openstall.app.services.transactions import TransactionService
 from openstall.app.supervisor import steadily
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.ledger.chain import Chain
 from openstall.ledger.wallet import Wallet
-from openstall.market.mechanisms.compute_prices import Sold
 from openstall.market.orders.documents import Contract
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
@@ -103,7 +104,14 @@ class Trade:
         self.renting = self._make_renting()
         self.capacity = self._make_capacity(jobs)
         self._engine = OrderEngine(desk=self.desk)
+        self._books = OwnBooks(
+            desk=self.desk, orders=self._orders, house=ground.house, workers=ground.workers
+        )
         self.demand = self._make_demand()
+        self.reliability = make_reliability(ground, capacity=self.capacity, orders=self._orders)
+        self.autoprice = make_autoprice(
+            ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
+        )
         self._make_orders()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -114,6 +122,7 @@ class Trade:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "offer", self.renting.keep_alive)
+            nursery.start_soon(steadily, "price", self.autoprice.run)
             nursery.start_soon(steadily, "house rules", self._keep_house)
             nursery.start_soon(steadily, "demand", self.demand.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
@@ -174,27 +183,9 @@ class Trade:
             wallet=ground.wallet.address,
             now=self.desk.now,
             held_back=lambda: ground.house.held_back,
-            cost_per_s_micro=self._cost_per_s_micro,
-            sold=self._jobs_sold,
+            cost_per_s_micro=self._books.cost_per_s_micro,
+            sold=self._books.jobs_sold,
         )
-
-    async def _cost_per_s_micro(self) -> int:
-        """What a second of work costs in electricity; 0 where that is not known."""
-        house = self._ground.house
-        return house.floor_price_micro(await house.rules()) or 0
-
-    async def _jobs_sold(self) -> list[Sold]:
-        """What buyers did at our price."""
-        ids = await self._ground.workers.store(lambda: self._orders.list_ids(role="seller", kind="compute"))
-        jobs = [await self.desk.load(order_id) for order_id in ids]
-        return [
-            Sold(
-                seconds=int(job.data["seconds"]),
-                price_per_s_micro=job.contract.compute.price_per_s_micro,
-            )
-            for job in jobs
-            if job.final and int(job.data.get("seconds", 0)) > 0
-        ]
 
     def _make_capacity(self, jobs: LocalJobs) -> CapacityService:
         ground = self._ground
@@ -237,7 +228,7 @@ class Trade:
             workers=ground.workers,
         )
         self._channel = channel
-        self._traffic = Traffic(
+        self.traffic = Traffic(
             desk=desk, orders=self._orders, rules=ground.house.rules, workers=ground.workers
         )
         self.earnings = Earnings(
@@ -359,7 +350,7 @@ class Trade:
     async def _ready_for(self, contract: Contract) -> None:
         if contract.order.kind == "compute":
             await self.renting.admit(contract.compute)
-            await self._traffic.admit(contract)
+            await self.traffic.admit(contract)
         else:
             await self.stock.sealed_key(contract.sale)
 

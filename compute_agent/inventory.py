@@ -16,7 +16,7 @@ _LOAD_INTERVAL_S = 0.1
 
 def probe_machine() -> Inventory:
     """Read the inventory. Blocks 0.1 s for the load; never fails for want of a GPU."""
-    memory = psutil.virtual_memory()
+    memory, disk = psutil.virtual_memory(), psutil.disk_usage(tempfile.gettempdir())
     gpus, note = probe_gpus()
     return Inventory(
         system=f"{platform.system()} {platform.release()}",
@@ -26,7 +26,8 @@ def probe_machine() -> Inventory:
         cores_logical=psutil.cpu_count(logical=True) or 1,
         memory_bytes=memory.total,
         memory_free_bytes=memory.available,
-        disk_free_bytes=psutil.disk_usage(tempfile.gettempdir()).free,
+        disk_free_bytes=disk.free,
+        disk_bytes=disk.used + disk.free,
         load_percent=round(psutil.cpu_percent(interval=_LOAD_INTERVAL_S)),
         gpus=gpus,
         gpu_note="; ".join(words for words in (note, cross_check(gpus, graphics_cards())) if words),

@@ -307,6 +307,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     memory_free_bytes: int
     disk_free_bytes: int
     load_percent: int
+    disk_bytes: int = 0
     gpus: tuple[Gpu, ...] = ()
     gpu_note: str = ""
 

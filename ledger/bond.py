@@ -59,6 +59,17 @@ class BondOnChain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slashed:
+    """A case for which a bond has paid; `provider` in lower case, `at` the time of its block."""
+
+    bond_id: bytes
+    case_hash: bytes
+    provider: str
+    amount_micro: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
     """What an oracle signs: this case costs this bond that much, for that beneficiary."""
 
@@ -180,6 +191,21 @@ class BondClient:
     def settled(self, bond_id: bytes, case_hash: bytes) -> bool:
         """Whether a case was paid already."""
         return bool(self._chain.view("ProviderBond", "settled", bond_id, case_hash)[0])
+
+    def slashed(self, from_block: int, to_block: int) -> list[Slashed]:
+        """All cases that bonds have paid for in `[from_block, to_block]`, oldest first."""
+        events = self._chain.events("ProviderBond", [], from_block=from_block, to_block=to_block)
+        return [
+            Slashed(
+                bond_id=event.args["bondId"],
+                case_hash=event.args["caseHash"],
+                provider=str(event.args["provider"]).lower(),
+                amount_micro=event.args["amount"],
+                at=self._chain.block(event.block_number).timestamp,
+            )
+            for event in events
+            if event.name == "Slashed"
+        ]
 
     def _request(self, function: str, gas: int, what: str, *args: object) -> TxRequest:
         data = self._abi.call_data(function, *args)

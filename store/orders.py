@@ -169,10 +169,15 @@ class Orders:
             return _need(db, order_id)
 
     def list_ids(
-        self, *, role: str | None = None, state: str | None = None, kind: str | None = None
+        self,
+        *,
+        role: str | None = None,
+        state: str | None = None,
+        kind: str | None = None,
+        other: str | None = None,
     ) -> list[str]:
         """Ids, newest first, at most 1,000."""
-        filters = {"role": role, "state": state, "kind": kind}
+        filters = {"role": role, "state": state, "kind": kind, "other": other}
         chosen = {name: value for name, value in filters.items() if value}
         where = " AND ".join(f"{name} = ?" for name in chosen) or "1"
         with self._store.read() as db:

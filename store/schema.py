@@ -242,3 +242,40 @@ def m0006_cases(db: Database) -> None:
             "CREATE INDEX verdicts_by_order ON verdicts (order_id, at DESC)",
         ),
     )
+
+
+@migrations()
+def m0007_provider_log(db: Database) -> None:
+    """What a provider's reliability rests on beside its orders, and how its price moved by itself."""
+    _run(
+        db,
+        (
+            """CREATE TABLE challenges_met (
+                challenge TEXT PRIMARY KEY,
+                order_id TEXT NOT NULL,
+                outcome TEXT NOT NULL,
+                elapsed_ms INTEGER NOT NULL,
+                allowed_ms INTEGER NOT NULL,
+                at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX challenges_met_at ON challenges_met (at DESC)",
+            """CREATE TABLE bonds_paid (
+                bond TEXT NOT NULL,
+                case_hash TEXT NOT NULL,
+                wallet TEXT NOT NULL,
+                amount_micro INTEGER NOT NULL,
+                at INTEGER NOT NULL,
+                PRIMARY KEY (bond, case_hash)
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX bonds_paid_by_wallet ON bonds_paid (wallet, at DESC)",
+            "CREATE INDEX verdicts_by_provider ON verdicts (provider, at DESC)",
+            "CREATE INDEX orders_by_other ON orders (other, role)",
+            """CREATE TABLE price_changes (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                at INTEGER NOT NULL,
+                old_micro INTEGER NOT NULL,
+                new_micro INTEGER NOT NULL,
+                working TEXT NOT NULL
+            ) STRICT""",
+        ),
+    )

@@ -40,3 +40,12 @@ class Verdicts:
                 [claim, claim, order_id, order_id, limit],
             ).fetchall()
         return [json.loads(row[0]) for row in rows]
+
+    def about(self, provider: str, *, limit: int = 1_000) -> list[dict[str, Any]]:
+        """Signed verdicts on a provider, whatever it claimed, newest first."""
+        with self._store.read() as db:
+            rows = db.execute(
+                "SELECT document FROM verdicts WHERE provider = ? ORDER BY at DESC, challenge LIMIT ?",
+                [provider, limit],
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]

@@ -69,3 +69,11 @@ class Vouchers:
         return VoucherRow(
             channel_id=row[0], order_id=row[1], amount_micro=row[2], signature=bytes(row[3]), count=row[4]
         )
+
+    def promised(self, order_id: str) -> int:
+        """The highest amount of an order's vouchers, in micro-credits; 0 before the first."""
+        with self._store.read() as db:
+            row = db.execute(
+                "SELECT max(amount_micro) FROM vouchers WHERE order_id = ?", [order_id]
+            ).fetchone()
+        return int(row[0] or 0)

@@ -2,7 +2,8 @@
 
     python3 dev.py pictures
 
-Three nodes play both journeys; at each stage the window of one of them is photographed, 1280 by 800, light.
+Three nodes play both journeys; at each stage the window of one of them is photographed, 1280 by 800,
+light; where a page is longer, once as a whole.
 """
 
 from __future__ import annotations
@@ -20,15 +21,22 @@ from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
 from openstall.compute_agent.runtime import find_runtime
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+LIMITS = {
+    "threads_cap": 1,
+    "memory_free_bytes_min": 2 * 2**30,
+    "disk_free_bytes_min": 10 * 2**30,
+    "tariff_micro_per_kwh": 350_000_000,
+    "stated_w": 60,
+}
 LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
 
 
-def take(home: Path, view: str, name: str, theme: str = "light") -> None:
+def take(home: Path, view: str, name: str, theme: str = "light", size: str = "1280x800") -> None:
     """Photograph one view of the window on a home folder."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-P", "-m", "openstall.ui.capture", "--home", str(home), "--out", out]
         subprocess.run(
-            [*command, "--views", view, "--theme", theme],
+            [*command, "--views", view, "--theme", theme, "--size", size],
             check=True,
             capture_output=True,
             env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
@@ -70,6 +78,7 @@ def provider_pages(cast: Cast) -> None:
     provider.post("/v1/compute/resume")
     seller.post(f"/v1/orders/{order_id}/cancel")
     seller.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    take(provider.home, "sell", "sell-compute-whole", size="1280x1640")
     take(provider.home, "house", "house-rules")
     take(provider.home, "wallet", "wallet")
     take(cast.buyer.home, "demand", "why-no-job")
@@ -110,6 +119,7 @@ def main() -> None:
         open_market(story, cast)
         take(cast.provider.home, "sell", "sell-compute-off")
         offer_machine(story, cast)
+        cast.provider.post("/v1/compute/house", rules=LIMITS)
         model = rent_and_train(story, cast, folder / "train.csv", folder / "trained")
         listing = list_model(story, cast, model)
         wait_for(lambda: cast.buyer.get("/v1/catalogue", type="offer")["items"] or None, 60, "the offer")

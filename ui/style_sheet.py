@@ -112,6 +112,7 @@ QCheckBox::indicator:checked {{ background: {c.accent}; border-color: {c.accent}
 QProgressBar {{ background: {c.sunken}; border: none; border-radius: 4px; max-height: 8px; min-height: 8px;
   text-align: center; }}
 QProgressBar::chunk {{ background: {c.accent}; border-radius: 4px; }}
+QProgressBar#gauge {{ max-height: 18px; min-height: 18px; background: transparent; }}
 QProgressBar[tone="care"]::chunk {{ background: {c.care}; }}
 QScrollBar:vertical {{ background: transparent; width: 10px; margin: 0; }}
 QScrollBar:horizontal {{ background: transparent; height: 10px; margin: 0; }}

@@ -154,6 +154,11 @@ def line_colour() -> QColor:
     return QColor(current_colours().line)
 
 
+def sunken_colour() -> QColor:
+    """The colour of what lies below a surface: the track of a gauge."""
+    return QColor(current_colours().sunken)
+
+
 def palette(colours: Colours) -> QPalette:
     """Qt's palette roles from our colours, so that every stock widget agrees with ours."""
     made = QPalette()

@@ -191,6 +191,7 @@ class Inventory(Document, frozen=True, kw_only=True):
     memory_free_bytes: int = 0
     disk_free_bytes: int = 0
     load_percent: int = 0
+    disk_bytes: int = 0
     gpus: list[Gpu] = []
     gpu_note: str = ""
 
@@ -281,6 +282,8 @@ class Order(Document, frozen=True, kw_only=True):
     deadline_words: str = ""
     way_back: str = ""
     amount_micro: int = 0
+    owed_micro: int = 0
+    seconds: int = 0
     paid_micro: int = 0
     terms: dict[str, Any] = {}
     timeline: list[Moment] = []
@@ -333,3 +336,4 @@ class Compute(Document, frozen=True, kw_only=True):
     selling: bool = False
     jobs: list[Order] = []
     earned_micro: int = 0
+    network_today_bytes: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
+from datetime import date
 from decimal import Decimal
 
 from PySide6.QtCore import QDate, QDateTime, QLocale
@@ -112,6 +113,11 @@ def day(at: int) -> str:
     then = QDateTime.fromSecsSinceEpoch(at)
     this_year = then.date().year() == QDate.currentDate().year()
     return QLocale.system().toString(then, "d MMM HH:mm" if this_year else "d MMM yyyy HH:mm")
+
+
+def date_words(day: date) -> str:
+    """A day for a label: `27 Nov`."""
+    return QLocale.system().toString(QDate(day.year, day.month, day.day), "d MMM")
 
 
 def duration(seconds: int) -> str:

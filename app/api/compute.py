@@ -34,6 +34,11 @@ def router(node: Node) -> APIRouter:
         """The group's prices, where our offer stands, what to ask, and why jobs went elsewhere."""
         return await node.trade.demand.as_dict()
 
+    @routes.get("/compute/demand/replay")
+    async def replay() -> dict[str, Any]:
+        """Why jobs went elsewhere, concluded again from what was kept then."""
+        return await node.trade.demand.replay()
+
     @routes.post("/compute/doctor")
     async def doctor() -> dict[str, Any]:
         """Check the sandbox with real jobs."""
@@ -55,10 +60,18 @@ async def _renting(node: Node) -> dict[str, Any]:
         with suppress(NotFound):
             offer = await node.catalogue.own("offer", OFFER_KEY)
     jobs: list[dict[str, Any]] = []
-    earned_micro = 0
+    earned_micro = network_today_bytes = 0
     if node.trading:
         sold = await node.trade.orders.items(role="seller", open_only=False)
         jobs = [order for order in sold if order["kind"] == "compute"]
         with suppress(ChainError):
             earned_micro = await node.wallet.earned_by_jobs_micro()
-    return {"offer": offer, "selling": node.selling, "jobs": jobs, "earned_micro": earned_micro}
+        if (await node.house.rules()).network_bytes_day_cap is not None:
+            network_today_bytes = await node.trade.traffic.today_bytes()
+    return {
+        "offer": offer,
+        "selling": node.selling,
+        "jobs": jobs,
+        "earned_micro": earned_micro,
+        "network_today_bytes": network_today_bytes,
+    }

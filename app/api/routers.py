@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from openstall.app.api import (
+    autoprice,
     basics,
     capacity,
     catalogue,
@@ -16,6 +17,7 @@ from openstall.app.api import (
     models,
     network,
     orders,
+    reliability,
     renting,
     wallet,
 )
@@ -34,6 +36,8 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         compute.router,
         renting.router,
         capacity.router,
+        reliability.router,
+        autoprice.router,
         models.router,
         orders.router,
     ]

@@ -35,7 +35,7 @@ def benchmark(cli: Cli, devices: tuple[str, ...], seconds: int) -> None:
 @command
 def verify(cli: Cli, offer: str, look: bool) -> None:
     """What the provider of an OFFER claims, and its proof computed again on this node."""
-    peer_id = _provider(cli, offer)
+    peer_id = provider_of(cli, offer)
     shown = cli.api.get(f"/v1/capacity/{peer_id}")
     if look or shown["claim"] is None:
         cli.output.document(shown, _shown(shown))
@@ -53,7 +53,7 @@ def challenge(cli: Cli, target: str) -> None:
     if len(target) == 64:
         found = cli.api.operate("/v1/capacity/challenge/order", cli.output, order_id=target)
     else:
-        peer_id = _provider(cli, target)
+        peer_id = provider_of(cli, target)
         found = cli.api.operate("/v1/capacity/challenge/peer", cli.output, peer_id=peer_id)
     words = f"{_OUTCOMES[found['outcome']]} ({found['elapsed_ms']} of {found['allowed_ms']} ms)."
     if found["case"]:
@@ -136,7 +136,7 @@ def withdraw(cli: Cli) -> None:
 VERBS = (benchmark, verify, challenge, cases, rounds, bond)
 
 
-def _provider(cli: Cli, offer: str) -> str:
+def provider_of(cli: Cli, offer: str) -> str:
     """The peer behind an offer; a peer id stands for itself."""
     if offer.startswith("12D3"):
         return offer

@@ -9,10 +9,12 @@ from typing import IO, Any
 import click
 import msgspec
 
+from openstall.app.cli.autoprice import autoprice
 from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
-from openstall.app.cli.demand_page import demand_page
+from openstall.app.cli.demand_page import demand_page, replay_page
 from openstall.app.cli.output import fields, table
+from openstall.app.cli.reliability import reliability
 from openstall.market.errors import Refused
 from openstall.market.house import read_rules
 from openstall.market.house_hours import format_hours, parse_hours
@@ -182,9 +184,14 @@ def set_rules(cli: Cli, changes: tuple[str, ...], hours: str | None, file: IO[by
 
 
 @group.command()
+@click.option("--replay", is_flag=True, help="Conclude again from what was kept.")
 @command
-def why(cli: Cli) -> None:
+def why(cli: Cli, replay: bool) -> None:
     """Why this price, and why no job: the group's prices, your place, and what went elsewhere."""
+    if replay:
+        again = cli.api.get("/v1/compute/demand/replay")
+        cli.output.document(again, replay_page(again) if not cli.output.as_json else None)
+        return
     found = cli.api.get("/v1/compute/demand")
     cli.output.document(found, demand_page(found) if not cli.output.as_json else None)
 
@@ -224,7 +231,7 @@ def _house_page(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-for _verb in VERBS:
+for _verb in (*VERBS, reliability, autoprice):
     group.add_command(_verb)
 
 

@@ -30,6 +30,22 @@ def demand_page(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def replay_page(found: dict[str, Any]) -> str:
+    """Whether each conclusion comes out as it did, and those that do not."""
+    head = f"{found['same']} of {found['total']} conclusions come out as they did."
+    rows = [
+        {
+            "at": item["at"],
+            "kept": " ".join(reason["words"] for reason in item["kept"]),
+            "again": item["why_not"] or " ".join(reason["words"] for reason in item["again"]),
+        }
+        for item in found["items"]
+        if not item["same"]
+    ]
+    columns = [("WHEN", "at"), ("KEPT", "kept"), ("CONCLUDED NOW", "again")]
+    return f"{head}\n\n{table(rows, columns)}" if rows else head
+
+
 def _market(view: dict[str, Any] | None) -> str:
     if view is None:
         return "Nobody offers compute in this group now."

@@ -20,12 +20,12 @@ from openstall.app.services.renting import OFFER_KEY
 from openstall.app.threads import Workers
 from openstall.ledger.chain import Chain
 from openstall.ledger.channel import ChannelClient, Opened
-from openstall.market.errors import ChainError, NotFound, OpenstallError
+from openstall.market.errors import ChainError, InvalidRecord, NotFound, OpenstallError
 from openstall.market.mechanisms.compute_prices import Sold, market_view, standing, suggest
-from openstall.market.mechanisms.lost_jobs import Moment, explain
+from openstall.market.mechanisms.lost_jobs import Moment, conclude, refused_then, seen_then
 from openstall.market.orders.documents import Contract
-from openstall.market.records import Offer, body_as_dict
-from openstall.store.lost_jobs import LostJob, LostJobs
+from openstall.market.records import Offer
+from openstall.store.lost_jobs import MAX_KEPT, LostJob, LostJobs
 from openstall.store.settings import Settings
 
 _BLOCK = "demand.block"
@@ -74,17 +74,23 @@ class Demand:
         """An order reached us and was turned away."""
         if contract.order.kind != "compute":
             return
-        reason = {"rule": error.code, "words": error.message, "change": _CHANGES.get(error.code, "")}
+        seen = refused_then(error.code, error.message)
         await self._keep(
             LostJob(
                 key=contract.order_id,
                 at=self.now(),
                 chosen="",
                 amount_micro=contract.compute.cap_micro,
-                reasons=[reason],
-                seen={},
+                reasons=[asdict(reason) for reason in conclude(seen)],
+                seen=seen,
             )
         )
+
+    async def replay(self) -> dict[str, Any]:
+        """Conclude again, from what was kept, why each job went elsewhere, and compare."""
+        jobs = await self.workers.store(self.lost.newest, MAX_KEPT)
+        items = await self.workers.work(lambda: [_again(job) for job in jobs])
+        return {"items": items, "total": len(items), "same": sum(item["same"] for item in items)}
 
     async def as_dict(self) -> dict[str, Any]:
         """Where our offer stands, what price would earn most, and why jobs went elsewhere."""
@@ -120,20 +126,15 @@ class Demand:
     async def _note(self, job: Opened) -> None:
         offers = await self._offers()
         winner, own = offers.get(job.payee.lower()), offers.get(self.wallet.lower())
-        held_back = self.held_back()
-        reasons = explain(Moment(offer=own, held_back=held_back), winner)
+        seen = seen_then(Moment(offer=own, held_back=self.held_back()), winner)
         await self._keep(
             LostJob(
                 key=job.tx_hash,
                 at=job.at,
                 chosen=job.payee,
                 amount_micro=job.deposit_micro,
-                reasons=[asdict(reason) for reason in reasons],
-                seen={
-                    "own": body_as_dict(own) if own else None,
-                    "chosen": body_as_dict(winner) if winner else None,
-                    "held_back": held_back,
-                },
+                reasons=[asdict(reason) for reason in conclude(seen)],
+                seen=seen,
             )
         )
 
@@ -156,9 +157,18 @@ class Demand:
         return found
 
 
-_CHANGES = {
-    "machine_busy": "Let more jobs run at once.",
-    "not_selling": "Start selling.",
-    "terms_differ": "Nothing: the buyer had an old or altered offer. It looks again by itself.",
-    "too_many": "Nothing: this buyer has too many open orders here.",
-}
+def _again(job: LostJob) -> dict[str, Any]:
+    """One job concluded again; notes of an earlier version may hold too little for that."""
+    found: list[dict[str, Any]] | None
+    try:
+        found, why = [asdict(reason) for reason in conclude(job.seen)], ""
+    except InvalidRecord as error:
+        found, why = None, error.message
+    return {
+        "key": job.key,
+        "at": job.at,
+        "same": found == job.reasons,
+        "kept": job.reasons,
+        "again": found,
+        "why_not": why,
+    }

@@ -26,6 +26,7 @@ from openstall.market.job_kinds import FOREIGN_CODE
 from openstall.market.orders.agree import MAX_PROCESSES
 from openstall.market.orders.documents import ComputeTerms
 from openstall.market.records import Gpu, Offer, body_as_dict
+from openstall.store.price_changes import PriceChange, PriceChanges
 from openstall.store.settings import Settings
 
 OFFER_KEY = "this-machine"
@@ -138,22 +139,34 @@ class Renting:
         with suppress(NotFound):  # an offer that has expired needs no withdrawal
             await self.catalogue.withdraw("offer", OFFER_KEY)
 
+    async def reprice(self, change: PriceChange, changes: PriceChanges) -> bool:
+        """Ask another price from now on; False where the owner was quicker, or the switch is off.
+
+        The offer in the catalogue follows from the terms, after a crash too: see `keep_alive`.
+        """
+        made = await self.workers.store(changes.make, change, setting=_SETTING, field="price_per_s_micro")
+        if made:
+            self._wake()
+        return made
+
     async def keep_alive(self) -> None:
         """Renew the offer before it expires, for as long as the switch is on; after a restart if due.
 
         Meanwhile finished sandboxes wait for jobs.
         """
-        warm_for: OfferTerms | None = None
+        warm: WarmStock | None = None
+        told: OfferTerms | None = None
         while True:
             changed = self._changed
             rules = await self.rules()
-            if rules != warm_for:
-                await self._keep_warm(rules)
-                warm_for = rules
+            stock = None if rules is None else _warm_stock(rules, self.warm_folder)
+            if stock != warm:
+                await self._keep_warm(stock)
+                warm = stock
             if rules is None:
                 await changed.wait()
                 continue
-            with trio.move_on_at(self._renew_at) as due:
+            with trio.move_on_at(self._renew_at if rules == told else -math.inf) as due:
                 await changed.wait()
             if not due.cancelled_caught:
                 continue
@@ -161,6 +174,7 @@ class Renting:
                 machine = await self.agent.probe()
                 if not await self._stands(rules, machine):
                     await self._announce(rules, machine)
+                told = rules
             except SandboxError as error:
                 log.warning("offer not renewed", code=error.code)
                 self._renew_at = trio.current_time() + _RETRY_S
@@ -281,9 +295,8 @@ class Renting:
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
 
-    async def _keep_warm(self, rules: OfferTerms | None) -> None:
+    async def _keep_warm(self, stock: WarmStock | None) -> None:
         """Have finished sandboxes wait for jobs while the switch is on; without them jobs start slower."""
-        stock = None if rules is None else _warm_stock(rules, self.warm_folder)
         try:
             await self.agent.keep_warm(stock)
         except SandboxError as error:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
+
+from openstall.market.errors import InvalidRecord
 from openstall.market.money import format_amount
-from openstall.market.records import Offer
+from openstall.market.records import Offer, body_as_dict
 
 Rule = Literal["not_selling", "house", "kinds", "machine", "longest", "price", "tie", "unknown"]
+"""Of a job that another provider got; an order that was turned away has the code of the refusal."""
 MIB = 2**20
+_CHANGES = {
+    "machine_busy": "Let more jobs run at once.",
+    "not_selling": "Start selling.",
+    "terms_differ": "Nothing: the buyer had an old or altered offer. It looks again by itself.",
+    "too_many": "Nothing: this buyer has too many open orders here.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +32,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """A rule that lost the job, in words, and the change that would have won it (empty if there is none)."""
+    """What lost the job, in words, and the change that would have won it (empty if there is none)."""
 
-    rule: Rule
+    rule: Rule | str
     words: str
     change: str = ""
 
@@ -56,6 +66,39 @@ def explain(moment: Moment, winner: Offer | None) -> tuple[Reason, ...]:
         change = f"Ask less than {format_amount(ours)}." if ours > 1 else ""
         found.append(Reason(rule="tie", words=words, change=change))
     return tuple(found)
+
+
+def seen_then(moment: Moment, winner: Offer | None) -> dict[str, Any]:
+    """What a conclusion about a job of another provider rests on, as a JSON value."""
+    return {
+        "own": body_as_dict(moment.offer) if moment.offer else None,
+        "chosen": body_as_dict(winner) if winner else None,
+        "held_back": moment.held_back,
+    }
+
+
+def refused_then(code: str, words: str) -> dict[str, Any]:
+    """The same of an order that this machine turned away: with what code and words."""
+    return {"refused": {"code": code, "words": words}}
+
+
+def conclude(seen: dict[str, Any]) -> tuple[Reason, ...]:
+    """Why a job did not come here, from what was kept of that moment; the same each time it is asked.
+
+    Raises:
+        InvalidRecord: what was kept is not enough to conclude from.
+    """
+    refused = seen.get("refused")
+    if refused is not None:
+        code, words = str(refused["code"]), str(refused["words"])
+        return (Reason(rule=code, words=words, change=_CHANGES.get(code, "")),)
+    if not seen:
+        raise InvalidRecord("nothing_kept", "Nothing was kept of that moment.")
+    try:
+        own, chosen = (msgspec.convert(seen[one], Offer | None) for one in ("own", "chosen"))
+    except msgspec.ValidationError as error:
+        raise InvalidRecord("other_form", "What was kept of that moment has another form now.") from error
+    return explain(Moment(offer=own, held_back=str(seen["held_back"])), chosen)
 
 
 def _machine(ours: Offer, theirs: Offer) -> list[Reason]:

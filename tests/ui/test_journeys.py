@@ -87,6 +87,9 @@ def test_both_journeys_by_the_window_alone(
     rent = seller.page
     assert isinstance(rent, RentPage)
     qtbot.waitUntil(lambda: rent.is_loaded, timeout=WAIT_MS)
+    qtbot.waitUntil(
+        lambda: any("You have not rented here yet." in text for text in texts(rent)), timeout=WAIT_MS
+    )
     rent._kind.setCurrentIndex(rent._kind.findData("train"))
     rent._train.data.take(str(stage.train))
     rent._train.label.setText(LABEL)
@@ -156,6 +159,12 @@ def test_both_journeys_by_the_window_alone(
     qtbot.waitUntil(lambda: order._order.state == "completed", timeout=WAIT_MS)
     qtbot.waitUntil(lambda: stage.money() == money, timeout=WAIT_MS)
 
+    qtbot.waitUntil(lambda: selling._reliability._counts.text() == "1 job done", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "earned" in selling._earnings.bars.said, timeout=WAIT_MS)
+    assert "Processor" in selling._machine.gauges
+    assert nameless(selling) == []
+    again = show(qtbot, seller, f"rent:{rent._cid}")
+    qtbot.waitUntil(lambda: "1 job done" in texts(again), timeout=WAIT_MS)
     push(qtbot, selling, "Stop selling")
     qtbot.waitUntil(lambda: not stage.provider.get("/v1/status")["selling"], timeout=WAIT_MS)
     assert isinstance(order.grab().toImage(), QImage)

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QWidget
 from openstall.ui import theme, words
 from openstall.ui.demand import Demand, LostJob, Standing, Suggestion
 from openstall.ui.desk import Desk
+from openstall.ui.views.follow import FollowPanel
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.layout import Facts, Panel, column, row
 from openstall.ui.widgets.marks import Provenance
@@ -62,7 +63,6 @@ class DemandPage(Page):
             desk,
             "Why no job?",
             "What others ask, where you stand, and the jobs of this group that went elsewhere.",
-            scroll=False,
             back="Back to Sell compute",
         )
         prices = Panel("Prices in this group, per second")
@@ -72,6 +72,7 @@ class DemandPage(Page):
         prices.body.addWidget(self._spread)
         mark = Provenance("verified", "From the signed offers in your catalogue and from the chain.")
         prices.body.addLayout(row(mark, Text("from signed offers", "small", wrap=False), 1))
+        prices.body.addStretch(1)
         side = QWidget()
         side.setFixedWidth(416)
         self._place, self._advice = Text(""), Text("", "muted")
@@ -84,6 +85,8 @@ class DemandPage(Page):
         side.setLayout(column(place, advice, spacing=2 * theme.GRID))
         top = row(prices, side, spacing=2 * theme.GRID)
         self.body.addLayout(top)
+        self.follow = FollowPanel(desk)
+        self.follow.failed.connect(self.banner.fail)
         empty = EmptyState(
             "compute",
             "No job has gone elsewhere",
@@ -92,11 +95,14 @@ class DemandPage(Page):
         self.table = RowTable("Jobs that went elsewhere", COLUMNS, lambda job: job.key, empty, row_height=60)
         self.table.sort_by(0, Qt.SortOrder.DescendingOrder)
         panel = Panel("Jobs that went elsewhere", margin=2 * theme.GRID)
+        self.table.setMinimumHeight(248)
         panel.body.addWidget(self.table)
         self.body.addWidget(panel, 1)
+        self.body.addWidget(self.follow)
 
     def load(self) -> None:
         self.desk.api.get("/v1/compute/demand", Demand, self._show, owner=self, failed=self.fail)
+        self.follow.load()
 
     def _show(self, demand: Demand) -> None:
         view = demand.market

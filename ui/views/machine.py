@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from openstall.market.house import read_rules
 from openstall.ui import theme, words
+from openstall.ui.house import House
 from openstall.ui.trade import Check, Inventory, RuntimeState
+from openstall.ui.views.machine_gauges import readings, unread
 from openstall.ui.widgets.gauge import Gauge
 from openstall.ui.widgets.layout import Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Picture, Provenance
@@ -21,37 +25,45 @@ _UNFIT: dict[str, Mark] = {"error": ("error", "bad"), "warning": _UNKNOWN, "info
 
 
 class MachinePanel(Panel):
-    """Gauges of processor and memory; the rest in words."""
+    """Gauges with the owner's limits drawn in; the rest in words."""
 
     def __init__(self) -> None:
         super().__init__("This machine")
-        self._cpu, self._ram = Gauge("Processor"), Gauge("Memory")
-        self._rest = Text("", "muted")
+        self.gauges: dict[str, Gauge] = {}
+        self._lines = column(spacing=theme.GRID)
+        self._unread, self._rest = Text("", "small"), Text("", "small")
+        self._unread.tone("care")
+        self._unread.hide()
         self.body.addLayout(row(Provenance("measured"), 1))
-        for widget in (self._cpu, self._ram, self._rest):
+        self.body.addLayout(self._lines)
+        for widget in (self._unread, self._rest):
             self.body.addWidget(widget)
 
-    def show_inventory(self, inventory: Inventory) -> None:
-        """Show what was probed."""
-        threads = words.plural(inventory.cores_logical, "thread")
-        self._cpu.show_value(inventory.load_percent, f"{inventory.load_percent} % of {threads} busy")
-        used = max(0, inventory.memory_bytes - inventory.memory_free_bytes)
-        self._ram.show_value(
-            words.percent(used, inventory.memory_bytes),
-            f"{words.memory(used)} of {words.memory(inventory.memory_bytes)} used",
-        )
+    def show_machine(self, inventory: Inventory, house: House, network_today_bytes: int) -> None:
+        """Show what was read now, and the limits that hold now."""
+        rules = read_rules(house.rules)
+        found = readings(inventory, rules, house.sensors, network_today_bytes)
+        if [one.name for one in found] != list(self.gauges):
+            clear(self._lines)
+            self.gauges = {one.name: Gauge(one.name) for one in found}
+            for gauge in self.gauges.values():
+                self._lines.addWidget(gauge)
+        for one in found:
+            self.gauges[one.name].show_value(one.percent, one.text, one.limit)
+        missing = ", ".join(unread(rules, house.sensors))
+        self._unread.say(f"Your limits of these cannot be watched here, so jobs wait: {missing}.")
+        self._unread.setVisible(bool(missing))
         gpus = ", ".join(
             f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus
         )
         self._rest.say(
-            f"{words.one_line(inventory.cpu_name, 80)}\n"
-            f"{words.size(inventory.disk_free_bytes)} free on the disk\n"
+            f"{words.one_line(inventory.cpu_name, 80)}. "
             f"Graphics: {'. '.join(part for part in (gpus, inventory.gpu_note) if part) or _NO_GRAPHICS}"
         )
 
 
 class DoctorPanel(Panel):
-    """The checks, the failed ones first, each with its cause and its cure; and the runtime of jobs."""
+    """The checks that failed, each with its cause and its cure; those that passed on demand; the runtime."""
 
     asked_to_check = Signal()
     asked_to_install = Signal(bool)
@@ -60,7 +72,13 @@ class DoctorPanel(Panel):
     def __init__(self) -> None:
         super().__init__("Is this machine fit to run the jobs of strangers?")
         self._shown: list[Check] | None = None
-        self._checks = column(spacing=theme.GRID)
+        self._failed, self._fit, self._passed = column(spacing=theme.GRID), column(), QWidget()
+        self._fit.setSpacing(theme.GRID)
+        self._passed.setLayout(self._fit)
+        self._passed.hide()
+        self._sum = Text("", "muted")
+        self._more = button("S&how them", self._toggle, kind="quiet")
+        self._more.hide()
         self._runtime = Text("", "muted")
         self._install = button(
             "&Install the runtime", lambda: self.asked_to_install.emit(False), icon="download"
@@ -73,7 +91,11 @@ class DoctorPanel(Panel):
         )
         line = row(self._runtime, self._install, self._install_gpu)
         line.setStretch(0, 1)
-        self.body.addLayout(self._checks)
+        head = row(self._sum, self._more)
+        head.setStretch(0, 1)
+        self.body.addLayout(self._failed)
+        self.body.addLayout(head)
+        self.body.addWidget(self._passed)
         self.body.addLayout(line)
         self.body.addLayout(row(1, button("Check a&gain", self.asked_to_check.emit, icon="refresh")))
 
@@ -89,17 +111,35 @@ class DoctorPanel(Panel):
         if checks == self._shown:
             return
         self._shown = checks
-        clear(self._checks)
+        clear(self._failed)
+        clear(self._fit)
+        fit = [check for check in checks if check.ok]
+        for check in checks:
+            if not check.ok:
+                self._failed.addLayout(_line(check))
+        for check in fit:
+            self._fit.addLayout(_line(check))
         if not checks:
-            self._checks.addWidget(Text("Not checked yet.", "muted"))
-        for check in sorted(checks, key=lambda c: c.ok):
-            icon, tone = _FIT if check.ok else _UNFIT.get(check.severity, _UNKNOWN)
-            texts = column(
-                Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0
-            )
-            if check.fix and not check.ok:
-                texts.addWidget(Text(check.fix, select=True))
-            line = row()
-            line.addWidget(Picture(icon, tone), 0, Qt.AlignmentFlag.AlignTop)
-            line.addLayout(texts, 1)
-            self._checks.addLayout(line)
+            self._sum.say("Not checked yet.")
+        elif len(fit) == len(checks):
+            self._sum.say(f"Yes: all {len(fit)} checks passed.")
+        else:
+            self._sum.say(f"{words.plural(len(fit), 'check')} passed.")
+        self._more.setVisible(bool(fit))
+
+    def _toggle(self) -> None:
+        shows = self._passed.isHidden()
+        self._passed.setVisible(shows)
+        self._more.setText("&Hide them" if shows else "S&how them")
+        self._more.setAccessibleName(self._more.text().replace("&", ""))
+
+
+def _line(check: Check) -> QHBoxLayout:
+    icon, tone = _FIT if check.ok else _UNFIT.get(check.severity, _UNKNOWN)
+    texts = column(Text(words.one_line(check.name, 120), "strong"), Text(check.cause, "muted"), spacing=0)
+    if check.fix and not check.ok:
+        texts.addWidget(Text(check.fix, select=True))
+    line = row()
+    line.addWidget(Picture(icon, tone), 0, Qt.AlignmentFlag.AlignTop)
+    line.addLayout(texts, 1)
+    return line

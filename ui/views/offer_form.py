@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from openstall.ui import theme, words
+from openstall.ui.autoprice import Autoprice
 from openstall.ui.desk import Desk
 from openstall.ui.trade import Body, Inventory
 from openstall.ui.widgets.inputs import AmountField, Choice, NumberField, Tick
@@ -35,7 +36,9 @@ class OfferForm(Panel):
         self._floor_micro = 0
         self.price = AmountField("0.001", name="Price per second in credits")
         self.price.edited.connect(self._price_changed)
-        self._per_hour = Text("", "small")
+        self._per_hour, self._follows = Text("", "small"), Text("", "small")
+        self._follows.tone("accent")
+        self._follows.hide()
         self._threads = NumberField(1, 1, 1)
         self._memory = NumberField(1, 1, 1, suffix=" GiB")
         self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate", "script")]
@@ -56,7 +59,9 @@ class OfferForm(Panel):
         kinds.setLayout(column(row(*self._kinds[:2], 1), row(*self._kinds[2:], 1), spacing=theme.GRID))
         facts = Facts()
         facts.add("Price per second", self.price)
-        facts.add("", self._per_hour)
+        said = QWidget()
+        said.setLayout(column(self._per_hour, self._follows, spacing=0))
+        facts.add("", said)
         facts.add("Kinds of job", kinds)
         facts.add("Threads for a job", self._threads)
         facts.add("Memory for a job", self._memory)
@@ -94,6 +99,16 @@ class OfferForm(Panel):
             # An offer of the command line may have any length.
             self._longest.addItem(words.duration(offer.max_s), offer.max_s)
         self._longest.setCurrentIndex(self._longest.findData(offer.max_s))
+
+    def show_following(self, found: Autoprice) -> None:
+        """Whether the price moves by itself; then the field shows where it stands."""
+        self._follows.setVisible(found.on and found.rules is not None)
+        if not found.on or found.rules is None:
+            return
+        limits = words.amount(found.rules.floor_micro), words.amount(found.rules.ceiling_micro)
+        self._follows.say(f"Follows the market: {limits[0]} after electricity to {limits[1]}.")
+        if found.price_micro and not self.price.hasFocus():
+            self.price.setText(words.amount(found.price_micro))
 
     def show_floor(self, micro: int) -> None:
         """The price per second that pays for the electricity; 0 where it is not known."""

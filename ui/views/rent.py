@@ -13,6 +13,7 @@ from openstall.ui.views.job_forms import JobForm, RecipeForm, RowsForm, ScriptFo
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
+from openstall.ui.views.reliability import ExperiencePanel
 from openstall.ui.widgets.inputs import Choice, NumberField, Tick
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
@@ -65,8 +66,9 @@ class RentPage(Page):
         self._machine = Panel("The machine")
         self._facts = Facts()
         self._machine.body.addLayout(self._facts)
-        self._claim = ClaimPanel(desk)
-        side.setLayout(column(self._machine, self._claim, self._cost_panel(), 1, spacing=2 * theme.GRID))
+        self._claim, self._experience = ClaimPanel(desk), ExperiencePanel(desk)
+        panels = (self._machine, self._cost_panel(), self._experience, self._claim)
+        side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
         self.body.addLayout(row(column(job, 1), side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
 
@@ -144,6 +146,7 @@ class RentPage(Page):
                 self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
         self._kind_changed()
         self._claim.load(entry.author)
+        self._experience.load(entry.author)
         self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))
         self._price()

@@ -1,4 +1,4 @@
-"""Sell compute: one switch, the state in words and why, the machine, the checks, the jobs, the earnings."""
+"""Sell compute: one switch, the state in words and why, the machine, the jobs, the earnings, the figure."""
 
 from __future__ import annotations
 
@@ -8,44 +8,29 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from openstall.ui import documents, icons, theme, words
+from openstall.ui.autoprice import Autoprice
+from openstall.ui.demand import Demand
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing, UnreadableAnswer
 from openstall.ui.house import Earnings, House, Saved
-from openstall.ui.trade import Body, Compute, Order
+from openstall.ui.reliability import Reliability
+from openstall.ui.trade import Body, Compute
 from openstall.ui.views.capacity import MeasurePanel
 from openstall.ui.views.earnings import EarningsPanel
 from openstall.ui.views.house_strip import HouseStrip, confirm_end
+from openstall.ui.views.jobs_panel import JobsPanel
+from openstall.ui.views.lost_panel import LostPanel
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
 from openstall.ui.views.offer_form import OfferForm
 from openstall.ui.views.page import Page
+from openstall.ui.views.reliability import ReliabilityPanel
 from openstall.ui.widgets.figures import Amount
 from openstall.ui.widgets.layout import Panel, button, column, row
-from openstall.ui.widgets.marks import Badge, state_mark, state_word
-from openstall.ui.widgets.notices import EmptyState, ProgressRow
-from openstall.ui.widgets.table import Column, RowTable
+from openstall.ui.widgets.marks import Badge
+from openstall.ui.widgets.notices import ProgressRow
 from openstall.ui.widgets.text import Text
 
 POLL_MS = 5_000
-
-JOB_COLUMNS: list[Column[Order]] = [
-    Column(title="Job", text=lambda j: j.title or "job", stretch=True),
-    Column(title="For", text=lambda j: j.other_name or words.short_id(j.other), width=96),
-    Column(
-        title="State",
-        text=lambda j: state_word(j.state),
-        icon=lambda j: state_mark(j.state),
-        width=112,
-        tip=lambda j: j.state_words,
-    ),
-    Column(title="Since", text=lambda j: words.day(j.created_at), sort=lambda j: j.created_at, width=108),
-    Column(
-        title="At most",
-        text=lambda j: words.amount(j.amount_micro),
-        sort=lambda j: j.amount_micro,
-        right=True,
-        width=84,
-    ),
-]
 
 
 class SellPage(Page):
@@ -58,6 +43,8 @@ class SellPage(Page):
             desk, "Sell compute", "Rent out this computer. Jobs run in a sandbox without network and files."
         )
         self._compute = Compute()
+        self._house_seen = House()
+        self._books_of: tuple[tuple[str, str | int], ...] | None = None
         self._operation = ""
         self._form = OfferForm(desk)
         self._again = QTimer(self)
@@ -72,13 +59,21 @@ class SellPage(Page):
         self.body.addWidget(self._house)
         self._earnings = EarningsPanel()
         self._earnings.asked_to_save.connect(self._save_earnings)
+        self._reliability, self._lost = ReliabilityPanel(), LostPanel()
+        self._reliability.asked_for_order.connect(lambda order_id: self.desk.go.emit(f"orders:{order_id}"))
+        self._lost.asked_for_all.connect(lambda: self.desk.go.emit("demand"))
         self._machine, self._doctor, self._measure = MachinePanel(), DoctorPanel(), MeasurePanel(desk)
         self._doctor.asked_to_check.connect(self._check_again)
         self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
-        side.setLayout(column(self._form, self._machine, self._measure, 1, spacing=2 * theme.GRID))
-        left = column(self._jobs_panel(), self._earnings, self._doctor, 1, spacing=2 * theme.GRID)
+        self._side = column(self._form, self._doctor, self._machine, self._measure, 1, spacing=2 * theme.GRID)
+        side.setLayout(self._side)
+        self.jobs = JobsPanel()
+        self.jobs.asked_to_stop.connect(self._stop_job)
+        self.jobs.asked_for_order.connect(lambda order_id: self.desk.go.emit(f"orders:{order_id}"))
+        panels = (self.jobs, self._earnings, self._lost, self._reliability)
+        left = column(*panels, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(2, 1)
 
@@ -104,68 +99,76 @@ class SellPage(Page):
         panel.body.addWidget(self._progress)
         return panel
 
-    def _jobs_panel(self) -> Panel:
-        panel = Panel("Jobs on this machine", margin=2 * theme.GRID)
-        empty = EmptyState(
-            "compute",
-            "No job has come yet",
-            "While you sell, jobs of others appear here. You can stop each at any time.",
-        )
-        self.jobs = RowTable("Jobs", JOB_COLUMNS, lambda j: j.order_id, empty)
-        self.jobs.setMinimumHeight(180)
-        self.jobs.opened.connect(lambda job: self.desk.go.emit(f"orders:{job.order_id}"))
-        self.jobs.chosen.connect(lambda _job: self._look_at_jobs())
-        self._stop_job = button(
-            "Stop this &job",
-            self._cancel_job,
-            icon="stop",
-            description="The buyer pays only for what was useful until now.",
-        )
-        self._open_job = button(
-            "&Open its order", lambda: self._with_job(lambda j: self.desk.go.emit(f"orders:{j.order_id}"))
-        )
-        panel.body.addWidget(self.jobs)
-        self._job_buttons = QWidget()
-        self._job_buttons.setLayout(row(self._open_job, self._stop_job))
-        why = button("&Why no job?", lambda: self.desk.go.emit("demand"), icon="search", kind="quiet")
-        panel.body.addLayout(row(why, 1, self._job_buttons))
-        return panel
-
     def load(self) -> None:
         self._measure.refresh()
+        self._look()
+
+    def _look(self) -> None:
         self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
         self.desk.api.get("/v1/compute/house", House, self._show_house, owner=self, failed=self.banner.fail)
-        if self.desk.status.trading:
-            self.desk.api.get(
-                "/v1/compute/earnings",
-                Earnings,
-                lambda found: self._earnings.show_days(found.items),
-                owner=self,
-                failed=self.banner.fail,
-            )
 
     def _poll(self) -> None:
         """The load of the machine moves without events; look again while the page is in view."""
         if self.isVisible() and self.desk.api.connected:
-            self.load()
+            self._look()
+
+    def _load_books(self) -> None:
+        """What is worked out from the order book: asked for when a job has moved on, not with every tick."""
+        offer = self._offer()
+        moved: tuple[tuple[str, str | int], ...] = (
+            ("price", offer.price_per_s_micro if offer else 0),
+            *((job.order_id, job.state) for job in self._compute.jobs),
+        )
+        if not self.desk.status.trading or moved == self._books_of:
+            return
+        self._books_of = moved
+
+        def ask(path: str, document: Any, show: Any) -> None:
+            self.desk.api.get(path, document, show, owner=self, failed=self.banner.fail)
+
+        ask("/v1/compute/earnings", Earnings, lambda found: self._earnings.show_days(found.items))
+        ask("/v1/compute/reliability", Reliability, self._reliability.show_reliability)
+        ask("/v1/compute/demand", Demand, self._lost.show_demand)
+        ask("/v1/compute/autoprice", Autoprice, self._form.show_following)
 
     def _show(self, compute: Compute) -> None:
         first = not self.is_loaded
         self._compute = compute
         self._show_state()
-        self._machine.show_inventory(compute.inventory)
+        self._show_machine()
+        self._arrange_side()
         self._doctor.show_checks(compute.doctor, compute.runtime)
-        self.jobs.set_rows(compute.jobs)
-        self._look_at_jobs()
+        self.jobs.show_jobs(compute.jobs)
+        self._load_books()
         self._earned.show_micro(compute.earned_micro)
         if first:
             self._form.fill(compute.inventory, self._offer())
         self.mark_loaded()
 
+    def _arrange_side(self) -> None:
+        """While it sells the gauges are what one looks at; before that, the offer and the checks."""
+        unfit = any(check.severity == "error" and not check.ok for check in self._compute.doctor)
+        order: list[QWidget] = [self._form, self._doctor, self._machine, self._measure]
+        if self._compute.selling:
+            order = [self._machine, self._form, self._measure, self._doctor]
+        if unfit:
+            order.sort(key=lambda panel: panel is not self._doctor)
+        for at, panel in enumerate(order):
+            item = self._side.itemAt(at)
+            if item is None or item.widget() is not panel:
+                self._side.insertWidget(at, panel)
+
+    def _show_machine(self) -> None:
+        self._machine.show_machine(
+            self._compute.inventory, self._house_seen, self._compute.network_today_bytes
+        )
+
     def _show_house(self, house: House) -> None:
+        self._house_seen = house
         self._house.show_house(house)
         self._form.show_floor(house.floor_price_micro or 0)
         if self.is_loaded:
+            self._show_machine()
             self._show_state()
 
     def _show_state(self) -> None:
@@ -304,25 +307,12 @@ class SellPage(Page):
             progress=self._moved,
         )
 
-    def _with_job(self, act: Any) -> None:
-        job = self.jobs.current()
-        if job is not None:
-            act(job)
-
-    def _look_at_jobs(self) -> None:
-        job = self.jobs.current()
-        self._job_buttons.setVisible(bool(self._compute.jobs))
-        self._open_job.setEnabled(job is not None)
-        self._stop_job.setEnabled(job is not None and job.state in ("funded", "running"))
-
-    def _cancel_job(self) -> None:
-        self._with_job(
-            lambda job: self.desk.api.post(
-                f"/v1/orders/{job.order_id}/cancel",
-                {},
-                Nothing,
-                lambda _: self.load(),
-                owner=self,
-                failed=self.banner.fail,
-            )
+    def _stop_job(self, order_id: str) -> None:
+        self.desk.api.post(
+            f"/v1/orders/{order_id}/cancel",
+            {},
+            Nothing,
+            lambda _: self.load(),
+            owner=self,
+            failed=self.banner.fail,
         )

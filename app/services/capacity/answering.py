@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate, RateBudget
 from openstall.p2p.nurseries import single_errors
+from openstall.store.provider_log import ChallengeMet
 
 PER_CHALLENGER = Rate(per_s=6 / 3600, burst=6)
 ALTOGETHER = Rate(per_s=30 / 3600, burst=30)
@@ -63,6 +64,14 @@ class _Asked:
     place: Path
 
 
+@dataclass(slots=True)
+class _Course:
+    """When a challenge came, and after how long the answer was on its way; None before that."""
+
+    began: float
+    committed_ms: int | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Answering:
     """Serves `/openstall/challenge/1`."""
@@ -80,6 +89,8 @@ class Answering:
     clock: Clock
     held_back: Callable[[], str]
     """Why the owner lets nothing run for others now; empty where it may."""
+    met: Callable[[ChallengeMet], Awaitable[None]]
+    """Called with how a challenge went, as far as this side can tell."""
     _working: trio.CancelScope | None = None
     _each: RateBudget = field(init=False)
     _all: RateBudget = field(init=False)
@@ -110,6 +121,7 @@ class Answering:
             await stream.send(encode_refusal(error))
             return
         given: list[str] = []
+        course, failure = _Course(trio.current_time()), None
         asked = _Asked(
             peer_id=peer_id,
             challenge=challenge,
@@ -118,8 +130,9 @@ class Answering:
         )
         try:
             self._busy = True
-            await self._converse(stream, asked, given)
+            await self._converse(stream, asked, given, course)
         except OpenstallError as error:
+            failure = error
             log.info("challenge not answered", challenger=peer_id, code=error.code)
             with suppress(PeerError):
                 await stream.send(encode_refusal(error))
@@ -128,6 +141,26 @@ class Answering:
                 await self.workers.work(shutil.rmtree, asked.place, ignore_errors=True)
                 for cid in given:
                     await self.blobs.remove(cid)
+        await self._note(asked, course, failure)
+
+    async def _note(self, asked: _Asked, course: _Course, failure: OpenstallError | None) -> None:
+        """Keep how it went, for this node's own books; the verdict is the challenger's."""
+        allowed = allowed_ms(asked.claim, rtt_ms=0)
+        took_ms = course.committed_ms
+        if took_ms is None:
+            took_ms = round((trio.current_time() - course.began) * 1000)
+        outcome = _outcome(course, failure, in_time=took_ms <= allowed)
+        if outcome:
+            await self.met(
+                ChallengeMet(
+                    challenge=sha256_of(asked.challenge),
+                    order_id=asked.challenge.order,
+                    outcome=outcome,
+                    elapsed_ms=took_ms,
+                    allowed_ms=allowed,
+                    at=self.clock.now(),
+                )
+            )
 
     async def _admit(self, peer_id: str, challenge: Challenge) -> Capacity:
         """The claim that is put to the test.
@@ -168,10 +201,11 @@ class Answering:
         bond = await self.bonds.behind(claim, self.me.peer_id)
         return bond is not None and await self.bonds.wallet_of(peer_id) in bond.oracles
 
-    async def _converse(self, stream: Framed, asked: _Asked, given: list[str]) -> None:
+    async def _converse(self, stream: Framed, asked: _Asked, given: list[str], course: _Course) -> None:
         challenge, claim = asked.challenge, asked.claim
         proofs = await self._prove_while_there(stream, asked)
         await stream.send(encode_result(wire.encode(self._commit(challenge, proofs))))
+        course.committed_ms = round((trio.current_time() - course.began) * 1000)
         secret = _check_secret(await stream.receive(timeout_s=wire.SECRET_S), challenge)
         drawn = [opened_segments(secret, proof.digests) for proof in proofs]
         states = []
@@ -215,6 +249,17 @@ class Answering:
             challenge=sha256_of(challenge), digests=[list(proof.digests) for proof in proofs]
         )
         return sign_document(commitment, what="commitment", network=self.me.network, seed=self.me.seed)
+
+
+def _outcome(course: _Course, failure: OpenstallError | None, *, in_time: bool) -> str:
+    """`passed`, `too_slow` or `refused`; empty where it was the challenger's or the owner's doing."""
+    if failure is None:
+        return "passed" if in_time else "too_slow"
+    if failure.code == wire.PAUSED or course.committed_ms is not None:
+        return ""
+    if isinstance(failure, PeerError):
+        return "" if in_time else "too_slow"
+    return "refused"
 
 
 def _paused(words: str) -> Refused:

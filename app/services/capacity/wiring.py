@@ -31,6 +31,7 @@ from openstall.p2p.blobs import BlobStore
 from openstall.p2p.host import PeerHost
 from openstall.store.cases import Cases
 from openstall.store.database import Store
+from openstall.store.provider_log import ChallengeMet, ProviderLog
 from openstall.store.settings import Settings
 from openstall.store.verdicts import Verdicts
 
@@ -158,7 +159,13 @@ def make_capacity(ground: CapacityGround) -> CapacityService:
 
 
 def _answering(ground: CapacityGround, bonds: Bonds, bench: Testbench) -> Answering:
+    kept = ProviderLog(ground.store)
+
+    async def met(challenge: ChallengeMet) -> None:
+        await ground.workers.store(kept.keep_challenge, challenge)
+
     return Answering(
+        met=met,
         me=ground.me,
         peers=ground.peers,
         desk=ground.desk,

@@ -77,8 +77,9 @@ class JobProvider:
     wake: Callable[[str], None]
     places: Callable[[], Awaitable[int]]
     """How many jobs the owner lets run at once."""
-    gpus: Callable[[], Awaitable[tuple[str, ...]]]
-    """The graphics processors that jobs may use, by the driver's ids."""
+    gpus: Callable[
+        [], Awaitable[tuple[str, ...]]
+    ]  # the graphics cards that jobs may use, by the driver's ids
     begun: Callable[[], None]
     """Called when a job has begun: the owner's house looks at it from now on."""
     account: Callable[[OpenOrder, RunningJob], Awaitable[dict[str, Any]]]
@@ -89,8 +90,7 @@ class JobProvider:
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
-    _at_work: dict[str, int] = field(default_factory=dict)
-    """Orders that hold a place, with the graphics processors that each rents."""
+    _at_work: dict[str, int] = field(default_factory=dict)  # with the graphics cards that each rents
 
     def __post_init__(self) -> None:
         self._inputs = JobInputs(
@@ -124,11 +124,11 @@ class JobProvider:
                 await self._settle(order)
 
     async def _has_place(self, order: OpenOrder) -> bool:
-        """Whether there is room for this job and for those before it, and as many devices as it rents."""
+        """Whether there is room, after those before it, and as many graphics cards as it rents."""
         if len(self._at_work) + self.line.ahead(order.order_id) >= await self.places():
             return False
-        wanted = order.contract.compute.limits.gpus
-        return not wanted or wanted + sum(self._at_work.values()) <= len(await self.gpus())
+        cards = order.contract.compute.limits.gpus
+        return not cards or cards + sum(self._at_work.values()) <= len(await self.gpus())
 
     async def _at_its_place(self, order: OpenOrder) -> None:
         """Run a job while it holds a place; then the next in line is woken."""
@@ -154,7 +154,12 @@ class JobProvider:
             self.wake(order.order_id)
 
     async def stop(self, order: OpenOrder) -> None:
-        """End the job on the owner's word."""
+        """End the job on the owner's word; one that waits for its place is not begun."""
+        if order.order_id not in self.jobs and order.state == "funded":
+            words = "The provider stopped the job before its start."
+            await self._finish(order, not_run("owner_stopped", words, state="cancelled"))
+            self.wake(order.order_id)
+            return
         await self.end(order.order_id, "owner_stopped")
 
     async def end(self, order_id: str, why: str) -> None:

@@ -50,6 +50,8 @@ def summary(order: OpenOrder, other_name: str, live: Live | None) -> dict[str, A
         "continues": order.data.get("continues"),
         "continued_by": order.data.get("continued_by"),
         "amount_micro": _amount(order),
+        "owed_micro": int(order.data.get("owed_micro", 0)),
+        "seconds": int(order.data.get("seconds", 0)),
         "trouble": live.trouble.as_dict() if live and live.trouble else None,
     }
 
@@ -141,7 +143,7 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
     overdue = order.deadline_at is not None and now > order.deadline_at
     if order.kind == "compute":
         if order.role == "seller":
-            return ["cancel"] if order.state == "running" else []
+            return ["cancel"] if order.state in ("funded", "running") else []
         actions = (
             ["cancel"]
             if order.state in ("agreed", "funded", "running") and "report" not in order.data

@@ -56,6 +56,9 @@ def test_a_job_that_went_elsewhere_says_why_and_what_would_have_won_it(market: M
     paused = lost(market, 3)[0]["reasons"][0]
     assert (paused["rule"], paused["words"]) == ("house", "Your rules held jobs back: you paused it.")
     jealous.post("/v1/compute/resume")
+    replayed = jealous.get("/v1/compute/demand/replay")
+    assert (replayed["same"], replayed["total"]) == (3, 3)
+    assert [item["again"] for item in replayed["items"]] == [job["reasons"] for job in lost(market, 3)]
 
 
 def test_an_order_that_was_turned_away_is_noted_with_its_reason(market: Market) -> None:
@@ -65,4 +68,6 @@ def test_an_order_that_was_turned_away_is_noted_with_its_reason(market: Market) 
     market.seller.order_until(order_id, lambda o: o["state"] == "declined", 60)
     noted = market.provider.get("/v1/compute/demand")["lost"]["items"][0]
     assert (noted["key"], noted["reasons"][0]["rule"]) == (order_id, "house_closed")
+    replayed = market.provider.get("/v1/compute/demand/replay")
+    assert replayed["items"][0]["again"] == noted["reasons"]
     market.provider.post("/v1/compute/resume")

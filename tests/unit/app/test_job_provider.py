@@ -13,6 +13,7 @@ import trio.testing
 from trade_lab import LIMITS, funded_job, leave, step, trade_lab, works_for
 
 from openstall.app.services.orders import job_provider
+from openstall.app.services.orders.view import possible_actions
 from openstall.compute_agent.specs import JobResult, LogLine, Usage, UsageTick
 from openstall.market.errors import OpenstallError
 from openstall.market.orders.agree import SETTLE_AFTER_S
@@ -109,6 +110,26 @@ async def test_a_paid_job_waits_for_the_graphics_cards_that_it_rents(tmp_path: P
             assert provider.agent.gpus == ()
             end.set()
         assert (await step(provider, second)).state == "ended"
+
+
+async def test_an_owner_may_stop_a_job_that_waits_for_its_place_and_its_buyer_pays_nothing(
+    tmp_path: Path,
+) -> None:
+    async with trade_lab(tmp_path) as lab:
+        before = lab.chain.balance(lab.buyer.wallet)
+        order_id = await funded_job(lab)
+        provider = lab.seller
+        provider.places = 0
+        assert (await step(provider, order_id)).state == "funded"
+        order = await provider.desk.load(order_id)
+        assert possible_actions(order, lab.clock.now()) == ["cancel"]
+        await provider.provider.stop(order)
+        order = await provider.desk.load(order_id)
+        report = read_report(base64.b64decode(order.data["report"]), order.contract).report
+        assert (order.state, report.state, report.reason) == ("ended", "cancelled", "owner_stopped")
+        assert (await step(provider, order_id)).state == "settled"
+        assert lab.chain.balance(lab.buyer.wallet) == before
+        assert provider.agent.ran == []
 
 
 async def test_a_job_that_was_cancelled_while_its_data_came_does_not_run(

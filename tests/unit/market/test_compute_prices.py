@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openstall.market.errors import InvalidRecord
 from openstall.market.mechanisms.compute_prices import (
     Sold,
     Suggestion,
@@ -15,7 +17,7 @@ from openstall.market.mechanisms.compute_prices import (
     standing,
     suggest,
 )
-from openstall.market.mechanisms.lost_jobs import Moment, explain
+from openstall.market.mechanisms.lost_jobs import Moment, conclude, explain, refused_then, seen_then
 from openstall.market.records import Gpu, Offer
 
 ADDRESS = "0x" + "11" * 20
@@ -148,3 +150,22 @@ def test_the_change_that_is_named_would_have_won() -> None:
     changed = offer(threads=4, memory_bytes=2**32, price_per_s_micro=15_000)
     assert rules(Moment(offer=OWN), dearer) == ["machine", "price"]
     assert rules(Moment(offer=changed), dearer) == ["tie"]
+
+
+def test_a_conclusion_is_drawn_again_from_what_was_kept_of_the_moment() -> None:
+    """Through JSON, as the log keeps it."""
+    moments = [
+        (Moment(offer=None), offer()),
+        (Moment(offer=OWN, held_back="you paused it."), None),
+        (Moment(offer=OWN), offer(threads=4, price_per_s_micro=9_000)),
+        (Moment(offer=OWN), offer()),
+    ]
+    for moment, winner in moments:
+        kept = json.loads(json.dumps(seen_then(moment, winner)))
+        assert conclude(kept) == explain(moment, winner)
+    kept = json.loads(json.dumps(refused_then("machine_busy", "This machine is busy with other jobs.")))
+    assert [(one.rule, one.change) for one in conclude(kept)] == [
+        ("machine_busy", "Let more jobs run at once.")
+    ]
+    with pytest.raises(InvalidRecord):
+        conclude({})

@@ -1,0 +1,61 @@
+"""Builds what helps a seller of compute: its reliability, and a price that follows the market."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openstall.app.services.autoprice import Autoprice
+from openstall.app.services.capacity.service import CapacityService
+from openstall.app.services.own_books import OwnBooks
+from openstall.app.services.reliability import ReliabilityService
+from openstall.app.services.renting import Renting
+from openstall.app.services.rivals import Rivals
+from openstall.store.orders import Orders
+from openstall.store.price_changes import PriceChanges
+from openstall.store.provider_log import ProviderLog
+from openstall.store.settings import Settings
+from openstall.store.vouchers import Vouchers
+
+if TYPE_CHECKING:
+    from openstall.app.trade import Ground
+
+
+def make_reliability(ground: Ground, *, capacity: CapacityService, orders: Orders) -> ReliabilityService:
+    """The service on this node's own books."""
+    return ReliabilityService(
+        orders=orders,
+        vouchers=Vouchers(ground.store),
+        verdicts=capacity.verdicts,
+        kept=ProviderLog(ground.store),
+        settings=Settings(ground.store),
+        chain=ground.chain,
+        workers=ground.workers,
+        clock=ground.clock,
+        wallet=ground.wallet.address,
+        wallet_of=capacity.bonds.wallet_of,
+    )
+
+
+def make_autoprice(
+    ground: Ground, *, capacity: CapacityService, renting: Renting, orders: Orders, books: OwnBooks
+) -> Autoprice:
+    """The service, with the rivals that it believes."""
+    rivals = Rivals(
+        catalogue=ground.catalogue,
+        claims=capacity.claims,
+        bonds=capacity.bonds,
+        orders=orders,
+        workers=ground.workers,
+        connected=lambda: [peer.peer_id for peer in ground.host.peers()],
+    )
+    return Autoprice(
+        renting=renting,
+        catalogue=ground.catalogue,
+        rivals=rivals,
+        changes=PriceChanges(ground.store),
+        settings=Settings(ground.store),
+        workers=ground.workers,
+        clock=ground.clock,
+        cost_per_s_micro=books.cost_per_s_micro,
+        sold=books.jobs_sold,
+    )
