@@ -17,7 +17,7 @@ from openstall.app.services.orders.blob_access import BlobAccess, check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_wire import JobCheckpoint
 from openstall.app.threads import Workers
-from openstall.compute_agent.jobs import CHECKPOINT
+from openstall.compute_agent.recheck_specs import CHECKPOINT
 from openstall.compute_agent.specs import Checkpoint
 from openstall.market.errors import InvalidOrder, OpenstallError
 from openstall.market.records import BlobRef

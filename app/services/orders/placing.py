@@ -15,7 +15,7 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.selling import SUFFIXES, TEXTS
 from openstall.app.threads import Workers
-from openstall.compute_agent.jobs import CHECKPOINT
+from openstall.compute_agent.recheck_specs import CHECKPOINT
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused

@@ -1,0 +1,138 @@
+"""Whether two machines that did the same job found the same: figures in, a verdict out.
+
+The bounds were measured (docs/sandbox.md, "Done again"): machines of one kind agree to the last bit; two
+kinds of processors differ by less than a millionth where a job computes in float32, and more with every
+step of a training; models that compute in 16 bits differ by a hundredth.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from openstall.market.errors import InvalidOrder
+
+Outcome = Literal["same", "within_tolerance", "different"]
+BILLION: Final = 1_000_000_000
+MILLION: Final = 1_000_000
+SHORT_STEPS: Final = 1_000
+"""Steps of a training up to which two kinds of processors stay as near as in one pass."""
+MOST_ROWS_OTHER: Final = 1_000
+"""One row of so many may be answered otherwise, where the scores that would show a tie are not given."""
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Share = Annotated[int, Meta(ge=0, le=MILLION)]
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a comparison counted; whole numbers, as they are kept.
+
+    `worst_ppb` is the largest difference in billionths of the size of what was compared, without what
+    rounding to six decimals explains. `answers_other` counts rows whose first answer differs though its
+    lead is too large for chance; `overlap_ppm` is the share of the 128 best scores that both have.
+    """
+
+    unreadable: Annotated[str, Meta(max_length=300)] = ""
+    """Why one of the two is no such result at all; everything else is 0 then."""
+    arithmetic: Literal["float32", "reduced"] = "float32"
+    compared: Count = 0
+    unequal: Count = 0
+    worst_ppb: Count = 0
+    scored: bool = False
+    """Whether each row has scores, so that a tie can be told from a lie."""
+    answers: Count = 0
+    answers_other: Count = 0
+    overlap_ppm: Share = MILLION
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What may differ and still be the same work."""
+
+    worst_ppb: int
+    other_ppm: int
+    overlap_ppm: int
+
+
+FLOAT32: Final = Bounds(worst_ppb=100_000, other_ppm=MILLION // MOST_ROWS_OTHER, overlap_ppm=0)
+SCORED: Final = msgspec.structs.replace(FLOAT32, other_ppm=0)
+LONG_TRAINING: Final = msgspec.structs.replace(FLOAT32, worst_ppb=20_000_000)
+REDUCED: Final = Bounds(worst_ppb=25_000_000, other_ppm=12_000, overlap_ppm=937_500)
+"""16 bits: 1.2e-2 was measured, 98.8 of 100 first answers, 125 of the 128 best; 120 of 128 are asked for."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome, and why, as a clause."""
+
+    outcome: Outcome
+    words: str
+
+
+def bounds_for(figures: Figures, *, steps: int) -> Bounds:
+    """The bounds for a kind of work; `steps` is how many steps a training made, 0 for all else."""
+    if figures.arithmetic == "reduced":
+        return REDUCED
+    if steps > SHORT_STEPS:
+        return LONG_TRAINING
+    return SCORED if figures.scored else FLOAT32
+
+
+def judge(figures: Figures, *, steps: int = 0) -> Judgement:
+    """Whether a result is the same work as the one that it was compared with."""
+    if figures.unreadable:
+        return Judgement(outcome="different", words=figures.unreadable)
+    if not figures.compared:
+        return Judgement(outcome="different", words="there was nothing to compare")
+    if not figures.unequal:
+        return Judgement(outcome="same", words=f"all {figures.compared:,} values are equal")
+    counted = (
+        f"{figures.unequal:,} of {figures.compared:,} values differ, by {_share(figures.worst_ppb)} at most"
+    )
+    fault = _excess(figures, bounds_for(figures, steps=steps))
+    if fault:
+        return Judgement(outcome="different", words=f"{counted}; {fault}")
+    return Judgement(outcome="within_tolerance", words=f"{counted}, as on another kind of processor")
+
+
+def _excess(figures: Figures, bounds: Bounds) -> str:
+    """Which bound is passed; empty where none is."""
+    if figures.worst_ppb > bounds.worst_ppb:
+        return f"two honest machines differ by {_share(bounds.worst_ppb)} at most"
+    if figures.answers_other * MILLION > figures.answers * bounds.other_ppm:
+        return f"{figures.answers_other:,} of {figures.answers:,} rows have another answer"
+    if figures.overlap_ppm < bounds.overlap_ppm:
+        return f"{figures.overlap_ppm / 10_000:.1f} % of the best scores are the same ones"
+    return ""
+
+
+def odd_one_out(pairs: dict[tuple[int, int], Outcome]) -> int | None:
+    """Which of three (0, 1, 2) the other two agree against; None where no two agree, or all do.
+
+    Raises:
+        InvalidOrder: these are not the three pairs of three.
+    """
+    if set(pairs) != {(0, 1), (0, 2), (1, 2)}:
+        raise InvalidOrder("bad_quorum", "A quorum of three compares all three pairs.")
+    agree = [pair for pair, outcome in pairs.items() if outcome != "different"]
+    if len(agree) != 1:
+        return None
+    return ({0, 1, 2} - set(agree[0])).pop()
+
+
+def read_figures(value: object) -> Figures:
+    """The figures in what a comparison wrote.
+
+    Raises:
+        InvalidOrder: it wrote something else.
+    """
+    try:
+        return msgspec.convert(value, Figures)
+    except msgspec.ValidationError as error:
+        raise InvalidOrder(
+            "bad_comparison", "The comparison wrote something that is no comparison."
+        ) from error
+
+
+def _share(ppb: int) -> str:
+    """A share of one in as few digits as it needs."""
+    return f"{ppb / BILLION:.1g}" if ppb < MILLION else f"{ppb / 10_000_000:.2g} %"
