@@ -28,6 +28,7 @@ from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
 from openstall.app.services.orders.guests import JobGuests
 from openstall.app.services.orders.job_buyer import JobBuyer
+from openstall.app.services.orders.job_check import make_job_check
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
 from openstall.app.services.orders.job_provider import JobProvider
@@ -105,6 +106,7 @@ class Trade:
         self._engine = OrderEngine(desk=self.desk)
         self.demand = self._make_demand()
         self._make_orders()
+        self.job_check = make_job_check(ground, self.orders.placing, self._settings, jobs)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve other peers and drive the open orders, until cancelled."""

@@ -7,7 +7,7 @@ step of a training; models that compute in 16 bits differ by a hundredth.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -105,18 +105,38 @@ def _excess(figures: Figures, bounds: Bounds) -> str:
     return ""
 
 
-def odd_one_out(pairs: dict[tuple[int, int], Outcome]) -> int | None:
-    """Which of three (0, 1, 2) the other two agree against; None where no two agree, or all do.
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+    """What two of three say of the first; `odd` is the one that stands alone (0, 1, 2), if one does."""
 
-    Raises:
-        InvalidOrder: these are not the three pairs of three.
-    """
-    if set(pairs) != {(0, 1), (0, 2), (1, 2)}:
-        raise InvalidOrder("bad_quorum", "A quorum of three compares all three pairs.")
-    agree = [pair for pair, outcome in pairs.items() if outcome != "different"]
-    if len(agree) != 1:
-        return None
-    return ({0, 1, 2} - set(agree[0])).pop()
+    outcome: Outcome | Literal["undecided"]
+    odd: int | None
+
+
+def two_of_three(first_second: Outcome, first_third: Outcome, second_third: Outcome) -> Ruling:
+    """A quorum of two, asked for where the first and the second differ."""
+    if first_second != "different":
+        return Ruling(outcome=first_second, odd=None)
+    if first_third != "different":
+        return Ruling(outcome=first_third, odd=1 if second_third == "different" else None)
+    if second_third != "different":
+        return Ruling(outcome="different", odd=0)
+    return Ruling(outcome="undecided", odd=None)
+
+
+_FOUND: Final = {
+    "same": "The result was found again, to the last digit",
+    "within_tolerance": "The result was found again, as near as two machines come",
+    "different": "The result was not found again",
+    "undecided": "No two of those who did the job found the same",
+}
+
+
+def check_words(found: dict[str, Any]) -> str:
+    """What the check of a job has shown, in a sentence or two."""
+    said = _FOUND.get(str(found.get("outcome")), "It is not known what was found")
+    odd = str(found.get("odd", ""))
+    alone = f" The odd one out is {odd}." if odd else ""
+    return f"{said} ({found.get('part', '')}): {found.get('words', '')}.{alone}"
 
 
 def read_figures(value: object) -> Figures:
