@@ -154,5 +154,8 @@ def read_figures(value: object) -> Figures:
 
 
 def _share(ppb: int) -> str:
-    """A share of one in as few digits as it needs."""
-    return f"{ppb / BILLION:.1g}" if ppb < MILLION else f"{ppb / 10_000_000:.2g} %"
+    """A share of one in words that nobody has to count zeros in."""
+    if ppb < 10_000:
+        return f"{ppb:,} billionths"
+    percent = ppb / 10_000_000
+    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.3f}".rstrip("0") + " %"
