@@ -13,7 +13,7 @@ from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.demand_page import demand_page
 from openstall.app.cli.output import fields, table
-from openstall.market.errors import Refused
+from openstall.market.errors import OpenstallError, Refused
 from openstall.market.house import read_rules
 from openstall.market.house_hours import format_hours, parse_hours
 from openstall.market.job_kinds import KINDS, USUAL_KINDS
@@ -177,8 +177,29 @@ def why(cli: Cli) -> None:
 @group.command(name="install-runtime")
 @command
 def install_runtime(cli: Cli) -> None:
-    """Download what jobs need: torch, onnxruntime and so on, apart from the application."""
-    cli.output.document(cli.api.operate("/v1/runtime/install", cli.output))
+    """Download what jobs need: torch, onnxruntime and so on. Needs no running node."""
+    cli.output.document(_installed(cli))
+
+
+def _installed(cli: Cli) -> dict[str, Any]:
+    try:
+        api = cli.api
+    except OpenstallError as error:
+        if error.code != "node_not_running":
+            raise
+    else:
+        return api.operate("/v1/runtime/install", cli.output)
+    import trio
+
+    from openstall.app.services.compute import install_without_node
+
+    def tell(stage: str, _done: int = 0, _total: int = 0, _unit: str = "") -> None:
+        cli.output.progress(stage)
+
+    try:
+        return trio.run(install_without_node, tell)
+    finally:
+        cli.output.end_progress()
 
 
 def _json(text: str | bytes) -> Any:

@@ -13,8 +13,9 @@ from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.operations import Progress
 from openstall.app.paths import Home
+from openstall.app.services.checking import Tell
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.runtime import default_runtime_folder, install_runtime
+from openstall.compute_agent.runtime import default_runtime_folder, install_runtime, runtime_state
 from openstall.compute_agent.specs import Check, InstallProgress, Inventory, RuntimeState
 from openstall.market.errors import Conflict, SandboxError
 from openstall.p2p.nurseries import single_errors
@@ -75,17 +76,9 @@ class ComputeService:
         """Download and check the workload runtime; cancelling leaves an earlier one as it was."""
         if self._installing:
             raise Conflict("installing", "The runtime is being installed already.")
-        if not _LOCK.is_file():
-            raise SandboxError(
-                "no_lock", "This installation does not list the runtime's packages.", "Reinstall it."
-            )
-
-        def tell(step: InstallProgress) -> None:
-            progress(f"{step.stage.capitalize()}: {step.words}", step.done, step.total, "steps")
-
         self._installing = True
         try:
-            await install_runtime(default_runtime_folder(), _LOCK, tell)
+            await _install(progress)
         finally:
             self._installing = False
         if self.agent.running:
@@ -132,6 +125,29 @@ async def examine_without_node() -> dict[str, Any]:
             finally:
                 with trio.CancelScope(shield=True):
                     await agent.aclose()
+
+
+async def install_without_node(progress: Tell) -> dict[str, Any]:
+    """The workload runtime where no node runs, as on the machine of a newcomer.
+
+    Raises:
+        SandboxError: it could not be downloaded, or does not work.
+    """
+    await _install(progress)
+    found: dict[str, Any] = msgspec.to_builtins(await trio.to_thread.run_sync(runtime_state))
+    return found
+
+
+async def _install(progress: Tell) -> None:
+    if not _LOCK.is_file():
+        raise SandboxError(
+            "no_lock", "This installation does not list the runtime's packages.", "Reinstall it."
+        )
+
+    def tell(step: InstallProgress) -> None:
+        progress(f"{step.stage.capitalize()}: {step.words}", step.done, step.total, "steps")
+
+    await install_runtime(default_runtime_folder(), _LOCK, tell)
 
 
 def _findings(checks: list[Check], agent: AgentClient) -> dict[str, Any]:
