@@ -139,10 +139,6 @@ def test_an_honest_provider_passes_and_keeps_its_bond(tmp_path: Path) -> None:
         shown = court.buyer.get(f"/v1/capacity/{provider.peer_id}")
         assert [one["outcome"] for one in shown["verdicts"]] == ["passed"]
         assert shown["verdicts"][0]["line"] == found["line"]
-        names = {figure["name"] for figure in shown["claim"]["figures"]}
-        assert not names & {"network_down", "network_round_trip"}, "nobody had anything to fetch"
-        own = court.oracles[0].operate("/v1/capacity/benchmark", seconds=2)["claim"]["figures"]
-        assert next(figure["value"] for figure in own if figure["name"] == "network_down") > 0
         checked = court.buyer.operate("/v1/capacity/verify", peer_id=provider.peer_id)
         assert checked == {"cid": shown["cid"], "right": True, "wrong": {}}
         with pytest.raises(Exception, match="oracle"):

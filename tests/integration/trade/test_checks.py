@@ -14,6 +14,8 @@ from openstall.app.demo.dataset import LABEL
 from openstall.app.services.orders.job_check import FEW
 from openstall.market import canonical
 from openstall.market.errors import OpenstallError
+from openstall.store.database import Store
+from openstall.store.settings import Settings
 
 RECIPE = {"task": "classification", "label": LABEL, "epochs": 400, "seed": 7, "checkpoint_s": 0}
 
@@ -53,8 +55,8 @@ def inputs(market: Market, trained: dict[str, Any]) -> dict[str, str]:
     return {"model.onnx": model, "rows.csv": str(market.holdout)}
 
 
-def infer(market: Market, offer: str, inputs: dict[str, str]) -> str:
-    order_id = market.rent(offer, kind="infer", inputs=inputs, params={"label": LABEL})
+def infer(market: Market, offer: str, inputs: dict[str, str], **params: Any) -> str:
+    order_id = market.rent(offer, kind="infer", inputs=inputs, params={"label": LABEL, **params})
     done(market, order_id)
     return order_id
 
@@ -120,8 +122,28 @@ def test_a_known_provider_is_checked_by_a_stretch_that_it_could_not_foresee(
     order_id = infer(market, honest, inputs)
     for _ in range(FEW):
         assert check(market, order_id)["outcome"] == "same"
+    some = check(market, infer(market, honest, inputs, batch_size=4))
+    assert (some["part"], some["outcome"]) == ("64 of 171 rows, drawn at random", "same")
     found = check(market, trained["order_id"])
     assert found["part"].startswith("epochs ")
     assert found["outcome"] in ("same", "within_tolerance")
     whole = check(market, trained["order_id"], whole=True)
     assert (whole["part"], whole["outcome"]) == ("the whole job", "same")
+
+
+def test_nobody_is_accused_for_a_part_of_the_rows_alone(
+    market: Market, liar: str, inputs: dict[str, str]
+) -> None:
+    store = Store(market.seller.home / "store.sqlite")
+    try:
+        known = Settings(store).get("checks.agreed", {}) | {market.provider.peer_id: FEW}
+        Settings(store).set("checks.agreed", known)
+        found = check(market, infer(market, liar, inputs, batch_size=4))
+        assert (found["part"], found["outcome"], found["odd"]) == (
+            "the whole job",
+            "different",
+            "the provider",
+        )
+        assert market.provider.peer_id not in Settings(store).get("checks.agreed")
+    finally:
+        store.close()

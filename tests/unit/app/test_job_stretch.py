@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from openstall.app.services.orders.job_rerun import SAMPLED_BLOCKS, _count_rows, _cut_rows, sampled
+from openstall.app.services.capacity.testbench import silent
+from openstall.app.services.orders.job_rerun import (
+    SAMPLED_BLOCKS,
+    Rerun,
+    Result,
+    _count_rows,
+    _cut_rows,
+    sampled,
+)
 from openstall.app.services.orders.job_stretch import cids_of, drawn
 
 
@@ -54,3 +62,19 @@ def test_rows_are_counted_and_cut_as_the_jobs_count_them(tmp_path: Path, ending:
     assert _count_rows(source) == 4
     _cut_rows(source, target, ((1, 1), (3, 1)))
     assert target.read_bytes() == b'a,b\r\n"3\n3",4\r\n7,8\r\n'
+
+
+async def test_a_file_far_larger_than_an_honest_one_is_not_even_looked_into(tmp_path: Path) -> None:
+    """A report that would fill the sandbox could else keep every check from coming to an end."""
+    (tmp_path / "large").write_bytes(bytes(2**20))
+    (tmp_path / "honest").write_bytes(b"{}")
+    results = [
+        Result(of="evaluate", files={"report.json": tmp_path / name}, hashes={})
+        for name in ("large", "honest")
+    ]
+    # neither sandbox nor order are needed to see that
+    nothing: Any = None
+    rerun = Rerun(jobs=nothing, blobs=nothing, workers=nothing)
+    assert "too many" in (await rerun.compare(nothing, *results, silent)).unreadable
+    missing = Result(of="evaluate", files={}, hashes={})
+    assert "no report.json" in (await rerun.compare(nothing, missing, results[1], silent)).unreadable
