@@ -16,6 +16,7 @@ from openstall.app.paths import Home
 from openstall.app.services.checking import Tell
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.runtime import default_runtime_folder, install_runtime, runtime_state
+from openstall.compute_agent.sandbox.untried import trial
 from openstall.compute_agent.specs import Check, InstallProgress, Inventory, RuntimeState
 from openstall.market.errors import Conflict, SandboxError
 from openstall.p2p.nurseries import single_errors
@@ -125,6 +126,22 @@ async def examine_without_node() -> dict[str, Any]:
             finally:
                 with trio.CancelScope(shield=True):
                     await agent.aclose()
+
+
+def try_untried() -> dict[str, Any]:
+    """What this system's sandbox that nobody has run does and does not hold; no job follows from it. Blocks.
+
+    Raises:
+        Conflict: there is none for this system. SandboxError: the attempts work nowhere here.
+    """
+    found = trial()
+    return {
+        "mechanism": found.mechanism,
+        "tried": found.bare.tried,
+        "open": None if found.inside is None else found.inside.open,
+        "words": found.words,
+        "tier": "none",
+    }
 
 
 async def install_without_node(progress: Tell) -> dict[str, Any]:

@@ -144,6 +144,7 @@ TAMPERED: dict[str, Callable[[str], str]] = {
         r"^(7),(\d)", lambda found: f"7,{1 - int(found[2])}", text, flags=re.MULTILINE
     ),
     "one score": lambda text: re.sub(r"^(9,\d),[0-9.]+", r"\1,0.123456", text, flags=re.MULTILINE),
+    "another number of a row": lambda text: re.sub(r"^7,", "70,", text, flags=re.MULTILINE),
     "a row less": lambda text: text.rsplit("\n", 2)[0] + "\n",
     "a row more": lambda text: text + text.splitlines()[-1] + "\n",
     "rows in another order": lambda text: (
