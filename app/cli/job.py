@@ -13,7 +13,7 @@ from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain
 from openstall.market.errors import OpenstallError
 from openstall.market.job_kinds import KINDS
-from openstall.market.mechanisms.agreement import check_words
+from openstall.market.mechanisms.agreement import AGREED, check_words
 from openstall.market.money import parse_amount
 
 LOG_POLL_S = 0.5
@@ -129,7 +129,7 @@ def check(cli: Cli, order_id: str, offers: tuple[str, ...], cap: str | None, who
         whole=whole,
     )
     cli.output.document(found, check_words(found))
-    if found["outcome"] not in ("same", "within_tolerance"):
+    if found["outcome"] not in AGREED:
         raise OpenstallError(
             f"check_{found['outcome']}",
             "The check does not confirm the result.",

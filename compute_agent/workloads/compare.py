@@ -59,7 +59,7 @@ def _compare(of: str, blocks: list[tuple[int, int]]) -> dict[str, Any]:
 def _joined(main: dict[str, Any], reports: dict[str, Any]) -> dict[str, Any]:
     """The figures of the result, with those of the report about it."""
     added = {name: main[name] + reports[name] for name in ("compared", "unequal")}
-    return {**main, **added, "worst_ppb": max(main["worst_ppb"], reports["worst_ppb"])}
+    return {**main, **added, "report_ppb": reports["worst_ppb"]}
 
 
 def compare_arrays(one: Arrays, other: Arrays) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Whether two machines that did the same job found the same: figures in, a verdict out.
 
 The bounds were measured (docs/sandbox.md, "Done again"): machines of one kind agree to the last bit; two
-kinds of processors differ by less than a millionth where a job computes in float32, and more with every
-step of a training; models that compute in 16 bits differ by a hundredth.
+kinds of processors differ by less than a millionth where a job computes in float32; models that compute in
+16 bits differ by a hundredth. A training of some thousand steps drifts apart between two kinds of
+processors until nothing can be said: that is unclear, and nobody's fault.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from msgspec import Meta
 
 from openstall.market.errors import InvalidOrder
 
-Outcome = Literal["same", "within_tolerance", "different"]
+Outcome = Literal["same", "within_tolerance", "unclear", "different"]
+AGREED: Final[frozenset[str]] = frozenset({"same", "within_tolerance"})
 BILLION: Final = 1_000_000_000
 MILLION: Final = 1_000_000
 SHORT_STEPS: Final = 1_000
@@ -29,8 +31,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What a comparison counted; whole numbers, as they are kept.
 
     `worst_ppb` is the largest difference in billionths of the size of what was compared, without what
-    rounding to six decimals explains. `answers_other` counts rows whose first answer differs though its
-    lead is too large for chance; `overlap_ppm` is the share of the 128 best scores that both have.
+    rounding to six decimals explains; `report_ppb` is that of the report beside it. `answers_other` counts
+    rows whose first answer differs though its lead is too large for chance; `overlap_ppm` is the share of
+    the 128 best scores that both have.
     """
 
     unreadable: Annotated[str, Meta(max_length=300)] = ""
@@ -39,6 +42,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     compared: Count = 0
     unequal: Count = 0
     worst_ppb: Count = 0
+    report_ppb: Count = 0
     scored: bool = False
     """Whether each row has scores, so that a tie can be told from a lie."""
     answers: Count = 0
@@ -56,7 +60,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 FLOAT32: Final = Bounds(worst_ppb=100_000, other_ppm=MILLION // MOST_ROWS_OTHER, overlap_ppm=0)
 SCORED: Final = msgspec.structs.replace(FLOAT32, other_ppm=0)
-LONG_TRAINING: Final = msgspec.structs.replace(FLOAT32, worst_ppb=20_000_000)
 REDUCED: Final = Bounds(worst_ppb=25_000_000, other_ppm=12_000, overlap_ppm=937_500)
 """16 bits: 1.2e-2 was measured, 98.8 of 100 first answers, 125 of the 128 best; 120 of 128 are asked for."""
 
@@ -68,27 +71,32 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
-def bounds_for(figures: Figures, *, steps: int) -> Bounds:
-    """The bounds for a kind of work; `steps` is how many steps a training made, 0 for all else."""
+def bounds_for(figures: Figures) -> Bounds:
+    """The bounds for a kind of result."""
     if figures.arithmetic == "reduced":
         return REDUCED
-    if steps > SHORT_STEPS:
-        return LONG_TRAINING
     return SCORED if figures.scored else FLOAT32
 
 
 def judge(figures: Figures, *, steps: int = 0) -> Judgement:
-    """Whether a result is the same work as the one that it was compared with."""
+    """Whether a result is the same work as the one that it was compared with.
+
+    `steps` is how many steps a training made, at most; 0 for all else.
+    """
     if figures.unreadable:
         return Judgement(outcome="different", words=figures.unreadable)
     if not figures.compared:
         return Judgement(outcome="different", words="there was nothing to compare")
     if not figures.unequal:
         return Judgement(outcome="same", words=f"all {figures.compared:,} values are equal")
+    bounds = bounds_for(figures)
     counted = (
         f"{figures.unequal:,} of {figures.compared:,} values differ, by {_share(figures.worst_ppb)} at most"
     )
-    fault = _excess(figures, bounds_for(figures, steps=steps))
+    if figures.worst_ppb > bounds.worst_ppb and steps > SHORT_STEPS:
+        words = f"{counted}; in up to {steps:,} steps two kinds of processors may drift that far apart"
+        return Judgement(outcome="unclear", words=words)
+    fault = _excess(figures, bounds)
     if fault:
         return Judgement(outcome="different", words=f"{counted}; {fault}")
     return Judgement(outcome="within_tolerance", words=f"{counted}, as on another kind of processor")
@@ -98,6 +106,8 @@ def _excess(figures: Figures, bounds: Bounds) -> str:
     """Which bound is passed; empty where none is."""
     if figures.worst_ppb > bounds.worst_ppb:
         return f"two honest machines differ by {_share(bounds.worst_ppb)} at most"
+    if figures.report_ppb > bounds.worst_ppb:
+        return f"the figures of the report differ by {_share(figures.report_ppb)}"
     if figures.answers_other * MILLION > figures.answers * bounds.other_ppm:
         return f"{figures.answers_other:,} of {figures.answers:,} rows have another answer"
     if figures.overlap_ppm < bounds.overlap_ppm:
@@ -113,19 +123,23 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def two_of_three(first_second: Outcome, first_third: Outcome, second_third: Outcome) -> Ruling:
-    """A quorum of two, asked for where the first and the second differ."""
-    if first_second != "different":
+    """A quorum of two, asked for where the first and the second do not agree."""
+    pairs = (first_second, first_third, second_third)
+    agree = [pair in AGREED for pair in pairs]
+    if agree[0]:
         return Ruling(outcome=first_second, odd=None)
-    if first_third != "different":
-        return Ruling(outcome=first_third, odd=1 if second_third == "different" else None)
-    if second_third != "different":
+    if agree[1]:
+        alone = first_second == second_third == "different"
+        return Ruling(outcome=first_third, odd=1 if alone else None)
+    if agree[2] and first_second == first_third == "different":
         return Ruling(outcome="different", odd=0)
-    return Ruling(outcome="undecided", odd=None)
+    return Ruling(outcome="unclear" if "unclear" in pairs or agree[2] else "undecided", odd=None)
 
 
 _FOUND: Final = {
     "same": "The result was found again, to the last digit",
     "within_tolerance": "The result was found again, as near as two machines come",
+    "unclear": "Whether the result is right cannot be said",
     "different": "The result was not found again",
     "undecided": "No two of those who did the job found the same",
 }

@@ -23,6 +23,7 @@ _NOT_THE_SAME = "Another result was found. Both are kept with the order."
 _FOUND = {
     "same": "Found again, to the last digit",
     "within_tolerance": "Found again, as near as two machines come",
+    "unclear": "It cannot be said",
     "different": "Not found again",
     "undecided": "No two found the same",
 }
@@ -98,12 +99,12 @@ def _answer(check: JobCheck) -> Any:
     if check.confirms:
         mark: Badge = Provenance("verified", "Your own computer did it again, and compared.")
     else:
-        mark = Badge("not confirmed", "warning", "bad")
+        mark = Badge("not confirmed", "warning", "care" if check.outcome == "unclear" else "bad")
     odd = f" The odd one out is {words.one_line(check.odd, 60)}." if check.odd else ""
     part = words.one_line(check.part, 120)
     told = f"{part[:1].upper()}{part[1:]}: {words.plain(check.words, 600)}.{odd}"
     detail = Text(told.replace(" %", "\u00a0%"), "muted")
     lines = column(row(mark, 1, When(check.at, "small")), said, detail, spacing=2)
-    if not check.confirms:
+    if check.outcome == "different":
         lines.addWidget(Text(_NOT_THE_SAME, "muted"))
     return lines

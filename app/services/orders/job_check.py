@@ -26,7 +26,7 @@ from openstall.app.services.orders.job_rerun import Redone, Rerun, Result
 from openstall.app.services.orders.placing import Placing
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict, Refused, SandboxError
-from openstall.market.mechanisms.agreement import Figures, Judgement, judge, two_of_three
+from openstall.market.mechanisms.agreement import AGREED, Figures, Judgement, judge, two_of_three
 from openstall.market.orders.results import JobReport, read_report
 from openstall.store.settings import Settings
 
@@ -192,10 +192,10 @@ class JobCheck:
         opinions.append(await self._elsewhere(order, offers[0], cap_micro, "the second provider", progress))
         pairs = [await self._compare(order, opinions, (0, 1), progress)]
         outcome, odd = pairs[0]["outcome"], None
-        if outcome == "different":
+        if outcome not in AGREED:
             third = await self._third(order, offers, cap_micro, place, progress)
             if third is None:
-                outcome = "undecided"
+                outcome = "undecided" if outcome == "different" else outcome
             else:
                 opinions.append(third)
                 pairs += [await self._compare(order, opinions, (at, 2), progress) for at in (0, 1)]
@@ -308,7 +308,7 @@ class JobCheck:
             before = (await self.desk.load(order_id)).data.get(CHECKS, [])
             await self.desk.patch(order_id, **{CHECKS: [*before, found][-MOST_KEPT:]})
         agreed: dict[str, int] = await self.workers.store(self.settings.get, _AGREED, {})
-        if found["outcome"] in ("same", "within_tolerance"):
+        if found["outcome"] in AGREED:
             agreed[order.other] = agreed.get(order.other, 0) + 1
         elif found["outcome"] == "different":
             agreed.pop(order.other, None)

@@ -96,21 +96,21 @@ def pair(one: Path, other: Path, *names: str) -> dict[str, Path | str | bytes]:
     }
 
 
-async def test_a_training_done_again_with_other_threads_is_the_same_and_another_seed_is_not(
-    bench: Bench,
-) -> None:
-    _, first = await bench.run("train", {"data.csv": table()}, **RECIPE)
-    _, again = await bench.run("train", {"data.csv": table()}, threads=2, **RECIPE)
-    _, lazy = await bench.run("train", {"data.csv": table()}, **{**RECIPE, "epochs": 300})
+async def test_a_training_done_again_with_other_threads_is_the_same_and_another_is_not(bench: Bench) -> None:
+    recipe, steps = {**RECIPE, "epochs": 150}, 150 * 5
+    _, first = await bench.run("train", {"data.csv": table()}, **recipe)
+    _, again = await bench.run("train", {"data.csv": table()}, threads=2, **recipe)
+    _, lazy = await bench.run("train", {"data.csv": table()}, **{**recipe, "epochs": 140})
     names = ("model.onnx", "report.json")
-    steps = 400 * 5
     honest = await bench.compare("train", pair(first, again, *names))
     assert judge(honest, steps=steps).outcome in ("same", "within_tolerance")
-    assert judge(await bench.compare("train", pair(first, lazy, *names)), steps=steps).outcome == "different"
+    shorter = await bench.compare("train", pair(first, lazy, *names))
+    assert judge(shorter, steps=steps).outcome == "different"
+    assert judge(shorter, steps=10 * steps).outcome == "unclear"
     flattered = json.loads((again / "report.json").read_text())
-    flattered["metrics"][0]["value"] = "0.999999"
-    told = pair(first, again, *names) | {"one.json": json.dumps(flattered)}
-    assert judge(await bench.compare("train", told), steps=steps).outcome == "different"
+    flattered["metrics"][0]["value"] = "0.123456"
+    told = await bench.compare("train", pair(first, again, *names) | {"one.json": json.dumps(flattered)})
+    assert judge(told, steps=10 * steps).outcome == "different"
 
 
 async def test_from_one_checkpoint_to_the_next_machines_agree_to_the_last_bit(bench: Bench) -> None:
