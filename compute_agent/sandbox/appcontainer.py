@@ -8,6 +8,7 @@ that their sizes can be checked anywhere.
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -135,8 +136,7 @@ if sys.platform == "win32":
             SandboxError: Windows refuses a step; the process has not begun then.
         """
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        for name in ("CreateJobObjectW", "OpenProcess"):
-            getattr(kernel, name).restype = c_void_p
+        kernel.CreateJobObjectW.restype = c_void_p
         sid = _container()
         for words in grants(_as_text(sid), read, write):
             subprocess.run(words, check=True, capture_output=True)
@@ -189,7 +189,9 @@ if sys.platform == "win32":
             startup = Startup(size=ctypes.sizeof(Startup), attributes=ctypes.cast(room, c_void_p).value)
             found = Process()
             flags = _SUSPENDED | _UNICODE_ENVIRONMENT | _EXTENDED_STARTUP | _NO_WINDOW
-            words, nothing = ctypes.create_unicode_buffer(line), ctypes.create_unicode_buffer("\0")
+            words = ctypes.create_unicode_buffer(line)
+            system = os.environ.get("SYSTEMROOT", r"C:\Windows")
+            environment = ctypes.create_unicode_buffer(f"SystemRoot={system}\0")  # all that it is told
             done = kernel.CreateProcessW(
                 None,
                 words,
@@ -197,7 +199,7 @@ if sys.platform == "win32":
                 None,
                 0,
                 flags,
-                nothing,
+                environment,
                 str(folder),
                 ctypes.byref(startup),
                 ctypes.byref(found),

@@ -63,7 +63,7 @@ def closed(system: str) -> SandboxError:
         f"The sandbox for this system ({mechanism(system)}) is written, but nobody has run it yet. "
         "It stays closed: this computer takes no jobs.",
         "You can buy and sell models here, and rent compute from a Linux machine. To help: run "
-        "`openstall doctor --untried` and send us what it prints.",
+        "“openstall doctor --untried” and send us what it prints.",
     )
 
 

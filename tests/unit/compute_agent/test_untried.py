@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from openstall.compute_agent.sandbox import appcontainer, host, seatbelt, untried
+from openstall.compute_agent.sandbox.fixes import command_in
 from openstall.compute_agent.sandbox.seatbelt import SYSTEM, Ground, profile
 from openstall.compute_agent.sandbox.untried import attempt, mechanism, start_bare, trial
 from openstall.compute_agent.specs import GIB, Limits
@@ -125,6 +126,7 @@ def test_a_system_with_a_sandbox_that_nobody_has_run_takes_no_jobs(
         host.require_platform()
     assert caught.value.code == "untried_sandbox"
     assert "takes no jobs" in caught.value.message
+    assert command_in(caught.value.what_next) == "", "nothing that one could run mends it"
 
 
 def test_the_probe_opens_every_door_where_nothing_holds_it() -> None:
