@@ -50,7 +50,7 @@ class Heard:
     verdict: Verdict
     signed: dict[str, Any]
     evidence: dict[str, Any]
-    line: dict[str, int]
+    line: dict[str, int] = field(default_factory=dict)
     """What the challenger saw of the line on the way; no part of the verdict."""
 
     @property
