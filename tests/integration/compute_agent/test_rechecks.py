@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import trio
 
 from openstall.compute_agent.client import AgentClient
+from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.specs import GIB, Checkpoint, JobEvent, JobKind, JobResult, JobSpec, Limits
 from openstall.market.mechanisms.agreement import Figures, judge, read_figures
 
@@ -213,3 +215,75 @@ async def test_results_that_are_no_results_say_so(bench: Bench) -> None:
             "one.safetensors": one, "other.safetensors": good + struct.pack("<f", 1.0)
         }  # fmt: skip
         assert (await bench.compare("weights", weights)).unreadable
+
+
+HALF = """
+import sys
+import numpy as np, onnx
+from onnx import TensorProto, helper, numpy_helper
+half, whole = TensorProto.FLOAT16, TensorProto.FLOAT
+weights = np.random.default_rng(5).normal(size=(2, 3)).astype(np.float16)
+nodes = [
+    helper.make_node("Cast", ["x"], ["h"], to=half),
+    helper.make_node("MatMul", ["h", "w"], ["m"]),
+    helper.make_node("Cast", ["m"], ["f"], to=whole),
+    helper.make_node("Softmax", ["f"], ["scores"], axis=1),
+]
+graph = helper.make_graph(
+    nodes, "half",
+    [helper.make_tensor_value_info("x", whole, ["rows", 2])],
+    [helper.make_tensor_value_info("scores", whole, ["rows", 3])],
+    [numpy_helper.from_array(weights, "w")],
+)
+model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+onnx.save(model, sys.argv[1])
+"""
+
+
+def nudged(text: str, factor: float) -> str:
+    """The predictions with each score of the first 50 rows a little larger, and the same answers."""
+    head, *rows = text.splitlines()
+    cells = [row.split(",") for row in rows]
+    for row in cells[:50]:
+        row[2:] = [f"{float(score) * factor:.6f}" for score in row[2:]]
+    return "\n".join([head, *(",".join(row) for row in cells)]) + "\n"
+
+
+@pytest.fixture
+def half_model(workload_runtime: Runtime, tmp_path: Path) -> Path:
+    model = tmp_path / "half.onnx"
+    site = f"import sys; sys.path.append({str(workload_runtime.site_packages)!r})\n"
+    command = [str(workload_runtime.python), "-I", "-S", "-c", site + HALF, str(model)]
+    subprocess.run(command, check=True, capture_output=True)
+    return model
+
+
+async def test_a_model_that_computes_in_sixteen_bits_may_differ_by_more(
+    bench: Bench, half_model: Path
+) -> None:
+    rows = "a,b\n" + "".join(f"{n % 7 / 9},{n % 11 / 13}\n" for n in range(ROWS))
+    _, said = await bench.run("infer", {"model.onnx": half_model, "rows.csv": rows})
+    honest = pair(said, said, "predictions.csv", "report.json") | {"model.onnx": half_model}
+    same = await bench.compare("infer", honest)
+    assert (same.arithmetic, judge(same).outcome) == ("reduced", "same")
+    text = (said / "predictions.csv").read_text()
+    for factor, outcome in ((1.01, "within_tolerance"), (1.04, "different")):
+        found = judge(await bench.compare("infer", {**honest, "one.csv": nudged(text, factor)}))
+        assert found.outcome == outcome, found.words
+
+
+async def test_predicted_numbers_are_compared_by_their_own_size(bench: Bench) -> None:
+    rows = "a,b,y\n" + "".join(f"{n % 17},{n % 23},{1000 * (n % 17) - 3 * (n % 23)}\n" for n in range(ROWS))
+    recipe = {**RECIPE, "task": "regression", "epochs": 30}
+    _, trained = await bench.run("train", {"data.csv": rows}, **recipe)
+    model = trained / "model.onnx"
+    _, said = await bench.run("infer", {"model.onnx": model, "rows.csv": rows}, label="y")
+    honest = pair(said, said, "predictions.csv", "report.json") | {"model.onnx": model}
+    text = (said / "predictions.csv").read_text()
+    lines = text.splitlines()
+    number, value = lines[100].split(",")
+    for change, outcome in ((1e-5, "within_tolerance"), (1e-3, "different")):
+        changed = f"{number},{float(value) + change * 10_000:.6f}"
+        one = "\n".join([*lines[:100], changed, *lines[101:]]) + "\n"
+        found = judge(await bench.compare("infer", {**honest, "one.csv": one}))
+        assert found.outcome == outcome, found.words
