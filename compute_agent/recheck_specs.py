@@ -19,7 +19,8 @@ COMPARED: Final[dict[Of, tuple[str, ...]]] = {
     "weights": ("safetensors",),
 }
 """The files of a result by their endings, as they lie in the input folder: `one.csv` and `other.csv`."""
-MODEL: Final = "model.onnx"
+SHARED: Final[dict[Of, tuple[str, ...]]] = {"infer": ("model.onnx",), "train": ("data.csv",)}
+"""Inputs of the job itself that a comparison needs: how the model computes, and what its report is about."""
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
 
@@ -52,13 +53,15 @@ class CompareParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     of: Of
+    recipe: dict[str, Any] = {}
+    """Of a training: by it the rows are found on which its report was made."""
     blocks: Annotated[tuple[Block, ...], msgspec.Meta(max_length=MOST_BLOCKS)] = ()
 
     def input_names(self) -> frozenset[str]:
         """The files that must lie in the input folder."""
         endings = [ending for ending in COMPARED[self.of] if not (self.blocks and ending == "json")]
-        model = {MODEL} if self.of == "infer" else set()
-        return frozenset({f"{side}.{ending}" for side in ("one", "other") for ending in endings} | model)
+        shared = SHARED.get(self.of, ())
+        return frozenset({f"{side}.{ending}" for side in ("one", "other") for ending in endings} | {*shared})
 
 
 RecheckKind = Literal["compare", "replay"]

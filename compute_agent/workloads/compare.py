@@ -13,12 +13,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from openstall.compute_agent.workloads import train
 from openstall.compute_agent.workloads.channel import INPUTS, begin, log, run_workload, write_json
 from openstall.compute_agent.workloads.findings import shown
 from openstall.compute_agent.workloads.formats import strict_json
 from openstall.compute_agent.workloads.lint import lint_file
 from openstall.compute_agent.workloads.predictions import Unreadable, compare_predictions
-from openstall.compute_agent.workloads.tables import parse_number
+from openstall.compute_agent.workloads.tables import parse_number, read_table
 
 _REPORT_CAP: Final = 4 * 1024 * 1024
 _ROUNDING: Final = 1.000001e-6
@@ -34,26 +35,46 @@ def main(params: dict[str, Any]) -> None:
     """Compare what there is of the kind of job, and write the figures."""
     begin()
     try:
-        figures = _compare(params["of"], [(int(at), int(count)) for at, count in params["blocks"]])
+        figures = _compare(params, [(int(at), int(count)) for at, count in params["blocks"]])
     except Unreadable as fault:
         figures = {"unreadable": shown(str(fault), length=250)}
     write_json("comparison.json", figures)
     log(json.dumps(figures))
 
 
-def _compare(of: str, blocks: list[tuple[int, int]]) -> dict[str, Any]:
+def _compare(params: dict[str, Any], blocks: list[tuple[int, int]]) -> dict[str, Any]:
+    of = params["of"]
     if of == "weights":
         return compare_arrays(*(_weights(side) for side in _SIDES))
     if of == "infer":
         reduced = _computes_in_16_bits(INPUTS / "model.onnx")
         found = compare_predictions(INPUTS / "one.csv", INPUTS / "other.csv", blocks, reduced=reduced)
-        return found if blocks else _joined(found, _compare_reports())
+        return found if blocks else _joined(found, compare_reports(*(_report(side) for side in _SIDES)))
     if of == "evaluate":
-        return _compare_reports()
+        return compare_reports(*(_report(side) for side in _SIDES))
     (build, one), (built, other) = (_network(side) for side in _SIDES)
     if build != built:
         raise Unreadable("the two are not of the same build: their computations differ")
-    return _joined(compare_arrays(one, other), _compare_reports())
+    weights = compare_arrays(one, other)
+    return _joined(weights, compare_reports(_report("one"), _true_report(params["recipe"])))
+
+
+def _true_report(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What the first report must say: found from the model that came with it, on the rows kept for tests."""
+    from openstall.compute_agent.workloads.models import open_session
+
+    table = read_table(INPUTS / "data.csv", label=recipe["label"])
+    classify = recipe["task"] == "classification"
+    train_rows, test_rows, targets = train.prepare(table, recipe, classify=classify)
+    try:
+        session = open_session(str(INPUTS / "one.onnx"), 1)
+        answers = session.run(None, {"x": np.ascontiguousarray(table.values[test_rows])})[0]
+    except Exception as error:  # onnxruntime has no common base class of its own
+        raise Unreadable("the model of the first result does not run") from error
+    width = len(targets.classes) if classify else 1
+    if answers.shape != (len(test_rows), width) or not np.isfinite(answers).all():
+        raise Unreadable("the model of the first result gives no answers")
+    return train.report(table, train_rows, test_rows, targets, answers, classify=classify)
 
 
 def _joined(main: dict[str, Any], reports: dict[str, Any]) -> dict[str, Any]:
@@ -132,9 +153,8 @@ def _accept(path: Path, kind: str, side: str) -> None:
         raise Unreadable(f"{_NAMES[side]} is refused: {words}")
 
 
-def _compare_reports() -> dict[str, Any]:
+def compare_reports(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """The figures of two reports, each as a part of its own size, and every fact beside them."""
-    one, other = (_report(side) for side in _SIDES)
     for name in _FACTS:
         if one.get(name) != other.get(name):
             raise Unreadable(f"the reports disagree about {name}")

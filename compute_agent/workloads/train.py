@@ -57,7 +57,7 @@ class Plan:
 def plan_training(table: Table, params: dict[str, Any]) -> Plan:
     """Everything that follows from recipe and data alone: the split, the scaling, the first weights."""
     classify = params["task"] == "classification"
-    train_rows, test_rows, targets = _prepare(table, params, classify=classify)
+    train_rows, test_rows, targets = prepare(table, params, classify=classify)
     # torch takes a second to import: only for data that can be trained on
     from openstall.compute_agent.workloads import network
 
@@ -114,11 +114,12 @@ def main(params: dict[str, Any]) -> None:
         target=targets.scale,
         threads=int(os.environ["OPENSTALL_THREADS"]),
     )
-    report = _report(table, plan.train_rows, plan.test_rows, targets, answers, classify=classify)
-    write_json("report.json", {**report, "recipe": params, "loss_curve": curve})
+    found = report(table, plan.train_rows, plan.test_rows, targets, answers, classify=classify)
+    write_json("report.json", {**found, "recipe": params, "loss_curve": curve})
 
 
-def _prepare(table: Table, params: dict[str, Any], *, classify: bool) -> tuple[Indices, Indices, Targets]:
+def prepare(table: Table, params: dict[str, Any], *, classify: bool) -> tuple[Indices, Indices, Targets]:
+    """The rows to train on, those to test on, and what is learnt."""
     labels = table.labels or ()
     if len(labels) < _LEAST_ROWS:
         raise Fault("too_few_rows", f"data.csv has {len(labels)} rows; training needs {_LEAST_ROWS}.")
@@ -213,7 +214,7 @@ def _train(plan: network.Training, params: dict[str, Any]) -> list[str]:
     return [decimal(losses[at]) for at in picked]
 
 
-def _report(
+def report(
     table: Table,
     train_rows: Indices,
     test_rows: Indices,
@@ -222,6 +223,7 @@ def _report(
     *,
     classify: bool,
 ) -> dict[str, Any]:
+    """What the test rows say of a model that gives these answers on them."""
     if classify:
         truth = [targets.classes[at] for at in targets.values[test_rows]]
         said = [targets.classes[at] for at in answers.argmax(axis=1)]

@@ -31,7 +31,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What a comparison counted; whole numbers, as they are kept.
 
     `worst_ppb` is the largest difference in billionths of the size of what was compared, without what
-    rounding to six decimals explains; `report_ppb` is that of the report beside it. `answers_other` counts
+    rounding to six decimals explains; `report_ppb` is that of the report beside it, of a training against
+    what its own model says. `answers_other` counts
     rows whose first answer differs though its lead is too large for chance; `overlap_ppm` is the share of
     the 128 best scores that both have.
     """
@@ -83,16 +84,18 @@ def judge(figures: Figures, *, steps: int = 0) -> Judgement:
 
     `steps` is how many steps a training made, at most; 0 for all else.
     """
-    if figures.unreadable:
-        return Judgement(outcome="different", words=figures.unreadable)
-    if not figures.compared:
-        return Judgement(outcome="different", words="there was nothing to compare")
+    nothing = "" if figures.compared else "there was nothing to compare"
+    if figures.unreadable or nothing:
+        return Judgement(outcome="different", words=figures.unreadable or nothing)
     if not figures.unequal:
         return Judgement(outcome="same", words=f"all {figures.compared:,} values are equal")
     bounds = bounds_for(figures)
     counted = (
         f"{figures.unequal:,} of {figures.compared:,} values differ, by {_share(figures.worst_ppb)} at most"
     )
+    if figures.report_ppb > bounds.worst_ppb:
+        words = f"the figures of the report differ by {_share(figures.report_ppb)} from what was found"
+        return Judgement(outcome="different", words=words)
     if figures.worst_ppb > bounds.worst_ppb and steps > SHORT_STEPS:
         words = f"{counted}; in up to {steps:,} steps two kinds of processors may drift that far apart"
         return Judgement(outcome="unclear", words=words)
@@ -106,8 +109,6 @@ def _excess(figures: Figures, bounds: Bounds) -> str:
     """Which bound is passed; empty where none is."""
     if figures.worst_ppb > bounds.worst_ppb:
         return f"two honest machines differ by {_share(bounds.worst_ppb)} at most"
-    if figures.report_ppb > bounds.worst_ppb:
-        return f"the figures of the report differ by {_share(figures.report_ppb)}"
     if figures.answers_other * MILLION > figures.answers * bounds.other_ppm:
         return f"{figures.answers_other:,} of {figures.answers:,} rows have another answer"
     if figures.overlap_ppm < bounds.overlap_ppm:

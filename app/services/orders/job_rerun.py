@@ -20,7 +20,7 @@ from openstall.app.services.checking import LocalJobs, Tell
 from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.orders.job_stretch import KEPT
 from openstall.app.threads import Workers
-from openstall.compute_agent.recheck_specs import CHECKPOINT, COMPARED, MODEL, Of
+from openstall.compute_agent.recheck_specs import CHECKPOINT, COMPARED, SHARED, Of
 from openstall.compute_agent.specs import GIB, MIB, JobKind, JobSpec, Limits
 from openstall.market.errors import Conflict, SandboxError
 from openstall.market.mechanisms.agreement import Figures, read_figures
@@ -38,6 +38,9 @@ SAMPLED_BLOCKS = 16
 COMPARE_S = 900
 TOO_LARGE = 8
 """So many times the size of an honest file is no result; a checkpoint has three times the weights."""
+SLOWER = 4
+"""So many times as long as at the provider a job may take on this computer."""
+LONGEST_S = 7 * 86_400
 _SPARE_BYTES = 16 * MIB
 _LEAST_BYTES = 64 * 1024
 
@@ -141,7 +144,7 @@ class Rerun:
             SandboxError: there is no sandbox here to look in.
         """
         progress("Comparing the results in the sandbox")
-        inputs: dict[str, Path] = {MODEL: self._inputs(order)[MODEL]} if one.of == "infer" else {}
+        inputs: dict[str, Path] = {name: self._inputs(order)[name] for name in SHARED.get(one.of, ())}
         for ending in COMPARED[one.of]:
             if other.blocks and ending == "json":
                 continue
@@ -154,7 +157,11 @@ class Rerun:
             inputs |= {f"one.{ending}": one.files[name], f"other.{ending}": other.files[name]}
         report = await self.jobs.run(
             kind="compare",
-            params={"of": one.of, "blocks": [list(block) for block in other.blocks]},
+            params={
+                "of": one.of,
+                "blocks": [list(block) for block in other.blocks],
+                "recipe": _complete(order) if one.of == "train" else {},
+            },
             inputs=inputs,
             report="comparison.json",
             keep=None,
@@ -225,8 +232,8 @@ class Rerun:
             keep=keep,
             progress=progress,
             limits=Limits(
-                wall_s=terms.max_s,
-                cpu_s=terms.max_s * (terms.limits.threads + 1),
+                wall_s=min(SLOWER * terms.max_s, LONGEST_S),
+                cpu_s=min(SLOWER * terms.max_s, LONGEST_S) * min(terms.limits.threads + 1, 64),
                 memory_bytes=terms.limits.memory_bytes,
                 disk_bytes=terms.limits.disk_bytes,
                 threads=terms.limits.threads,

@@ -104,15 +104,20 @@ async def test_a_training_done_again_with_other_threads_is_the_same_and_another_
     _, again = await bench.run("train", {"data.csv": table()}, threads=2, **recipe)
     _, lazy = await bench.run("train", {"data.csv": table()}, **{**recipe, "epochs": 140})
     names = ("model.onnx", "report.json")
-    honest = await bench.compare("train", pair(first, again, *names))
+    about: dict[str, Any] = {"recipe": recipe}
+    data = {"data.csv": table()}
+    honest = await bench.compare("train", pair(first, again, *names) | data, **about)
     assert judge(honest, steps=steps).outcome in ("same", "within_tolerance")
-    shorter = await bench.compare("train", pair(first, lazy, *names))
+    shorter = await bench.compare("train", pair(first, lazy, *names) | data, **about)
     assert judge(shorter, steps=steps).outcome == "different"
     assert judge(shorter, steps=10 * steps).outcome == "unclear"
     flattered = json.loads((again / "report.json").read_text())
     flattered["metrics"][0]["value"] = "0.123456"
-    told = await bench.compare("train", pair(first, again, *names) | {"one.json": json.dumps(flattered)})
-    assert judge(told, steps=10 * steps).outcome == "different"
+    for model in (again, lazy):  # the report is held against the model that came with it
+        files = pair(first, model, *names) | data | {"one.json": json.dumps(flattered)}
+        told = judge(await bench.compare("train", files, **about), steps=10 * steps)
+        assert told.outcome == "different"
+        assert "report" in told.words
 
 
 async def test_from_one_checkpoint_to_the_next_machines_agree_to_the_last_bit(bench: Bench) -> None:
@@ -195,7 +200,7 @@ async def test_a_part_of_the_rows_is_found_at_its_place(bench: Bench) -> None:
 
 async def test_results_that_are_no_results_say_so(bench: Bench) -> None:
     _, trained = await bench.run("train", {"data.csv": table()}, **{**RECIPE, "epochs": 5})
-    honest = pair(trained, trained, "model.onnx", "report.json")
+    honest = pair(trained, trained, "model.onnx", "report.json") | {"data.csv": table()}
     deep = "[" * 100_000
     for files in (
         {"one.onnx": b"\x80\x04pickle"},
@@ -205,7 +210,7 @@ async def test_results_that_are_no_results_say_so(bench: Bench) -> None:
         {"one.json": "[]"},
         {"one.json": b"\xff"},
     ):
-        found = await bench.compare("train", {**honest, **files})
+        found = await bench.compare("train", {**honest, **files}, recipe=RECIPE)
         assert found.unreadable, files
         assert judge(found).outcome == "different"
     header = json.dumps({"weight.a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
