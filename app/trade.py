@@ -28,6 +28,7 @@ from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
 from openstall.app.services.orders.guests import JobGuests
 from openstall.app.services.orders.job_buyer import JobBuyer
+from openstall.app.services.orders.job_check import make_job_check
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
 from openstall.app.services.orders.job_provider import JobProvider
@@ -113,6 +114,7 @@ class Trade:
             ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
         )
         self._make_orders()
+        self.job_check = make_job_check(ground, self.orders.placing, self._settings, jobs)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve other peers and drive the open orders, until cancelled."""

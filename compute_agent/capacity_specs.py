@@ -1,5 +1,7 @@
 """Parameters of the jobs that measure a machine: the challenge, its check, and the benchmark.
 
+Those that look at a finished job again (`recheck_specs`) are of the same sort.
+
 Only the owner of a node starts these, or a peer that may challenge it; an order cannot name them.
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 import msgspec
+
+from openstall.compute_agent.recheck_specs import RECHECKS, RecheckKind, RecheckParams
 
 MAX_SEGMENTS: Final = 256
 MAX_OPENED: Final = 16
@@ -64,10 +68,11 @@ class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seconds: Annotated[int, msgspec.Meta(ge=1, le=30)] = 2
 
 
-MeasuringKind = Literal["challenge", "verify_challenge", "benchmark"]
-MeasuringParams = ChallengeParams | VerifyChallengeParams | BenchmarkParams
+MeasuringKind = Literal["challenge", "verify_challenge", "benchmark", RecheckKind]
+MeasuringParams = ChallengeParams | VerifyChallengeParams | BenchmarkParams | RecheckParams
 MEASURING: Final[dict[str, type[MeasuringParams]]] = {
     "challenge": ChallengeParams,
     "verify_challenge": VerifyChallengeParams,
     "benchmark": BenchmarkParams,
+    **RECHECKS,
 }

@@ -13,6 +13,7 @@ from typing import Final, get_args
 import msgspec
 
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
+from openstall.compute_agent.recheck_specs import CHECKPOINT, CompareParams, ReplayParams
 from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import (
@@ -41,10 +42,10 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "challenge": "openstall.compute_agent.workloads.challenge",
     "verify_challenge": "openstall.compute_agent.workloads.verify_challenge",
     "benchmark": "openstall.compute_agent.workloads.benchmark",
+    "compare": "openstall.compute_agent.workloads.compare",
+    "replay": "openstall.compute_agent.workloads.replay",
 }
 _STATES_BYTES: Final = GIB
-CHECKPOINT: Final = "checkpoint.safetensors"
-"""The input that a resumed training goes on from."""
 PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
     "lint": ("numpy", "onnx.checker", "openstall.compute_agent.workloads.lint_onnx"),
     "infer": (
@@ -75,6 +76,8 @@ _MEASURING_OUTPUTS: Final = {
     "challenge": {"proof.json": _REPORT_BYTES, "states.bin": _STATES_BYTES},
     "verify_challenge": {"verdict.json": _REPORT_BYTES},
     "benchmark": {"figures.json": _REPORT_BYTES},
+    "compare": {"comparison.json": _REPORT_BYTES},
+    "replay": {"weights.safetensors": _STATES_BYTES, "replay.json": _REPORT_BYTES},
 }
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
@@ -135,10 +138,10 @@ def input_names(params: Params) -> frozenset[str]:
         return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
     if isinstance(params, ScriptParams):
         return frozenset({SCRIPT, *params.files})
-    if isinstance(params, VerifyChallengeParams):
-        return frozenset({"states.bin"})
-    if isinstance(params, ChallengeParams | BenchmarkParams):
-        return frozenset()
+    if isinstance(params, CompareParams | ReplayParams):
+        return params.input_names()
+    if isinstance(params, ChallengeParams | BenchmarkParams | VerifyChallengeParams):
+        return frozenset({"states.bin"} if isinstance(params, VerifyChallengeParams) else set())
     return frozenset({"model.onnx", "rows.csv"})
 
 

@@ -273,13 +273,17 @@ JobEvent = LogLine | FirstOutput | Progress | Checkpoint | UsageTick | End
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of the doctor. A failed check of severity `error` keeps the agent from running jobs."""
+    """One line of the doctor. A failed check of severity `error` keeps the agent from running jobs.
+
+    `command` mends it where a single one does; the words of `fix` say whether an administrator must run it.
+    """
 
     name: str
     severity: Severity
     ok: bool
     cause: str
     fix: str = ""
+    command: str = ""
 
 
 GPU_CHECK: Final = "graphics cards"

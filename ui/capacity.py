@@ -52,6 +52,7 @@ class Verdict(Document, frozen=True, kw_only=True):
     elapsed_ms: int = 0
     allowed_ms: int = 0
     at: int = 0
+    line: dict[str, int] = {}
 
 
 class Capacity(Document, frozen=True, kw_only=True):

@@ -242,6 +242,21 @@ class CheckpointKept(Document, frozen=True, kw_only=True):
     size: int = 0
 
 
+class JobCheck(Document, frozen=True, kw_only=True):
+    """What was found when a job was done again."""
+
+    at: int = 0
+    part: str = ""
+    outcome: str = ""
+    odd: str = ""
+    words: str = ""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the result was found again."""
+        return self.outcome in ("same", "within_tolerance")
+
+
 class JobFigures(Document, frozen=True, kw_only=True):
     """The meter of a rented job."""
 
@@ -253,6 +268,8 @@ class JobFigures(Document, frozen=True, kw_only=True):
     checkpoint: CheckpointKept | None = None
     result: JobEnd | None = None
     artefacts: list[FileEntry] = []
+    may_check: bool = False
+    checks: list[JobCheck] = []
 
 
 class Outcome(Document, frozen=True, kw_only=True):

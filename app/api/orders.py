@@ -10,6 +10,7 @@ from pydantic import Field
 
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
+from openstall.app.services.orders.job_check import MOST_OFFERS
 from openstall.app.services.orders.placing import PAY_WITHIN_S, JobRequest
 from openstall.market.job_kinds import KindOfJob
 from openstall.market.money import MAX_MICRO
@@ -60,6 +61,19 @@ class Save(Body):
     """Where the job's results are copied to."""
 
     folder: PathText
+
+
+class Check(Body):
+    """Who does a job again: these offers, for pay, or this machine; `cap_micro` 0: as much as the order.
+
+    Without `whole` this machine does a part again where a part says enough.
+    """
+
+    offers: Annotated[
+        list[Annotated[str, Field(max_length=80)]], Field(max_length=MOST_OFFERS, default_factory=list)
+    ]
+    cap_micro: Annotated[int, Field(ge=0, le=MAX_MICRO)] = 0
+    whole: bool = False
 
 
 def router(node: Node) -> APIRouter:
@@ -124,9 +138,27 @@ def router(node: Node) -> APIRouter:
         paths = await node.trade.orders.save(order_id, Path(body.folder))
         return {"items": paths, "total": len(paths)}
 
+    _add_check(node, routes)
+
     @routes.post("/{order_id}/{action}")
     async def act(order_id: str, action: Literal["complete", "cancel", "refund", "claim"]) -> dict[str, Any]:
         """Confirm, cancel, take back or claim, where the order allows it."""
         return await node.trade.orders.act(order_id, action)
 
     return routes
+
+
+def _add_check(node: Node, routes: APIRouter) -> None:
+    @routes.post("/{order_id}/check")
+    async def check(order_id: str, body: Check) -> dict[str, Any]:
+        """Do a finished job again, and compare."""
+        checks = node.trade.job_check
+        return {
+            "operation_id": node.operations.start(
+                "check",
+                "Check a result",
+                lambda progress: checks.check(
+                    order_id, progress, offers=body.offers, cap_micro=body.cap_micro, whole=body.whole
+                ),
+            )
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,7 @@ from openstall.app.cli.context import Cli, command
 from openstall.app.cli.demand_page import demand_page, replay_page
 from openstall.app.cli.output import fields, table
 from openstall.app.cli.reliability import reliability
-from openstall.market.errors import Refused
+from openstall.market.errors import OpenstallError, Refused
 from openstall.market.house import read_rules
 from openstall.market.house_hours import format_hours, parse_hours
 from openstall.market.job_kinds import KINDS, USUAL_KINDS
@@ -200,8 +201,29 @@ def why(cli: Cli, replay: bool) -> None:
 @click.option("--gpu", is_flag=True, help="With NVIDIA's libraries: 3 GB to download.")
 @command
 def install_runtime(cli: Cli, gpu: bool) -> None:
-    """Download what jobs need: torch, onnxruntime and so on, apart from the application."""
-    cli.output.document(cli.api.operate("/v1/runtime/install", cli.output, gpu=gpu))
+    """Download what jobs need: torch, onnxruntime and so on. Needs no running node."""
+    cli.output.document(_installed(cli, gpu=gpu))
+
+
+def _installed(cli: Cli, *, gpu: bool) -> dict[str, Any]:
+    try:
+        api = cli.api
+    except OpenstallError as error:
+        if error.code != "node_not_running":
+            raise
+    else:
+        return api.operate("/v1/runtime/install", cli.output, gpu=gpu)
+    import trio
+
+    from openstall.app.services.compute import install_without_node
+
+    def tell(stage: str, done: int = 0, total: int = 0, unit: str = "") -> None:  # noqa: ARG001 - the stage will do
+        cli.output.progress(stage)
+
+    try:
+        return trio.run(partial(install_without_node, tell, gpu=gpu))
+    finally:
+        cli.output.end_progress()
 
 
 def _json(text: str | bytes) -> Any:

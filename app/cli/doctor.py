@@ -13,13 +13,25 @@ from openstall.market.errors import OpenstallError
 
 
 @click.command()
+@click.option(
+    "--untried", is_flag=True, help="macOS, Windows: try the sandbox that nobody has run; no job follows."
+)
 @command
-def group(cli: Cli) -> None:
+def group(cli: Cli, untried: bool) -> None:
     """Check the sandbox with real jobs; exit status 1 if jobs would be refused. Needs no running node."""
+    if untried:
+        cli.output.document(_trial())
+        return
     done = _findings(cli)
     cli.output.document(done, _page(done))
     if not done["ok"]:
         sys.exit(1)
+
+
+def _trial() -> dict[str, Any]:
+    from openstall.app.services.compute import try_untried
+
+    return try_untried()
 
 
 def _findings(cli: Cli) -> dict[str, Any]:

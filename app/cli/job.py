@@ -13,6 +13,7 @@ from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain
 from openstall.market.errors import OpenstallError
 from openstall.market.job_kinds import KINDS
+from openstall.market.mechanisms.agreement import AGREED, check_words
 from openstall.market.money import parse_amount
 
 LOG_POLL_S = 0.5
@@ -111,6 +112,34 @@ def save(cli: Cli, order_id: str, folder: Path) -> None:
     """Copy the job's results into FOLDER."""
     done = cli.api.post(f"/v1/orders/{order_id}/save", folder=str(folder.resolve()))
     cli.output.document(done, "\n".join(str(path) for path in done["items"]))
+
+
+@group.command()
+@click.argument("order_id")
+@click.option("--with", "offers", multiple=True, help="Another offer that does it again, for pay; up to two.")
+@click.option("--cap", help="The most that each of them may cost, in credits; else as much as this order.")
+@click.option("--whole", is_flag=True, help="All of it, also where a part drawn at random would do.")
+@command
+def check(cli: Cli, order_id: str, offers: tuple[str, ...], cap: str | None, whole: bool) -> None:
+    """Do the finished job of ORDER_ID again, and compare; exit status 1 if the result is another.
+
+    Without --with your own machine does it. With it, where the two differ, a third decides: the second
+    offer, or your own machine.
+    """
+    found = cli.api.operate(
+        f"/v1/orders/{order_id}/check",
+        cli.output,
+        offers=list(offers),
+        cap_micro=parse_amount(cap) if cap else 0,
+        whole=whole,
+    )
+    cli.output.document(found, check_words(found))
+    if found["outcome"] not in AGREED:
+        raise OpenstallError(
+            f"check_{found['outcome']}",
+            "The check does not confirm the result.",
+            f"What was found is kept: openstall order show {order_id}",
+        )
 
 
 def _input(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, plain, table
 from openstall.market.errors import OpenstallError
+from openstall.market.mechanisms.agreement import check_words
 
 ACTIONS = ("complete", "cancel", "refund", "claim")
 
@@ -175,6 +176,7 @@ def _page(found: dict[str, Any]) -> str:
         "amount": cell(found, "amount_micro"),
         "paid": cell(found, "paid_micro") if found["final"] or found["kind"] == "compute" else None,
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
+        "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
         "way back": found["way_back"],
         "you may": found["actions"],
     }
@@ -182,6 +184,11 @@ def _page(found: dict[str, Any]) -> str:
     timeline = [{**step, "tx": _short(step["tx"])} for step in found["timeline"]]
     steps = table(timeline, [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")])
     return f"{fields(shown)}\n\n{steps}"
+
+
+def _checks(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was found when the job was done again."""
+    return list((found["job"] or {}).get("checks", []))
 
 
 def _short(tx: str | None) -> str | None:

@@ -13,8 +13,10 @@ from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.operations import Progress
 from openstall.app.paths import Home
+from openstall.app.services.checking import Tell
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.runtime import default_runtime_folder, install_runtime
+from openstall.compute_agent.runtime import default_runtime_folder, install_runtime, runtime_state
+from openstall.compute_agent.sandbox.untried import trial
 from openstall.compute_agent.specs import Check, InstallProgress, Inventory, RuntimeState
 from openstall.market.errors import Conflict, SandboxError
 from openstall.p2p.nurseries import single_errors
@@ -76,20 +78,11 @@ class ComputeService:
 
         `gpu`: the one for graphics cards, which is used before the other from then on.
         """
-        lock = _LOCKS / ("runtime-gpu.lock" if gpu else "runtime.lock")
         if self._installing:
             raise Conflict("installing", "The runtime is being installed already.")
-        if not lock.is_file():
-            raise SandboxError(
-                "no_lock", "This installation does not list the runtime's packages.", "Reinstall it."
-            )
-
-        def tell(step: InstallProgress) -> None:
-            progress(f"{step.stage.capitalize()}: {step.words}", step.done, step.total, "steps")
-
         self._installing = True
         try:
-            await install_runtime(default_runtime_folder(gpu=gpu), lock, tell)
+            await _install(progress, gpu=gpu)
         finally:
             self._installing = False
         if self.agent.running:
@@ -136,6 +129,46 @@ async def examine_without_node() -> dict[str, Any]:
             finally:
                 with trio.CancelScope(shield=True):
                     await agent.aclose()
+
+
+def try_untried() -> dict[str, Any]:
+    """What this system's sandbox that nobody has run does and does not hold; no job follows from it. Blocks.
+
+    Raises:
+        Conflict: there is none for this system. SandboxError: the attempts work nowhere here.
+    """
+    found = trial()
+    return {
+        "mechanism": found.mechanism,
+        "tried": found.bare.tried,
+        "open": None if found.inside is None else found.inside.open,
+        "words": found.words,
+        "tier": "none",
+    }
+
+
+async def install_without_node(progress: Tell, *, gpu: bool = False) -> dict[str, Any]:
+    """The workload runtime where no node runs, as on the machine of a newcomer.
+
+    Raises:
+        SandboxError: it could not be downloaded, or does not work.
+    """
+    await _install(progress, gpu=gpu)
+    found: dict[str, Any] = msgspec.to_builtins(await trio.to_thread.run_sync(runtime_state))
+    return found
+
+
+async def _install(progress: Tell, *, gpu: bool) -> None:
+    lock = _LOCKS / ("runtime-gpu.lock" if gpu else "runtime.lock")
+    if not lock.is_file():
+        raise SandboxError(
+            "no_lock", "This installation does not list the runtime's packages.", "Reinstall it."
+        )
+
+    def tell(step: InstallProgress) -> None:
+        progress(f"{step.stage.capitalize()}: {step.words}", step.done, step.total, "steps")
+
+    await install_runtime(default_runtime_folder(gpu=gpu), lock, tell)
 
 
 def _findings(checks: list[Check], agent: AgentClient) -> dict[str, Any]:

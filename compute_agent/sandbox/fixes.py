@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 _MANAGERS = {
-    "apt": "apt install",
-    "dnf": "dnf install",
-    "zypper": "zypper install",
-    "pacman": "pacman -S",
-    "apk": "apk add",
+    "apt-get": "apt-get update && apt-get install -y",
+    "dnf": "dnf install -y",
+    "zypper": "zypper --non-interactive install",
+    "pacman": "pacman -S --noconfirm",
+    "apk": "apk add -U",
 }
+"""As they work on a machine that has not listed any packages yet, and with nobody at the keyboard."""
 _NAMES = {
     "bubblewrap": {},
-    "libseccomp": {"apt": "libseccomp2", "zypper": "libseccomp2"},
+    "libseccomp": {"apt-get": "libseccomp2", "zypper": "libseccomp2"},
 }  # fmt: skip
+_COMMAND = re.compile(r"`([^`-][^`]*)`")
 _PROFILE = "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict"
 
 
@@ -28,9 +31,15 @@ def install_command(package: str) -> str:
     for name, command in commands.items():
         if shutil.which(name):
             return f"As administrator: `{command}`."
-    families = {"apt": "Debian, Ubuntu", "dnf": "Fedora", "pacman": "Arch"}
+    families = {"apt-get": "Debian, Ubuntu", "dnf": "Fedora", "pacman": "Arch"}
     listed = ", ".join(f"`{commands[name]}` ({family})" for name, family in families.items())
     return f"Install it: {listed}."
+
+
+def command_in(fix: str) -> str:
+    """The command in the words of a fix, to be run as it stands; empty where there is none, or a choice."""
+    found = _COMMAND.findall(fix)
+    return found[0] if len(found) == 1 else ""
 
 
 def namespace_advice() -> str:

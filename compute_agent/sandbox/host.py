@@ -18,6 +18,7 @@ import trio
 
 from openstall.compute_agent.collector import collect
 from openstall.compute_agent.runtime import Runtime
+from openstall.compute_agent.sandbox import untried
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
 from openstall.compute_agent.sandbox.fixes import install_command, namespace_advice
 from openstall.compute_agent.sandbox.gpu import Grant
@@ -124,7 +125,9 @@ def find_bwrap() -> Path:
 
 
 def require_platform() -> None:
-    """Raises SandboxError `unsupported_system` where no strong sandbox exists yet."""
+    """Raises SandboxError `unsupported_system` or `untried_sandbox` where no sandbox has been proved."""
+    if untried.mechanism(sys.platform):
+        raise untried.closed(sys.platform)
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         raise SandboxError(
             "unsupported_system",
@@ -149,7 +152,7 @@ def own_interpreter() -> Runtime:
 async def find_facilities(*, runtime: Runtime, scope: CgroupScope) -> Facilities:
     """Find the strongest mode whose self-test passes with `runtime`. Takes about 100 ms.
 
-    Raises SandboxError `no_bwrap`, `no_libseccomp`, `unsupported_system`, `sandbox_start_failed`, or
+    Raises SandboxError `no_bwrap`, `no_libseccomp`, those of `require_platform`, `sandbox_start_failed`, or
     `sandbox_leaks` when a door that must be shut was open.
     """
     require_platform()

@@ -14,6 +14,7 @@ import trio
 from openstall.compute_agent.inventory import probe_gpus
 from openstall.compute_agent.runtime import Runtime, find_runtime
 from openstall.compute_agent.sandbox.cgroup import find_scope
+from openstall.compute_agent.sandbox.fixes import command_in
 from openstall.compute_agent.sandbox.gpu_check import Proved, gpu_advice, prove_gpus
 from openstall.compute_agent.sandbox.host import (
     Facilities,
@@ -118,13 +119,9 @@ async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
     except SandboxError as error:
         return _failed("libraries in the sandbox", error)
     if tried.written is None:
-        return Check(
-            name="libraries in the sandbox",
-            severity="error",
-            ok=False,
-            cause=tried.last_line or "the libraries did not load",
-            fix="Install the workload runtime again: `openstall compute install-runtime`.",
-        )
+        words = tried.last_line or "the libraries did not load"
+        again = "Install the workload runtime again: `openstall compute install-runtime`."
+        return _failed("libraries in the sandbox", SandboxError("runtime_broken", words, again))
     versions = msgspec.json.decode(tried.written, type=dict[str, str])
     words = ", ".join(f"{library} {version}" for library, version in versions.items())
     return _passed("libraries in the sandbox", words)
@@ -185,7 +182,8 @@ def _machine() -> list[Check]:
 
 
 def _advised(name: str, lacking: bool, cause: str, fix: str) -> Check:  # noqa: FBT001 - private, two words
-    return Check(name=name, severity="warning", ok=not lacking, cause=cause, fix=fix if lacking else "")
+    fix = fix if lacking else ""
+    return Check(name=name, severity="warning", ok=not lacking, cause=cause, fix=fix, command=command_in(fix))
 
 
 def _passed(name: str, words: str) -> Check:
@@ -193,4 +191,5 @@ def _passed(name: str, words: str) -> Check:
 
 
 def _failed(name: str, error: SandboxError) -> Check:
-    return Check(name=name, severity="error", ok=False, cause=error.message, fix=error.what_next)
+    fix = error.what_next
+    return Check(name=name, severity="error", ok=False, cause=error.message, fix=fix, command=command_in(fix))

@@ -43,40 +43,59 @@ class Targets:
     scale: tuple[float, float]
 
 
-def main(params: dict[str, Any]) -> None:
-    """Read, split, train, export, verify, report."""
-    threads = int(os.environ["OPENSTALL_THREADS"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A training before its first step, and what its export and report need."""
+
+    training: network.Training
+    scaling: network.Scaling
+    train_rows: Indices
+    test_rows: Indices
+    targets: Targets
+
+
+def plan_training(table: Table, params: dict[str, Any]) -> Plan:
+    """Everything that follows from recipe and data alone: the split, the scaling, the first weights."""
     classify = params["task"] == "classification"
-    table = read_table(INPUTS / "data.csv", label=params["label"])
-    train_rows, test_rows, targets = _prepare(table, params, classify=classify)
+    train_rows, test_rows, targets = prepare(table, params, classify=classify)
     # torch takes a second to import: only for data that can be trained on
     from openstall.compute_agent.workloads import network
 
-    network.use_threads(threads)
-    log(
-        f"{len(train_rows)} rows to train, {len(test_rows)} to test, {len(table.features)} features"
-        + (f", {len(targets.classes)} classes" if classify else "")
-    )
+    network.use_threads(int(os.environ["OPENSTALL_THREADS"]))
     scaling = network.Scaling.learn(table.values[train_rows], wanted=params["standardise"])
     model = network.build(
         [len(table.features), *params["hidden"], len(targets.classes) if classify else 1], params["seed"]
     )
-    curve = _train(
-        network.Training(
-            network=model,
-            values=scaling.apply(table.values[train_rows]),
-            targets=targets.values[train_rows],
-            classify=classify,
-            epochs=params["epochs"],
-            learning_rate=float(params["learning_rate"]),
-            batch_size=params["batch_size"],
-            seed=params["seed"],
-            standardised=params["standardise"],
-        ),
-        params,
+    training = network.Training(
+        network=model,
+        values=scaling.apply(table.values[train_rows]),
+        targets=targets.values[train_rows],
+        classify=classify,
+        epochs=params["epochs"],
+        learning_rate=float(params["learning_rate"]),
+        batch_size=params["batch_size"],
+        seed=params["seed"],
+        standardised=params["standardise"],
     )
+    return Plan(
+        training=training, scaling=scaling, train_rows=train_rows, test_rows=test_rows, targets=targets
+    )
+
+
+def main(params: dict[str, Any]) -> None:
+    """Read, split, train, export, verify, report."""
+    table = read_table(INPUTS / "data.csv", label=params["label"])
+    plan = plan_training(table, params)
+    from openstall.compute_agent.workloads import network
+
+    classify, targets, scaling = plan.training.classify, plan.targets, plan.scaling
+    log(
+        f"{len(plan.train_rows)} rows to train, {len(plan.test_rows)} to test, {len(table.features)} features"
+        + (f", {len(targets.classes)} classes" if classify else "")
+    )
+    curve = _train(plan.training, params)
     network.export(
-        model,
+        plan.training.network,
         scaling,
         classify=classify,
         target=targets.scale,
@@ -87,15 +106,20 @@ def main(params: dict[str, Any]) -> None:
             **({"classes": list(targets.classes)} if classify else {}),
         },
     )
-    test_values = np.ascontiguousarray(table.values[test_rows])
     answers = network.compare(
-        model, scaling, test_values, classify=classify, target=targets.scale, threads=threads
+        plan.training.network,
+        scaling,
+        np.ascontiguousarray(table.values[plan.test_rows]),
+        classify=classify,
+        target=targets.scale,
+        threads=int(os.environ["OPENSTALL_THREADS"]),
     )
-    report = _report(table, train_rows, test_rows, targets, answers, classify=classify)
-    write_json("report.json", {**report, "recipe": params, "loss_curve": curve})
+    found = report(table, plan.train_rows, plan.test_rows, targets, answers, classify=classify)
+    write_json("report.json", {**found, "recipe": params, "loss_curve": curve})
 
 
-def _prepare(table: Table, params: dict[str, Any], *, classify: bool) -> tuple[Indices, Indices, Targets]:
+def prepare(table: Table, params: dict[str, Any], *, classify: bool) -> tuple[Indices, Indices, Targets]:
+    """The rows to train on, those to test on, and what is learnt."""
     labels = table.labels or ()
     if len(labels) < _LEAST_ROWS:
         raise Fault("too_few_rows", f"data.csv has {len(labels)} rows; training needs {_LEAST_ROWS}.")
@@ -190,7 +214,7 @@ def _train(plan: network.Training, params: dict[str, Any]) -> list[str]:
     return [decimal(losses[at]) for at in picked]
 
 
-def _report(
+def report(
     table: Table,
     train_rows: Indices,
     test_rows: Indices,
@@ -199,6 +223,7 @@ def _report(
     *,
     classify: bool,
 ) -> dict[str, Any]:
+    """What the test rows say of a model that gives these answers on them."""
     if classify:
         truth = [targets.classes[at] for at in targets.values[test_rows]]
         said = [targets.classes[at] for at in answers.argmax(axis=1)]

@@ -155,6 +155,21 @@ def claimed_speed() -> None:
     claims.Claims._publish = publish  # type: ignore[method-assign]
 
 
+def made_up_result() -> None:
+    """The provider answers every other row as it likes, and signs for that: it did only half of the work."""
+    honest = job_provider.JobProvider._finish
+
+    async def finish(self: Any, order: Any, result: Any, job: Any = None, folder: Any = None) -> None:
+        said = folder / "predictions.csv" if folder is not None else None
+        if said is not None and said.exists():
+            lines = said.read_text().splitlines()
+            lines[2::2] = [f"{line.split(',')[0]},{lines[1].split(',', 1)[1]}" for line in lines[2::2]]
+            said.write_text("\n".join(lines) + "\n")
+        await honest(self, order, result, job, folder)
+
+    job_provider.JobProvider._finish = finish  # type: ignore[method-assign]
+
+
 TRICKS: dict[str, Callable[..., None]] = {
     "never_deliver": never_deliver,
     "wrong_key": wrong_key,
@@ -163,6 +178,7 @@ TRICKS: dict[str, Callable[..., None]] = {
     "spoilt_checkpoint": spoilt_checkpoint,
     "decline": decline,
     "stay_in": stay_in,
+    "made_up_result": made_up_result,
     "claimed_gpu": claimed_gpu,
     "claimed_speed": claimed_speed,
 }

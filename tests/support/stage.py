@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,6 +36,22 @@ MODIFIED = Path(__file__).with_name("modified_node.py")
 def trick(name: str) -> tuple[str, ...]:
     """The command of a node with one dishonest change."""
     return (sys.executable, str(MODIFIED), name)
+
+
+def typed(peer: DemoPeer, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """A command typed for a node, with nobody at the terminal."""
+    command = [*PROGRAM, "--home", str(peer.home), *words]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"COLUMNS": "400"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return done
 
 
 def restart(peer: DemoPeer, program: Sequence[str] = PROGRAM) -> None:

@@ -101,6 +101,8 @@ def test_both_journeys_by_the_window_alone(
     assert isinstance(job, OrderPage)
     qtbot.waitUntil(lambda: job._order.state == "settled", timeout=WAIT_MS)
     qtbot.waitUntil(lambda: "test accuracy" in job._log.toPlainText(), timeout=WAIT_MS)
+    push(qtbot, job, "Check this result")
+    qtbot.waitUntil(lambda: "Found again, to the last digit" in texts(job), timeout=WAIT_MS)
     assert nameless(job) == []
     assert rich_labels(job) == []
 

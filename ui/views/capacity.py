@@ -28,6 +28,8 @@ _NAMES = {
     "pcie_from_device": "From the GPU",
     "disk_write": "Disk, writing",
     "disk_read": "Disk, reading",
+    "network_down": "Line to a peer",
+    "network_round_trip": "Answer of a peer",
 }
 _OUTCOMES = {
     "passed": "Your node challenged it: it passed.",
@@ -80,7 +82,7 @@ class _CapacityPanel(Panel):
             self._bond.say("")
             return
         self._say_mark(found.verdicts[0] if found.verdicts else None)
-        self._words.say(_measured(found.claim))
+        self._words.say(_measured(found.claim) + _line_words(found.verdicts))
         for figure in found.claim.figures:
             name = _NAMES.get(figure.name, words.one_line(figure.name, 40))
             place = "" if figure.device == "cpu" else f" ({words.one_line(figure.device, 12)})"
@@ -216,6 +218,17 @@ def _measured(claim: Claim) -> str:
         f"{words.one_line(work.device, 12)}: {_speed(work.million_operations_per_s)}" for work in claim.works
     )
     return f"{works}\nMeasured by the provider on {words.day(claim.measured_at)}."
+
+
+def _line_words(verdicts: list[Verdict]) -> str:
+    """What this node saw of the line at its last challenge that could tell."""
+    line = next((verdict.line for verdict in verdicts if verdict.line), {})
+    seen = []
+    if "kb_per_s" in line:
+        seen.append(f"{line['kb_per_s']:,} kB/s")
+    if "round_trip_ms" in line:
+        seen.append(f"an answer in {line['round_trip_ms']:,} ms")
+    return f"\nThe line, as your own node saw it: {', '.join(seen)}." if seen else ""
 
 
 def _bond_words(bond: Bond | None, symbol: str) -> str:

@@ -13,6 +13,7 @@ from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.trade import LogPage, Order
+from openstall.ui.views.job_check import JobCheckPanel
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
@@ -89,11 +90,9 @@ class OrderPage(Page):
             if item is not None:
                 item.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._now.body.addLayout(clock)
-        self._now.body.addWidget(self._progress)
-        self._trouble = Banner(closable=False)
-        self._now.body.addWidget(self._trouble)
-        self._moved = Banner(closable=False)
-        self._now.body.addWidget(self._moved)
+        self._trouble, self._moved = Banner(closable=False), Banner(closable=False)
+        for widget in (self._progress, self._trouble, self._moved):
+            self._now.body.addWidget(widget)
         self._ask = column()
         self._now.body.addLayout(self._ask)
         self._buttons = row()
@@ -103,6 +102,7 @@ class OrderPage(Page):
             Panel("If the other side vanishes"),
             Panel("Results"),
         )
+        self._check = JobCheckPanel(desk, order_id)
         self._way_words = Text("")
         self._way.body.addWidget(self._way_words)
         course = Panel("What happened")
@@ -119,7 +119,7 @@ class OrderPage(Page):
         self._log_panel.hide()
         side = QWidget()
         side.setFixedWidth(352)
-        side.setLayout(column(self._money, self._way, self._files, 1, spacing=2 * theme.GRID))
+        side.setLayout(column(self._money, self._way, self._files, self._check, 1, spacing=2 * theme.GRID))
         left = column(self._now, course, self._log_panel, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
@@ -144,8 +144,8 @@ class OrderPage(Page):
         self._badge.mark_state(order.mark)
         self._state.say(order.state_words)
         running_clock = bool(order.deadline_at) and not order.final
-        for widget in (self._clock_icon, self._clock, self._clock_words):
-            widget.setVisible(running_clock)
+        for shown in (self._clock_icon, self._clock, self._clock_words):
+            shown.setVisible(running_clock)
         self._clock.show_at(order.deadline_at if running_clock else 0)
         self._clock_words.say(order.deadline_words)
         self._show_progress(order)
@@ -160,6 +160,7 @@ class OrderPage(Page):
             order.timeline, order.other_name, order.deadline_at if running_clock else 0, order.deadline_words
         )
         self._show_files(order)
+        self._check.show_order(order)
         if order.job is not None:
             self._log_panel.setVisible(not order.final or order.job.log_lines > 0)
             self._more_log()

@@ -14,6 +14,7 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.services.capacity import wire
 from openstall.app.services.capacity.claims import Claims, claim_of
+from openstall.app.services.capacity.network_speed import Line, round_trip_ms
 from openstall.app.services.capacity.testbench import Testbench
 from openstall.app.services.checking import Tell
 from openstall.app.services.orders.placing import Party
@@ -49,6 +50,8 @@ class Heard:
     verdict: Verdict
     signed: dict[str, Any]
     evidence: dict[str, Any]
+    line: dict[str, int] = field(default_factory=dict)
+    """What the challenger saw of the line on the way; no part of the verdict."""
 
     @property
     def passing(self) -> bool:
@@ -90,6 +93,7 @@ class _Course:
     code: str = ""
     elapsed_ms: int = 0
     commitment: dict[str, Any] | None = None
+    line: Line = field(default_factory=Line)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -183,14 +187,14 @@ class Challenging:
         opening = fit(wire.decode(decode_answer(raw)), Opening, "opening")
         shown: list[_Shown] = []
         try:
-            await self._fetch(asked, commitment, opening, shown)
+            await self._fetch(asked, commitment, opening, course.line, shown)
         except BaseException:
             await self._forget(shown)
             raise
         course.shown = shown
 
     async def _fetch(
-        self, asked: _Asked, commitment: Commitment, opening: Opening, shown: list[_Shown]
+        self, asked: _Asked, commitment: Commitment, opening: Opening, line: Line, shown: list[_Shown]
     ) -> None:
         """Bring the opened states here; the provider keeps them only while the stream is open."""
         if len(opening.states) != len(asked.claim.works):
@@ -203,7 +207,10 @@ class Challenging:
             asked.progress("Fetching what the provider must show")
             # What was here before is not ours to remove, whatever the provider says that it is.
             known = self.claims.blobs.have(blob.cid)
+            began = trio.current_time()
             path = await self.claims.fetch(blob, asked.challenge.provider, blob.size)
+            if not known:
+                line.add(blob.size, trio.current_time() - began)
             seed = work_seed(asked.challenge.seed, at)
             shown.append(
                 _Shown(
@@ -255,10 +262,11 @@ class Challenging:
             "secret": secret,
             "commitment": course.commitment,
         }
-        await self.workers.store(
-            self.verdicts.keep, msgspec.to_builtins(verdict), {**signed, "evidence": evidence}
-        )
-        return Heard(verdict=verdict, signed=signed, evidence=evidence)
+        course.line.rtt_ms = round_trip_ms(self.peers, challenge.provider)
+        line = course.line.as_dict()
+        kept = {**signed, "evidence": evidence, "line": line}
+        await self.workers.store(self.verdicts.keep, msgspec.to_builtins(verdict), kept)
+        return Heard(verdict=verdict, signed=signed, evidence=evidence, line=line)
 
 
 def _fit(claim: Capacity, commitment: Commitment) -> bool:

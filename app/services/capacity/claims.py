@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class Claims:
     workers: Workers
     clock: Clock
     folder: Path
+    line: Callable[[], Awaitable[list[Figure]]]
+    """What can be said of this node's line; nothing where no peer answers."""
 
     async def measure(
         self, *, devices: list[str], threads: int, seconds: int, bond: str, progress: Tell
@@ -84,6 +87,8 @@ class Claims:
             Figure(name=name, device="cpu", value=value, unit="MB/s")
             for name, value in (await self.workers.work(disk_speed, self.folder)).items()
         ]
+        progress("Measuring the line to another peer")
+        figures += await self.line()
         progress("Running the works of all devices at once")
         seed = claim_seed(self.me.network, self.me.peer_id, measured_at)
         works = await self._run_at_once(drafts, seed)

@@ -175,7 +175,7 @@ class CapacityService:
         order_id = order.order_id if order is not None else ""
         heard = await self.challenging.challenge(record, order_id=order_id, progress=progress)
         case = await self.complaints.open(record, heard, order)
-        return {**msgspec.to_builtins(heard.verdict), "case": case}
+        return {**msgspec.to_builtins(heard.verdict), "line": heard.line, "case": case}
 
 
 def _shown(record: SignedRecord) -> dict[str, Any]:
@@ -205,4 +205,5 @@ def claimed_rate(size: int, rounds: int, ms: int) -> int:
 
 def _verdict(signed: dict[str, Any]) -> dict[str, Any]:
     found = signed["doc"]
-    return {name: found[name] for name in ("outcome", "code", "elapsed_ms", "allowed_ms", "order", "at")}
+    told = {name: found[name] for name in ("outcome", "code", "elapsed_ms", "allowed_ms", "order", "at")}
+    return {**told, "line": signed.get("line", {})}

@@ -14,6 +14,7 @@ from openstall.app.services.capacity.bonds import Bonds
 from openstall.app.services.capacity.challenging import Challenging
 from openstall.app.services.capacity.claims import Claims
 from openstall.app.services.capacity.complaints import Complaints
+from openstall.app.services.capacity.network_speed import NetworkSpeed
 from openstall.app.services.capacity.oracle import Oracle
 from openstall.app.services.capacity.service import CapacityService
 from openstall.app.services.capacity.testbench import Testbench
@@ -122,6 +123,9 @@ def make_capacity(ground: CapacityGround) -> CapacityService:
         workers=ground.workers,
         clock=ground.clock,
         folder=ground.folder,
+        line=NetworkSpeed(
+            peers=ground.peers, catalogue=ground.catalogue, blobs=ground.blobs, transfer=ground.transfer
+        ).figures,
     )
     challenging = Challenging(
         me=ground.me,

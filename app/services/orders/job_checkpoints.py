@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -15,9 +16,9 @@ import trio
 from openstall.app.logging import get_logger
 from openstall.app.services.orders.blob_access import BlobAccess, check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.job_stretch import cids_of, drawn
 from openstall.app.services.orders.job_wire import JobCheckpoint
 from openstall.app.threads import Workers
-from openstall.compute_agent.jobs import CHECKPOINT
 from openstall.compute_agent.specs import Checkpoint
 from openstall.market.errors import InvalidOrder, OpenstallError
 from openstall.market.records import BlobRef
@@ -97,13 +98,16 @@ class BroughtCheckpoints:
             self._newest.pop(order.order_id, None)
 
     async def forget(self, order: OpenOrder) -> None:
-        """The job has ended well: its checkpoint is of no use any more, nor that it began with."""
-        cids = [item.blob.cid for item in order.contract.compute.inputs if item.name == CHECKPOINT]
-        kept = order.data.get("checkpoint")
-        if kept:
-            await self.desk.patch(order.order_id, checkpoint=None)
-            cids.append(kept["blob"]["cid"])
-        for cid in cids:
+        """The job has ended well: of its checkpoints only those stay by which it can be looked at again."""
+        data = (await self.desk.load(order.order_id)).data
+        last = data.get("checkpoint")
+        if last:
+            await self._change(order.order_id, data, {"checkpoint": None, **drawn(data, last, None)})
+
+    async def _change(self, order_id: str, data: dict[str, Any], change: dict[str, Any]) -> None:
+        """Write what is kept now, and only then remove what is not any more."""
+        await self.desk.patch(order_id, **change)
+        for cid in cids_of(data) - cids_of({**data, **change}):
             await self.blobs.remove(cid)
 
     async def _fetch(self, order: OpenOrder, found: JobCheckpoint) -> None:
@@ -118,7 +122,6 @@ class BroughtCheckpoints:
                     raise
                 await trio.sleep(AGAIN_S)
         check_blob(self.blobs.info(found.blob.cid), found.blob)
-        before = (await self.desk.load(order.order_id)).data.get("checkpoint")
-        await self.desk.patch(order.order_id, checkpoint=msgspec.to_builtins(found))
-        if before and before["blob"]["cid"] != found.blob.cid:
-            await self.blobs.remove(before["blob"]["cid"])
+        data = (await self.desk.load(order.order_id)).data
+        before, now = data.get("checkpoint"), msgspec.to_builtins(found)
+        await self._change(order.order_id, data, {"checkpoint": now, **drawn(data, before, now)})

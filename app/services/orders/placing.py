@@ -15,7 +15,7 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.selling import SUFFIXES, TEXTS
 from openstall.app.threads import Workers
-from openstall.compute_agent.jobs import CHECKPOINT
+from openstall.compute_agent.recheck_specs import CHECKPOINT
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
@@ -143,9 +143,7 @@ class Placing:
             MoneyError: the wallet holds less than the cap.
         """
         record = await self._record(request.offer_cid)
-        offer = record.body
-        if not isinstance(offer, Offer):
-            raise NotFound("not_on_sale", "That is not an offer of compute.")
+        offer = _offer_in(record)
         if request.kind not in offer.kinds:
             raise Refused(
                 "wrong_kind", f"This provider does not take {request.kind} jobs.", "Choose another offer."
@@ -175,10 +173,7 @@ class Placing:
             NotFound, MoneyError: like `rent`.
         """
         record = await self._record(offer_cid)
-        offer = record.body
-        if not isinstance(offer, Offer):
-            raise NotFound("not_on_sale", "That is not an offer of compute.")
-        terms = order.contract.compute
+        offer, terms = _offer_in(record), order.contract.compute
         inputs, params = _from_checkpoint(order)
         work = _Work(
             kind=terms.job_kind,
@@ -195,6 +190,42 @@ class Placing:
             "continues": order.order_id,
         }
         return await self._place_job(record, offer, work, within_s=PAY_WITHIN_S, data=data)
+
+    async def again(self, order: OpenOrder, offer_cid: str, *, cap_micro: int, data: dict[str, Any]) -> str:
+        """Order the very job of another order from somebody else; returns the order id.
+
+        Args:
+            cap_micro: the most it may cost; 0: as much as that order.
+
+        Raises:
+            NotFound, Refused, MoneyError: like `rent`.
+        """
+        record = await self._record(offer_cid)
+        offer, terms = _offer_in(record), order.contract.compute
+        if terms.job_kind not in offer.kinds:
+            raise Refused(
+                "wrong_kind", f"That provider takes no {terms.job_kind} jobs.", "Name another offer."
+            )
+        work = _Work(
+            kind=terms.job_kind,
+            params=terms.params,
+            inputs=terms.inputs,
+            max_s=terms.max_s,
+            cap_micro=cap_micro or terms.cap_micro,
+            gpus=terms.limits.gpus,
+        )
+        kept = {"tries_left": 0, "patience_s": order.data["patience_s"], **data}
+        return await self._place_job(record, offer, work, within_s=PAY_WITHIN_S, data=kept)
+
+    async def author_of(self, offer_cid: str) -> str:
+        """The provider of an offer.
+
+        Raises:
+            NotFound, Refused: it is gone, is no offer of compute, or is one's own.
+        """
+        record = await self._record(offer_cid)
+        _offer_in(record)
+        return record.record.author
 
     async def _place_job(
         self, record: SignedRecord, offer: Offer, work: _Work, *, within_s: int, data: dict[str, Any]
@@ -299,6 +330,12 @@ class _Work:
     max_s: int
     cap_micro: int
     gpus: int
+
+
+def _offer_in(record: SignedRecord) -> Offer:
+    if not isinstance(record.body, Offer):
+        raise NotFound("not_on_sale", "That is not an offer of compute.")
+    return record.body
 
 
 def _from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:

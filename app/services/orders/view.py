@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openstall.app.services.orders.desk import Live, OpenOrder
+from openstall.app.services.orders.job_check import CHECK_OF, CHECKS, may_check
 from openstall.market import canonical
 from openstall.market.orders.machine import COMPUTE, SALE
 from openstall.market.orders.words import deadline_words, declined_words, end_words, state_words, way_back
@@ -184,6 +185,9 @@ def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "vouchers": around.vouchers,
         "log_lines": around.log_lines,
         "checkpoint": _checkpoint(order),
+        "may_check": may_check(order),
+        "checks": order.data.get(CHECKS, []),
+        "check_of": order.data.get(CHECK_OF),
         "result": {name: report[name] for name in ("state", "reason", "words", "seconds")}
         if report
         else None,

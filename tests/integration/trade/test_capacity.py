@@ -133,10 +133,12 @@ def test_an_honest_provider_passes_and_keeps_its_bond(tmp_path: Path) -> None:
         found = court.buyer.operate("/v1/capacity/challenge/order", order_id=order_id)
         assert (found["outcome"], found["code"], found["case"]) == ("passed", "", None)
         assert found["elapsed_ms"] <= found["allowed_ms"]
+        assert found["line"]["kb_per_s"] > 0, "the opened states came over it"
         by_oracle = court.oracles[1].operate("/v1/capacity/challenge/peer", peer_id=provider.peer_id)
         assert by_oracle["outcome"] == "passed"
         shown = court.buyer.get(f"/v1/capacity/{provider.peer_id}")
         assert [one["outcome"] for one in shown["verdicts"]] == ["passed"]
+        assert shown["verdicts"][0]["line"] == found["line"]
         checked = court.buyer.operate("/v1/capacity/verify", peer_id=provider.peer_id)
         assert checked == {"cid": shown["cid"], "right": True, "wrong": {}}
         with pytest.raises(Exception, match="oracle"):

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from typing import Any
 
 import pytest
-from stage import PRICE_MICRO, Market, restart, trick
+from stage import PRICE_MICRO, Market, restart, trick, typed
 
 from openstall.app.demo.dataset import LABEL
-from openstall.app.demo.peers import PROGRAM, DemoPeer
+from openstall.app.demo.peers import DemoPeer
 
 SHORT = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
-
-
-def typed(peer: DemoPeer, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """A command typed for a node, with nobody at the terminal."""
-    command = [*PROGRAM, "--home", str(peer.home), *words]
-    done = subprocess.run(
-        command,
-        env=os.environ | {"COLUMNS": "400"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    return done
 
 
 def row_of(peer: DemoPeer, order_id: str) -> dict[str, Any]:
