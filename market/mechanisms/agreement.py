@@ -82,8 +82,8 @@ def bounds_for(figures: Figures) -> Bounds:
 def judge(figures: Figures, *, steps: int = 0, card: bool = False) -> Judgement:
     """Whether a result is the same work as the one that it was compared with.
 
-    `steps` is how many steps a training made, at most; 0 for all else. `card`: it rented a graphics card, whose
-    sums run in another order: 690 steps on an H100 ended at a loss six hundredths from the processor's.
+    `steps` is how many steps a training made, at most; 0 for all else. `card`: it rented a graphics card; its
+    sums run in another order, and 690 steps on an H100 ended at a loss six hundredths from the processor's.
     """
     nothing = "" if figures.compared else "there was nothing to compare"
     if figures.unreadable or nothing:
