@@ -46,7 +46,7 @@ class OfferForm(Panel):
             box.setChecked(box.text() != "script")
             box.setAccessibleName(f"Accept {box.text()} jobs")
         self._kinds[-1].setToolTip(_SCRIPT_TIP)
-        self._gpus, self._gpu_scripts = Tick("Rent them out"), Tick("also to programs of buyers")
+        self._gpus, self._gpu_scripts = Tick("Rent them out"), Tick("to scripts too")
         self._gpu_scripts.setToolTip(_GPU_SCRIPT_TIP)
         self._gpus.toggled.connect(self._gpu_scripts.setEnabled)
         self._gpu_scripts.setEnabled(False)
