@@ -31,6 +31,7 @@ from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.pool import Stock, WarmPool, discard
 from openstall.compute_agent.sandbox.selftest import doctor
 from openstall.compute_agent.sandbox.supervisor import Outcome
+from openstall.compute_agent.sandbox.usage import host_oom_kills
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
     End,
@@ -259,11 +260,14 @@ class Agent:
             return JobResult(
                 state="refused", reason=error.code, words=error.message, what_next=error.what_next
             )
+        killed_before = host_oom_kills()
         try:
             outcome, taken = await self._sandboxed(spec, plan, facilities, job, outputs)
         except SandboxError as error:
             return jobs.failed_collection(error, job.usage)
-        return jobs.result_of(spec, outcome, taken)
+        # The count includes what a job's own cgroup kills, so behind one it proves nothing.
+        host_short = not facilities.scope.manager and (host_oom_kills() or 0) > (killed_before or 0)
+        return jobs.result_of(spec, outcome, taken, host_short=host_short)
 
     async def _sandboxed(
         self, spec: JobSpec, plan: Plan, facilities: Facilities, job: _Job, outputs: Path

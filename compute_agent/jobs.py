@@ -80,6 +80,10 @@ _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
 _SIGXCPU_STATUS: Final = 152
 
+_KILLED_WORDS: Final = {
+    "killed": "The job was killed, by itself or from outside.",
+    "host_memory": "The provider's machine ran out of memory, and its system killed the job.",
+}
 _LIMIT_WORDS: Final = {
     "wall": ("ran longer than its {wall_s} seconds", "Allow more time, or send less work."),
     "cpu": ("used more than its {cpu_s} seconds of processor time", "Allow more time, or send less work."),
@@ -184,8 +188,13 @@ def _bad_inputs(words: str) -> SandboxError:
     )
 
 
-def result_of(spec: JobSpec, outcome: Outcome, outputs: tuple[OutputFile, ...]) -> JobResult:
-    """The result in words that the buyer and the provider both read."""
+def result_of(
+    spec: JobSpec, outcome: Outcome, outputs: tuple[OutputFile, ...], *, host_short: bool = False
+) -> JobResult:
+    """The result in words that the buyer and the provider both read.
+
+    `host_short`: while the job ran, this machine's system killed processes for want of memory.
+    """
     usage = outcome.usage
     if outcome.cancelled:
         return JobResult(state="cancelled", reason="cancelled", words="The job was cancelled.", usage=usage)
@@ -203,6 +212,10 @@ def result_of(spec: JobSpec, outcome: Outcome, outputs: tuple[OutputFile, ...]) 
     if outcome.fault is not None:
         code, words, what_next = outcome.fault
         return JobResult(state="failed", reason=code, words=words, what_next=what_next, usage=usage)
+    if outcome.exit_code == _SIGKILL_STATUS:
+        # What runs inside can kill itself; only the system's own count tells that the machine was short.
+        reason = "host_memory" if host_short else "killed"
+        return JobResult(state="failed", reason=reason, words=_KILLED_WORDS[reason], usage=usage)
     if outcome.exit_code != 0:
         return JobResult(
             state="failed",

@@ -242,3 +242,28 @@ def m0006_cases(db: Database) -> None:
             "CREATE INDEX verdicts_by_order ON verdicts (order_id, at DESC)",
         ),
     )
+
+
+@migrations()
+def m0007_watches(db: Database) -> None:
+    """Jobs with a service level that this node watches, as their buyer or as an oracle, and what it saw."""
+    _run(
+        db,
+        (
+            """CREATE TABLE watches (
+                order_id TEXT PRIMARY KEY,
+                role TEXT NOT NULL,
+                buyer TEXT NOT NULL,
+                bond TEXT NOT NULL,
+                penalty_micro INTEGER NOT NULL,
+                contract TEXT NOT NULL,
+                sightings TEXT NOT NULL,
+                telemetry TEXT NOT NULL,
+                report TEXT NOT NULL,
+                paid_at INTEGER NOT NULL,
+                ends_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX watches_by_bond ON watches (bond, role)",
+            "CREATE INDEX watches_by_buyer ON watches (buyer, role)",
+        ),
+    )

@@ -54,7 +54,7 @@ class Guests(Protocol):
     async def let_go(self) -> None:
         """Let them go on."""
 
-    async def end_overdue(self, wait_s: int) -> None:
+    async def end_overdue(self, wait_s: int, why: str) -> None:
         """End those that have waited for longer."""
 
     async def end_all(self) -> int:
@@ -79,7 +79,7 @@ class NoGuests:
     async def let_go(self) -> None:
         """Nobody is here."""
 
-    async def end_overdue(self, wait_s: int) -> None:
+    async def end_overdue(self, wait_s: int, why: str) -> None:
         """Nobody is here."""
 
     async def end_all(self) -> int:
@@ -293,7 +293,8 @@ class House:
             }
             log.info("machine returned", took_ms=took_ms, jobs=held)
             await self.workers.store(self.settings.set, _RETURNS, self._returns)
-        await self.guests.end_overdue(rules.wait_s)
+        hot = any(reason.rule == "temperature" for reason in self._decision.reasons)
+        await self.guests.end_overdue(rules.wait_s, "too_hot" if hot else "house_rules")
 
     def _decide(self, rules: HouseRules) -> Decision:
         held = self.guests.waiting > 0 or not self._decision.may_go_on

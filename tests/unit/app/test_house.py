@@ -36,7 +36,7 @@ class Recorder:
         self.waiting = 0
         self.heard.append("go on")
 
-    async def end_overdue(self, wait_s: int) -> None:
+    async def end_overdue(self, wait_s: int, why: str) -> None:
         self.heard.append(f"overdue {wait_s}")
 
     async def end_all(self) -> int:

@@ -40,7 +40,7 @@ def test_a_kind_of_job_needs_its_tier() -> None:
         ({"exit_code": 137, "cancelled": True}, "cancelled", "cancelled"),
         ({"exit_code": 137, "usage": Usage(cpu_s=9)}, "limit", "cpu"),
         ({"exit_code": 137, "usage": Usage(peak_memory_bytes=250 * MIB)}, "limit", "memory"),
-        ({"exit_code": 137}, "failed", "crashed"),
+        ({"exit_code": 137}, "failed", "killed"),
     ],
 )
 def test_every_end_has_its_state_and_words(fields: dict[str, object], state: str, reason: str) -> None:
