@@ -236,7 +236,8 @@ def _judged(
 ) -> Judgement:
     """The course of a job; one that ended by the provider's fault stands still until its longest time.
 
-    `ran`: the report shows that the job ran, also if this witness did not see it.
+    One that ended so before its first useful output never started. `ran`: the report shows that the job ran,
+    also if this witness did not see it.
     """
     if not found.seen:
         return Judgement(blame=why, course=Course())  # whoever saw nothing says nothing
@@ -250,7 +251,7 @@ def _judged(
         worked_s = min(window_s, max(worked_s, min(signed_s, ran_s)))
     course = Course(
         waited_s=0 if ran and not started else waited_s,
-        started=bool(started) or ran or not by_provider,
+        started=bool(output) or ran or not by_provider,
         window_s=window_s,
         worked_s=worked_s,
         steps=max((one.steps for one in found.seen), default=0),

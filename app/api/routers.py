@@ -17,6 +17,7 @@ from openstall.app.api import (
     network,
     orders,
     renting,
+    service_levels,
     wallet,
 )
 from openstall.app.node import Node
@@ -34,6 +35,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         compute.router,
         renting.router,
         capacity.router,
+        service_levels.router,
         models.router,
         orders.router,
     ]

@@ -47,8 +47,8 @@ class LevelService:
     """The jobs of this node as provider."""
     _oracles: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    async def run(self) -> None:
-        """Serve and watch, until cancelled."""
+    def serve(self) -> None:
+        """Answer other peers from now on."""
         self.peers.serve(
             wire.PROTOCOL,
             self._answer,
@@ -56,6 +56,10 @@ class LevelService:
             max_response=wire.MAX_ANSWER,
             per_peer_rate=wire.RATE,
         )
+
+    async def run(self) -> None:
+        """Serve and watch, until cancelled."""
+        self.serve()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.witness.run)
             nursery.start_soon(self.pursuit.run)
