@@ -126,6 +126,27 @@ def add(seen: Sequence[Sighting], new: Sighting) -> list[Sighting]:
     return [*kept, new]
 
 
+def gone_since(seen: Sequence[Sighting]) -> int:
+    """Since when the provider shows nothing any more (two looks at least); 0 where it does."""
+    run: list[Sighting] = []
+    for one in reversed(seen):
+        if one.state == "blind":
+            continue
+        if one.state not in _GONE:
+            break
+        run.append(one)
+    return run[-1].at if len(run) > 1 else 0
+
+
+def add_told(seen: Sequence[Sighting], told: Telemetry, *, paid_at: int, now: int) -> list[Sighting]:
+    """The sightings with what the provider has signed to somebody else; it was there before it was gone.
+
+    So a job that began and ended between two looks of a witness has begun for it as well.
+    """
+    at = min(max(told.at, paid_at), gone_since(seen) or now)
+    return sorted([*seen, sighting_of(told, at)], key=lambda one: (one.at, one.state in _GONE))
+
+
 def _progress(old: Sighting, new: Sighting) -> bool:
     """Whether something happened for the first time, whose date lies between these two looks."""
     dates = ("fetch_at", "inputs_at", "started_at", "first_output_at", "ended_at")
@@ -189,13 +210,8 @@ class _Dates:
 
     @property
     def gone_at(self) -> int:
-        """Since when the provider shows nothing any more (two looks at least); 0 where it does."""
-        run: list[Sighting] = []
-        for one in reversed(self.seen):
-            if one.state not in _GONE:
-                break
-            run.append(one)
-        return run[-1].at if len(run) > 1 else 0
+        """See `gone_since`."""
+        return gone_since(self.seen)
 
     def date(self, name: str) -> int:
         """When something happened; 0 where nobody was told that it did."""

@@ -57,13 +57,18 @@ _BUYER: Final = {
     "disk": "The job wrote more than the disk space that was rented.",
     "files": "The job made too many files.",
     "inputs_late": "The buyer's data did not come in time.",
-    "job_error": "The job reported an error in its data or its recipe.",
     "log": "The job flooded its log.",
     "memory": "The job needed more memory than was rented.",
     "processes": "The job started more processes than was rented.",
     "too_large": "The inputs are larger than the disk space of the order.",
     "unpaid": "The seconds of the job were no longer paid for.",
 }
+_OF_THE_JOB: Final = (
+    *("bad_csv", "bad_label", "columns_mismatch", "job_error", "model_failed", "model_not_runnable"),
+    *("model_not_tabular", "model_refused", "output_missing", "output_not_plain", "output_too_large"),
+    *("output_unexpected", "script_failed", "too_few_rows", "training_diverged"),
+)
+"""What a workload says of its own end, and what is said of files that it left."""
 _NOBODY: Final = {
     "cancelled": "The buyer ended the job.",
     "cap": "The job reached the cap that the buyer set.",
@@ -76,6 +81,10 @@ _NOBODY: Final = {
 REASONS: Final[dict[str, Blame]] = {
     **{reason: Blame(who="provider", words=words) for reason, words in _PROVIDER.items()},
     **{reason: Blame(who="buyer", words=words) for reason, words in _BUYER.items()},
+    **dict.fromkeys(
+        _OF_THE_JOB,
+        Blame(who="buyer", words="The job failed by its data, its recipe, its model or its program."),
+    ),
     **{reason: Blame(who="nobody", words=words) for reason, words in _NOBODY.items()},
 }
 """Every reason that our own node and agent give, and who is to blame."""

@@ -104,9 +104,10 @@ class Court:
         signed_s = 0
         if file.buyer_telemetry:
             signed_s = wire.read_telemetry(file.buyer_telemetry, contract, by=case.by).worked_s
+        told = None
         if file.provider_telemetry:
-            wire.read_telemetry(file.provider_telemetry, contract, by=case.provider)
-        found = verdict(row, contract, now=self.clock.now(), report=file.report, signed_s=signed_s)
+            told = wire.read_telemetry(file.provider_telemetry, contract, by=case.provider)
+        found = verdict(row, contract, now=self.clock.now(), report=file.report, told=told, signed_s=signed_s)
         key = case_hash(case.bond, case.order)
         plain = msgspec.to_builtins(file)
         await self.workers.store(lambda: self.cases.add(case_hash=key, role=ROLE, file=plain, at=case.at))

@@ -19,7 +19,15 @@ from openstall.app.services.service_levels import wire
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError, PeerError
 from openstall.market.orders.documents import Contract
-from openstall.market.sightings import Judgement, Sighting, Telemetry, add, judge, sighting_of
+from openstall.market.sightings import (
+    Judgement,
+    Sighting,
+    Telemetry,
+    add,
+    add_told,
+    judge,
+    sighting_of,
+)
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
 from openstall.store.watches import Watches, WatchRow
@@ -147,13 +155,25 @@ class Witness:
 
 
 def verdict(
-    row: WatchRow, contract: Contract, *, now: int, report: dict[str, object] | None = None, signed_s: int = 0
+    row: WatchRow,
+    contract: Contract,
+    *,
+    now: int,
+    report: dict[str, object] | None = None,
+    told: Telemetry | None = None,
+    signed_s: int = 0,
 ) -> Judgement | None:
-    """What follows from what was seen; None while it is too early. `report`: where it saw none itself."""
+    """What follows from what was seen; None while it is too early.
+
+    `report` and `told` are what the provider has signed and this witness did not see itself.
+    """
+    seen = [msgspec.convert(one, Sighting) for one in row.sightings]
+    if told is not None:
+        seen = add_told(seen, told, paid_at=row.paid_at, now=now)
     signed = wire.read_signed_report(row.report or report or {}, contract)
     return judge(
         contract.compute,
-        [msgspec.convert(one, Sighting) for one in row.sightings],
+        seen,
         paid_at=row.paid_at,
         report=signed.report if signed is not None else None,
         now=now,

@@ -14,7 +14,12 @@ SOURCES = (
     "compute_agent/agent.py",
     "compute_agent/client.py",
     "compute_agent/jobs.py",
+    "compute_agent/collector.py",
     "compute_agent/sandbox/supervisor.py",
+    "compute_agent/workloads/models.py",
+    "compute_agent/workloads/script.py",
+    "compute_agent/workloads/tables.py",
+    "compute_agent/workloads/train.py",
     "app/services/orders/job_ends.py",
     "app/services/orders/job_provider.py",
 )
@@ -26,6 +31,7 @@ GIVEN = (
     r'^    "([a-z_]+)": \("',
     r'fault = \("([a-z_]+)"',
     r'return "([a-z]+)"$',
+    r'(?:Fault|_rejected)\(\s*"([a-z_]+)"',
 )
 NOT_OF_AN_END = {"channel_closed", "full", "lint", "none", "reduced", "script"}
 
@@ -63,6 +69,7 @@ def test_the_table_has_words_for_each() -> None:
         ("failed", "inputs_late", "buyer"),
         ("failed", "too_late", "provider"),
         ("failed", "job_error", "buyer"),
+        ("failed", "script_failed", "buyer"),
         ("refused", "bad_job_params", "buyer"),
         ("refused", "anything_else", "provider"),
         ("failed", "anything_else", "nobody"),

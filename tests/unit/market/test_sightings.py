@@ -17,7 +17,16 @@ from openstall.market.orders.documents import ComputeTerms, Contract
 from openstall.market.orders.results import JobReport
 from openstall.market.records import ServiceLevel
 from openstall.market.service_levels import broken
-from openstall.market.sightings import Judgement, ServiceCase, Sighting, Telemetry, add, case_hash, judge
+from openstall.market.sightings import (
+    Judgement,
+    ServiceCase,
+    Sighting,
+    Telemetry,
+    add,
+    add_told,
+    case_hash,
+    judge,
+)
 
 NOW = 1_790_000_000
 PAID = NOW + 10
@@ -279,6 +288,21 @@ def test_a_look_before_a_date_was_known_is_kept() -> None:
         seen = add(seen, at(second, "working", started_at=1))
     seen = add(seen, at(9, "working", started_at=1, first_output_at=8))
     assert [one.at - PAID for one in seen] == [1, 3, 9]
+
+
+@pytest.mark.parametrize("clock_s", [-10_000, 0, 10_000])
+def test_a_start_that_a_witness_missed_is_shown_to_it_by_the_providers_own_word(
+    terms: ComputeTerms, peers: dict[str, str], clock_s: int
+) -> None:
+    """Whatever its clock said: it was there before the witness found it gone."""
+    seen = [at(3, "fetching", fetch_at=2), at(20, "silent"), at(30, "silent")]
+    over = PAID + 3 + terms.max_s + 100
+    assert judge(terms, seen, paid_at=PAID, report=None, now=over) is None
+    dates = {"fetch_at": PAID + 2, "inputs_at": PAID + 4, "started_at": PAID + 5, "first_output_at": PAID + 6}
+    told = msgspec.convert(plain_telemetry(peers, at=PAID + 12 + clock_s, **dates), Telemetry)
+    found = judged(terms, add_told(seen, told, paid_at=PAID, now=over), now=over)
+    assert found.blame == REASONS[VANISHED]
+    assert 9_000 < share(found) <= 10_000
 
 
 def test_a_bond_pays_once_for_an_order() -> None:
