@@ -18,6 +18,7 @@ from openstall.ui.views.house_strip import HouseStrip, confirm_end
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
 from openstall.ui.views.offer_form import OfferForm
 from openstall.ui.views.page import Page
+from openstall.ui.views.service_levels import PromisePanel
 from openstall.ui.widgets.figures import Amount
 from openstall.ui.widgets.layout import Panel, button, column, row
 from openstall.ui.widgets.marks import Badge, state_mark, state_word
@@ -77,7 +78,9 @@ class SellPage(Page):
         self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
-        side.setLayout(column(self._form, self._machine, self._measure, 1, spacing=2 * theme.GRID))
+        self._promise = PromisePanel(desk)
+        panels = (self._form, self._promise, self._machine, self._measure)
+        side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
         left = column(self._jobs_panel(), self._earnings, self._doctor, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(2, 1)
@@ -133,6 +136,7 @@ class SellPage(Page):
 
     def load(self) -> None:
         self._measure.refresh()
+        self._promise.refresh()
         self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
         self.desk.api.get("/v1/compute/house", House, self._show_house, owner=self, failed=self.banner.fail)
         if self.desk.status.trading:

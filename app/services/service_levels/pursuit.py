@@ -63,6 +63,7 @@ class Pursuit:
     _woken: trio.Event = field(default_factory=trio.Event)
     _driven: set[str] = field(default_factory=set)
     _handed: set[str] = field(default_factory=set)
+    _began: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
         """Until cancelled; what was begun before a restart goes on."""
@@ -139,10 +140,15 @@ class Pursuit:
         return key
 
     async def _look_at(self, order_id: str, nursery: trio.Nursery) -> None:
-        """Begin with a job as soon as it is paid."""
-        if order_id in self._handed:
+        """Begin with a job as soon as it is paid, and look once more as soon as it works."""
+        if order_id in self._handed and order_id in self._began:
             return
         order = await self.desk.find(order_id)
+        if order_id in self._handed and order is not None and order.data.get("seconds"):
+            self._began.add(order_id)
+            self.witness.nudge(order_id)  # so that there is a signed word of the provider that it began
+        if order_id in self._handed:
+            return
         if order is None or order.role != "buyer" or order.kind != "compute":
             return
         if order.contract.compute.service is None or order.state not in _PAID:

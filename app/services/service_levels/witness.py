@@ -56,6 +56,11 @@ class Witness:
     """Told after each look at a job in which this node is the buyer."""
     _woken: trio.Event = field(default_factory=trio.Event)
     _watched: set[str] = field(default_factory=set)
+    _nudges: dict[str, trio.Event] = field(default_factory=dict)
+
+    def nudge(self, order_id: str) -> None:
+        """Look at a job now, if it is watched."""
+        self._nudges.setdefault(order_id, trio.Event()).set()
 
     async def begin(self, row: WatchRow) -> bool:
         """Watch a job from now on, over restarts; False where it is watched already."""
@@ -92,7 +97,10 @@ class Witness:
                 await self.found(row)
             if verdict(row, contract, now=self.clock.now()) is not None:
                 return
-            await trio.sleep(gap_s(contract.compute.max_s))
+            nudged = self._nudges.setdefault(order_id, trio.Event())
+            with trio.move_on_after(gap_s(contract.compute.max_s)):
+                await nudged.wait()
+            self._nudges.pop(order_id, None)
 
     async def look(self, row: WatchRow, contract: Contract) -> WatchRow:
         """One look at the provider, kept."""
