@@ -293,7 +293,8 @@ class Supervisor:
             await self._begin()
         elif isinstance(event, Fault):
             # What runs inside may say what it likes of itself, but blame the provider for nothing.
-            accuses = blame("failed", event.code).who == "provider"
+            # A full disk is that of the job here, and becomes its limit.
+            accuses = event.code != "disk_full" and blame("failed", event.code).who == "provider"
             self._fault = (
                 "job_error" if accuses else event.code,
                 plain_text(event.words.encode()),

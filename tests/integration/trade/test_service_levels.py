@@ -15,7 +15,7 @@ from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
 
 BOND_MICRO = 100 * CREDIT
 PENALTY_MICRO = 4 * CREDIT
-MAX_S = 40
+MAX_S = 20
 PROMISE = {"start_s": 120, "uptime_bps": 9_000, "penalty_micro": PENALTY_MICRO}
 LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
 BUG = """
@@ -158,8 +158,6 @@ def test_a_provider_that_is_killed_and_stays_away_pays_from_its_bond(court: Cour
     court.provider.start_again()
     ended = court.until(order_id, "settled", lambda o: o["state"] == "settled")
     assert buyer.balance_micro() == before + amount - ended["paid_micro"]
-    with pytest.raises(Exception, match="service level"):
-        buyer.post("/v1/service-levels/complaints", order_id="ab" * 32)
     again = buyer.post("/v1/service-levels/complaints", order_id=order_id)["service"]["complaint"]
     assert again == order["service"]["complaint"], "one case an order"
     assert court.money() == 5 * START_MICRO
