@@ -32,6 +32,7 @@ _PROVIDER: Final = {
     "agent_error": "The compute agent failed while it handled the job.",
     "deadline": "The provider held the job back for too long.",
     "disk_full": "The provider's disk is full.",
+    "gpu_fault": "A graphics processor of the provider failed.",
     "host_memory": "The provider's machine had less memory left than it rented out.",
     "house_rules": "The house rules of the provider ended the job.",
     "owner_stopped": "The provider took the machine back.",

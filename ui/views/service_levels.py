@@ -46,8 +46,10 @@ class PromisePanel(Panel):
         self._set = button("&Promise this", self._promise, icon="lock")
         self._off = button("Take it &back", self._take_back)
         self._form = QWidget()
+        self._facts_box = QWidget()
+        self._facts_box.setLayout(column(self._facts, self._worst, spacing=theme.GRID))
         buttons = row(1, self._off, self._set)
-        self._form.setLayout(column(self._facts, self._worst, buttons, spacing=theme.GRID))
+        self._form.setLayout(column(self._facts_box, buttons, spacing=theme.GRID))
         self.body.addWidget(self._state)
         self.body.addWidget(self._form)
         self._form.hide()
@@ -65,14 +67,17 @@ class PromisePanel(Panel):
         """What the node promises now."""
         self._found = found
         bonded = found.bond is not None and found.bond.state == "posted"
-        self._form.setVisible(bonded)
+        self._form.setVisible(bonded or found.level is not None)
+        self._facts_box.setVisible(bonded)
         self._off.setVisible(found.level is not None)
         if found.level is not None and not self._filled:
             self._start.setValue(found.level.start_s)
             self._uptime.setValue(round(found.level.uptime_bps / 100))
             self._penalty.setText(words.amount(found.level.penalty_micro))
         self._filled = True
-        if not bonded:
+        if not bonded and found.level is not None:
+            self._state.say("Your bond is being taken back: nobody can order with your promise any more.")
+        elif not bonded:
             self._state.say(
                 "Nothing. A promise needs a bond that pays when it is broken: "
                 "“openstall compute bond post” on the command line."

@@ -6,7 +6,7 @@ A bond is pledged once: what open orders may cost together is never more than wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -56,6 +56,8 @@ class Promises:
     settings: Settings
     workers: Workers
     now: Callable[[], int]
+    _until: dict[str, int] = field(default_factory=dict)
+    """Until when each order may cost something; 0 for those without a service level."""
 
     async def own(self) -> ServiceLevel | None:
         """What this node lets itself be bound to; None where it promises nothing."""
@@ -115,8 +117,15 @@ class Promises:
     async def pledged(self) -> int:
         """What open orders may still cost this node's bonds together, in micro-credits."""
         ids = await self.workers.store(lambda: self.orders.list_ids(role="seller", kind="compute"))
-        found = [await self.desk.load(order_id) for order_id in ids]
-        return sum(_pledge(order, self.now()) for order in found)
+        now, total = self.now(), 0
+        for order_id in ids:
+            if self._until.get(order_id, now) < now:
+                continue  # a contract does not change: it is not read again
+            order = await self.desk.load(order_id)
+            level = order.contract.compute.service
+            self._until[order_id] = order.contract.compute.settle_by + JUDGE_S if level is not None else 0
+            total += _pledge(order, now)
+        return total
 
     async def admit(self, contract: Contract) -> None:
         """Whether this node may sign an order with a service level.

@@ -14,7 +14,7 @@ from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
 
 BOND_MICRO = 100 * CREDIT
-PENALTY_MICRO = 4 * CREDIT
+PENALTY_MICRO = 2 * CREDIT
 MAX_S = 20
 PROMISE = {"start_s": 120, "uptime_bps": 9_000, "penalty_micro": PENALTY_MICRO}
 LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
