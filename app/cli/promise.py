@@ -9,7 +9,7 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell
 from openstall.market.errors import OpenstallError
-from openstall.market.money import format_amount, parse_amount
+from openstall.market.money import parse_amount
 
 _HINT = "Write it like start=60,uptime=99,penalty=5, or just `offered`."
 
@@ -93,7 +93,7 @@ def service_fields(found: dict[str, Any]) -> dict[str, Any]:
     if service is None:
         return {}
     lines: dict[str, Any] = {"service level": level_words(service)}
-    worst = format_amount(service["worst_case_micro"])
+    worst = cell(service, "worst_case_micro")
     mine = found["role"] == "buyer"
     lines["if it is broken"] = f"you get at most {worst}" if mine else f"your bond pays at most {worst}"
     if mine:
@@ -107,7 +107,7 @@ def service_fields(found: dict[str, Any]) -> dict[str, Any]:
         lines["to blame"] = f"{service['blamed']}: {service['words']}"
     if service["complaint"]:
         complaint = service["complaint"]
-        paid = f", {format_amount(complaint['amount_micro'])}" if complaint["state"] == "paid" else ""
+        paid = f", {cell(complaint, 'amount_micro')}" if complaint["state"] == "paid" else ""
         lines["complaint"] = f"{complaint['state']}{paid}"
     return lines
 
@@ -118,7 +118,7 @@ def level_words(level: dict[str, Any]) -> str:
     if level["start_s"]:
         parts.append(f"starts within {level['start_s']} s")
     if level["uptime_bps"]:
-        parts.append(f"works {level['uptime_bps'] / 100:g} % of its time")
+        parts.append(f"works for {level['uptime_bps'] / 100:g} % of its time")
     if level["steps_per_1000s"]:
         parts.append(f"{level['steps_per_1000s']} steps in 1,000 s")
     return ", ".join(parts)
@@ -129,7 +129,7 @@ def _own_words(found: dict[str, Any]) -> str:
         return "This machine promises nothing: its bond pays for no broken service level."
     held = cell(found["bond"], "left_micro") if found["bond"] else "nothing"
     return (
-        f"Promised: {level_words(found['level'])}.\n"
+        f"Promised: a job {level_words(found['level'])}.\n"
         f"At worst one order costs your bond {cell(found['level'], 'penalty_micro')}. It holds {held}; open "
         f"orders may cost {cell(found, 'pledged_micro')} of it, and it is never pledged twice."
     )
@@ -144,4 +144,4 @@ def _offered_words(found: dict[str, Any]) -> str:
             f"If it breaks that, you get at most {cell(found['level'], 'penalty_micro')} for an order. "
             f"Its bond holds {cell(found['bond'], 'left_micro')}."
         )
-    return f"Promised: {level_words(found['level'])}.\n{bonded}"
+    return f"Promised: a job {level_words(found['level'])}.\n{bonded}"

@@ -77,7 +77,7 @@ def test_a_buyer_sees_the_worst_case_before_renting(qtbot: QtBot, window: MainWi
     assert choice.wanted() is None
     choice.show_promise(Promise(level=LEVEL, bond=BOND))
     assert not choice.isHidden()
-    assert "starts within 1 min, works 99 % of its time" in said(choice)
+    assert "starts within 1 min and works for 99\u00a0% of its time" in said(choice)
     assert "you get at most 4.00 credits" in said(choice), "ten times the cap"
     assert choice.wanted() == {}
     choice._bind.setChecked(False)
@@ -109,7 +109,7 @@ def test_an_order_says_what_was_kept_who_was_to_blame_and_what_was_paid(
         complaint=Complaint(case="ab", state="paid", amount_micro=4_000_000),
     )
     panel.show_order(Order(order_id="o", role="buyer", service=broken, job=job))
-    assert "No: 80 % of it was broken." in said(panel)
+    assert "No: 80\u00a0% of it was broken." in said(panel)
     assert "Provider. The provider could not be reached any more." in said(panel)
     assert "The bond has paid 4.00 credits." in said(panel)
     kept = OrderService(start_s=60, worst_case_micro=5_000_000, broken_bps=0, blamed="buyer", words="A bug.")

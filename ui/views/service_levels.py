@@ -41,7 +41,7 @@ class PromisePanel(Panel):
         self._penalty.edited.connect(self._weigh)
         self._facts = Facts()
         self._facts.add("A paid job starts within", self._start)
-        self._facts.add("A job works, of its time", self._uptime)
+        self._facts.add("Of its time, a job works", self._uptime)
         self._facts.add("One order costs at most", self._penalty)
         self._set = button("&Promise this", self._promise, icon="lock")
         self._off = button("Take it &back", self._take_back)
@@ -69,6 +69,7 @@ class PromisePanel(Panel):
         bonded = found.bond is not None and found.bond.state == "posted"
         self._form.setVisible(bonded or found.level is not None)
         self._facts_box.setVisible(bonded)
+        self._set.setVisible(bonded)
         self._off.setVisible(found.level is not None)
         if found.level is not None and not self._filled:
             self._start.setValue(found.level.start_s)
@@ -84,7 +85,9 @@ class PromisePanel(Panel):
             )
         else:
             self._state.say(
-                f"Promised now: {level_words(found.level)}." if found.level else "Nothing is promised yet."
+                f"Promised now: a job {level_words(found.level)}."
+                if found.level
+                else "Nothing is promised yet."
             )
         self._weigh()
 
@@ -172,10 +175,10 @@ class BindChoice(QWidget):
         most = min(level.penalty_micro, MOST_TIMES_CAP * self._cap_micro)
         worst = words.amount(most, symbol=self.desk.symbol)
         self._words.say(
-            f"It {level_words(level)}. If it breaks this, you get at most {worst} from its bond: oracles "
-            "look in while your job runs, and your node complains by itself."
+            f"The job {level_words(level)}. If the provider breaks this, you get at most {worst} from the "
+            "bond: oracles look in while your job runs, and your node complains by itself."
             if self._bind.isChecked()
-            else f"It {level_words(level)}, if you bind it."
+            else f"The job {level_words(level)}, if you bind it."
         )
 
     def _failed(self, _failure: Failure) -> None:
@@ -218,7 +221,7 @@ class OrderPromise(Panel):
             uptime_bps=service.uptime_bps,
             steps_per_1000s=service.steps_per_1000s,
         )
-        self._facts.add("Promised", f"It {level_words(level)}.")
+        self._facts.add("Promised", f"The job {level_words(level)}.")
         self._facts.add("If it is broken", f"{'You get' if mine else 'Your bond pays'} at most {worst}.")
         if mine:
             self._facts.add("Watched by", words.plural(service.watched_by, "oracle"))
@@ -249,22 +252,25 @@ class OrderPromise(Panel):
         self._said.show()
 
 
+_MANY = 3
+
+
 def level_words(level: Level) -> str:
     """The promises as the end of a sentence."""
     parts = []
     if level.start_s:
         parts.append(f"starts within {words.span(level.start_s)}")
     if level.uptime_bps:
-        parts.append(f"works {level.uptime_bps / 100:g} % of its time")
+        parts.append(f"works for {level.uptime_bps / 100:g}\u00a0% of its time")
     if level.steps_per_1000s:
         parts.append(f"does {level.steps_per_1000s:,} steps in 1,000 s of work")
-    return ", ".join(parts)
+    return " and ".join(parts) if len(parts) < _MANY else ", ".join(parts)
 
 
 def _kept_words(service: OrderService) -> str:
     if not service.found_micro:
         return "Yes."
-    return f"No: {(service.broken_bps or 0) / 100:g} % of it was broken."
+    return f"No: {(service.broken_bps or 0) / 100:g}\u00a0% of it was broken."
 
 
 def _complaint_words(service: OrderService, symbol: str) -> str:

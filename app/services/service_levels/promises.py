@@ -97,7 +97,7 @@ class Promises:
     async def publish_again(self) -> None:
         """Before the record expires; without a promise nothing happens."""
         level = await self.own()
-        if level is not None:
+        if level is not None and (await self.bonds.read(level.bond)).state in ("posted", "leaving"):
             await self._publish(level)
 
     async def take_back(self) -> None:
@@ -192,7 +192,11 @@ class Promises:
                 f"order, and {MOST_TIMES_CAP} times your cap.",
             )
         if more := within(asked, offered):
-            raise Refused("more_than_promised", f"The provider does not promise that: {', '.join(more)}.")
+            raise Refused(
+                "more_than_promised",
+                f"The provider does not promise that: {', '.join(more)}.",
+                "Ask for what it promises, or for less.",
+            )
         bond = await self._behind(provider, offered)
         if bond is None:
             raise Refused(
