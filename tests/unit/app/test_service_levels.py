@@ -172,13 +172,17 @@ async def test_a_provider_that_vanishes_pays_the_buyer_what_was_computed_once(tm
             await court_.look(20)
             await court_.look(30)
             await court_.vanish()
-            await court_.look(10)
+            others, late = court_.witnesses[:2], court_.lab.oracles[1:]
+            await court_.look(10, others)
             assert (await court_.judge())["state"] == "none", "it may still come back"
-            await court_.look(10)
+            await court_.look(10, others)
+            await court_.look(100, late)  # they look seldom, and find less
+            await court_.look(10, late)
             await court_.look(MAX_S)
             found = await court_.judge()
         assert found["state"] == "paid"
         amounts = sorted(one["amount_micro"] for one in found["answers"].values())
+        assert amounts[1] < amounts[2]
         assert found["amount_micro"] == amounts[1], "as much as two of three have found at least"
         assert PENALTY // 2 < found["amount_micro"] <= PENALTY
         assert court_.balance() == before + found["amount_micro"]
@@ -452,9 +456,14 @@ async def test_what_an_oracle_does_not_watch(tmp_path: Path, monkeypatch: pytest
         level = msgspec.to_builtins(court_.level())
         court_.order_id = await lab.trade.both(lab.trade.job([data], service=level))
         assert await refused(lab.buyer, await court_.contract_lease()) == "not_paid_yet"
-        strange = lab.trade.job([data], service=level | {"bond": "ab" * 32})
-        court_.order_id = await lab.trade.both(strange)
-        assert await refused(lab.buyer, await court_.contract_lease()) == "no_bond"
+        oracles = [one.wallet for one in lab.oracles]
+        foreign = await lab.stranger.capacity.bonds.post(
+            amount_micro=BOND_MICRO, oracles=oracles, quorum=2, unlock_delay_s=LONG_S
+        )
+        for bond in ("ab" * 32, foreign.bond_id.hex()):
+            strange = lab.trade.job([data], service=level | {"bond": bond})
+            court_.order_id = await lab.trade.both(strange)
+            assert await refused(lab.buyer, await court_.contract_lease()) == "no_bond"
         plain = lab.trade.job([data])
         court_.order_id = await lab.trade.both(plain)
         assert await refused(lab.buyer, await court_.contract_lease()) == "no_service"

@@ -115,8 +115,10 @@ def test_a_witness_without_a_line_of_its_own_blames_nobody(terms: ComputeTerms) 
     found = judged(terms, blind, now=terms.settle_by)
     assert found.blame == REASONS[CUT_OFF]
     assert share(found) == 0
-    nothing = judged(terms, [at(5, "blind")], report=report(state="failed", reason="agent_lost"))
-    assert share(nothing) == 0, "whoever saw nothing says nothing"
+    lost = report(state="failed", reason="agent_lost", seconds=0)
+    assert share(judged(terms, [at(5, "blind")], report=lost)) == 0, "whoever saw nothing says nothing"
+    between = [working(20), at(30, "silent"), at(40, "blind"), at(50, "silent"), working(60), ended(106)]
+    assert judged(terms, between, report=report()).course.worked_s == 80
 
 
 def test_a_provider_that_comes_back_to_the_same_job_was_only_away(terms: ComputeTerms) -> None:
