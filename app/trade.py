@@ -14,8 +14,7 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.paths import Home
-from openstall.app.services.capacity.service import CapacityService
-from openstall.app.services.capacity.wiring import make_capacity, on_trade
+from openstall.app.services.capacity.wiring import CapacityGround, make_capacity, on_trade
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
 from openstall.app.services.demand import Demand
@@ -43,6 +42,7 @@ from openstall.app.services.renting import Renting
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
 from openstall.app.services.selling_wiring import make_autoprice, make_reliability
+from openstall.app.services.service_levels.wiring import make_levels
 from openstall.app.services.transactions import TransactionService
 from openstall.app.supervisor import steadily
 from openstall.app.threads import Workers
@@ -103,7 +103,14 @@ class Trade:
         self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
         self.stock = self._make_stock()
         self.renting = self._make_renting()
-        self.capacity = self._make_capacity(jobs)
+        capacity_ground = self._capacity_ground(jobs)
+        self.capacity = make_capacity(capacity_ground)
+        self.levels = make_levels(
+            capacity_ground,
+            self.capacity.bonds,
+            orders=self._orders,
+            running=lambda: self.orders.provider.jobs,
+        )
         self._engine = OrderEngine(desk=self.desk)
         self._books = OwnBooks(
             desk=self.desk, orders=self._orders, house=ground.house, workers=ground.workers
@@ -128,6 +135,7 @@ class Trade:
             nursery.start_soon(steadily, "house rules", self._keep_house)
             nursery.start_soon(steadily, "demand", self.demand.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
+            nursery.start_soon(steadily, "service levels", self.levels.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
 
@@ -189,17 +197,14 @@ class Trade:
             sold=self._books.jobs_sold,
         )
 
-    def _make_capacity(self, jobs: LocalJobs) -> CapacityService:
-        ground = self._ground
-        return make_capacity(
-            on_trade(
-                ground,
-                me=self._me(),
-                desk=self.desk,
-                jobs=jobs,
-                threads=self._rented_threads,
-                gpus=self.renting.cards,
-            )
+    def _capacity_ground(self, jobs: LocalJobs) -> CapacityGround:
+        return on_trade(
+            self._ground,
+            me=self._me(),
+            desk=self.desk,
+            jobs=jobs,
+            threads=self._rented_threads,
+            gpus=self.renting.cards,
         )
 
     def _me(self) -> Party:
@@ -353,6 +358,7 @@ class Trade:
         if contract.order.kind == "compute":
             await self.renting.admit(contract.compute)
             await self.traffic.admit(contract)
+            await self.levels.promises.admit(contract)
         else:
             await self.stock.sealed_key(contract.sale)
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ import trio
 
 from openstall.compute_agent import jobs
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams
+from openstall.compute_agent.gpu_faults import GpuFaults
 from openstall.compute_agent.inventory import probe_gpus, probe_machine
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.runtime import Runtime, find_runtime, runtime_state
@@ -34,6 +36,7 @@ from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.pool import Stock, WarmPool, discard
 from openstall.compute_agent.sandbox.selftest import doctor
 from openstall.compute_agent.sandbox.supervisor import Outcome
+from openstall.compute_agent.sandbox.usage import host_oom_kills
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
     End,
@@ -90,6 +93,7 @@ class Agent:
         self._warming = trio.Lock()
         self._pool = WarmPool()
         self._wish: WarmStock | None = None
+        self._gpu_faults: GpuFaults | None = None
 
     async def run(self) -> None:
         """Serve until the node closes the pipe or breaks the protocol."""
@@ -271,11 +275,18 @@ class Agent:
             return JobResult(
                 state="refused", reason=error.code, words=error.message, what_next=error.what_next
             )
+        killed_before, began = host_oom_kills(), time.monotonic()
+        on_gpu = getattr(params, "device", "cpu") != "cpu"
+        if on_gpu and self._gpu_faults is None:
+            self._gpu_faults = await trio.to_thread.run_sync(GpuFaults)
         try:
             outcome, taken = await self._sandboxed(spec, plan, facilities, job, outputs)
         except SandboxError as error:
             return jobs.failed_collection(error, job.usage)
-        return jobs.result_of(spec, outcome, taken)
+        # The count includes what a job's own cgroup kills, so behind one it proves nothing.
+        host_short = not facilities.scope.manager and (host_oom_kills() or 0) > (killed_before or 0)
+        gpu_faults = self._gpu_faults.since(began) if on_gpu and self._gpu_faults is not None else []
+        return jobs.result_of(spec, outcome, taken, host_short=host_short, gpu_faults=gpu_faults)
 
     async def _grant(self, offered: tuple[str, ...], wanted: int, job: _Job) -> Grant:
         """The devices of a job: those that it rents are its own; one that measures sees all of them.

@@ -6,13 +6,14 @@ What can run is decided here and nowhere else: a spec names a kind, never code.
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
 import msgspec
 
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
+from openstall.compute_agent.gpu_faults import GpuFault
 from openstall.compute_agent.recheck_specs import CHECKPOINT, CompareParams, ReplayParams
 from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.supervisor import Outcome
@@ -83,6 +84,10 @@ _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
 _SIGXCPU_STATUS: Final = 152
 
+_KILLED_WORDS: Final = {
+    "killed": "The job was killed, by itself or from outside.",
+    "host_memory": "The provider's machine ran out of memory, and its system killed the job.",
+}
 _LIMIT_WORDS: Final = {
     "wall": ("ran longer than its {wall_s} seconds", "Allow more time, or send less work."),
     "cpu": ("used more than its {cpu_s} seconds of processor time", "Allow more time, or send less work."),
@@ -192,8 +197,19 @@ def _bad_inputs(words: str) -> SandboxError:
     )
 
 
-def result_of(spec: JobSpec, outcome: Outcome, outputs: tuple[OutputFile, ...]) -> JobResult:
-    """The result in words that the buyer and the provider both read."""
+def result_of(
+    spec: JobSpec,
+    outcome: Outcome,
+    outputs: tuple[OutputFile, ...],
+    *,
+    host_short: bool = False,
+    gpu_faults: Sequence[GpuFault] = (),
+) -> JobResult:
+    """The result in words that the buyer and the provider both read.
+
+    `host_short`: while the job ran, this machine's system killed processes for want of memory.
+    `gpu_faults`: what the driver has reported meanwhile of the devices that it used.
+    """
     usage = outcome.usage
     if outcome.cancelled:
         return JobResult(state="cancelled", reason="cancelled", words="The job was cancelled.", usage=usage)
@@ -208,18 +224,36 @@ def result_of(spec: JobSpec, outcome: Outcome, outputs: tuple[OutputFile, ...]) 
             what_next=what_next.format_map(values),
             usage=usage,
         )
+    broken = [fault for fault in gpu_faults if fault.of_hardware]
+    if broken and (outcome.fault is not None or outcome.exit_code != 0):
+        return JobResult(
+            state="failed",
+            reason="gpu_fault",
+            words=f"A graphics processor of the provider failed (Xid {broken[0].xid}).",
+            what_next="Send the job again, or elsewhere.",
+            usage=usage,
+        )
     if outcome.fault is not None:
         code, words, what_next = outcome.fault
         return JobResult(state="failed", reason=code, words=words, what_next=what_next, usage=usage)
     if outcome.exit_code != 0:
-        return JobResult(
-            state="failed",
-            reason="crashed",
-            words=f"The workload ended with status {outcome.exit_code}; its last log lines say why.",
-            what_next="If the log does not help, report it with the job's log.",
-            usage=usage,
-        )
+        return _crashed(outcome, usage, host_short=host_short)
     return JobResult(state="done", reason="ok", words="The job is done.", outputs=outputs, usage=usage)
+
+
+def _crashed(outcome: Outcome, usage: Usage, *, host_short: bool) -> JobResult:
+    """A job that ended without a word of its own."""
+    if outcome.exit_code == _SIGKILL_STATUS:
+        # What runs inside can kill itself; only the system's own count tells that the machine was short.
+        reason = "host_memory" if host_short else "killed"
+        return JobResult(state="failed", reason=reason, words=_KILLED_WORDS[reason], usage=usage)
+    return JobResult(
+        state="failed",
+        reason="crashed",
+        words=f"The workload ended with status {outcome.exit_code}; its last log lines say why.",
+        what_next="If the log does not help, report it with the job's log.",
+        usage=usage,
+    )
 
 
 def failed_collection(error: SandboxError, usage: Usage) -> JobResult:

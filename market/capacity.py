@@ -41,7 +41,7 @@ OPENED = 3
 """Segments that are opened of each work."""
 MAX_DOCUMENT = 128 * 1024
 
-Context = Literal["challenge", "commitment", "verdict", "case"]
+Context = Literal["challenge", "commitment", "verdict", "case", "telemetry", "service-case"]
 CONTEXTS: tuple[str, ...] = get_args(Context)
 """What a signature of this module is over; the same words as on docs/protocol.md."""
 OrderOrNone = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]

@@ -283,11 +283,19 @@ def _by_room(rules: HouseRules, facts: Facts) -> Iterator[Reason]:
             )
 
 
+def is_too_hot(decision: Decision) -> bool:
+    """Whether the machine is seen to be hotter than its owner allows."""
+    return any(reason.rule == "temperature" and reason.ends != _NEVER_SEEN for reason in decision.reasons)
+
+
+_NEVER_SEEN = "when you switch that rule off"
+
+
 def _blind(rule: str, what: str) -> Reason:
     return Reason(
         rule=rule,
         words=f"this computer cannot tell {what}, and your rule needs it",
-        ends="when you switch that rule off",
+        ends=_NEVER_SEEN,
     )
 
 

@@ -182,6 +182,28 @@ class Capacity(Body, frozen=True, kw_only=True):
     chain_id: Annotated[int, Meta(ge=1)]
 
 
+class ServiceLevel(Body, frozen=True, kw_only=True):
+    """What is promised about a job, and what breaking it can cost at most; 0 where nothing is promised."""
+
+    start_s: Annotated[int, Meta(ge=0, le=DAY_S)]
+    """The first useful output comes within so many seconds of the payment, and of the inputs."""
+    uptime_bps: Annotated[int, Meta(ge=0, le=10_000)]
+    """Share of the time between the first useful output and the end in which the job works."""
+    steps_per_1000s: Annotated[int, Meta(ge=0, le=10**9)]
+    """Steps in a thousand seconds of work."""
+    bond: Sha256
+    """The bond that pays."""
+    penalty_micro: Price
+    """The most that all violations of one order together cost."""
+
+
+class Service(Body, frozen=True, kw_only=True):
+    """Up to which service level the author of an offer lets itself be bound, for each order."""
+
+    level: ServiceLevel
+    chain_id: Annotated[int, Meta(ge=1)]
+
+
 class Binding(Body, frozen=True, kw_only=True):
     """Two-way proof that a wallet and a peer belong together; the higher nonce wins."""
 
@@ -204,7 +226,7 @@ class Peer(Body, frozen=True, kw_only=True):
 class Tombstone(Body, frozen=True, kw_only=True):
     """Takes back the author's own record of a type and key."""
 
-    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity)\Z")]
+    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity|service)\Z")]
     target_key: Key
 
 
@@ -212,6 +234,7 @@ BODIES: dict[str, type[Body]] = {
     "listing": Listing,
     "offer": Offer,
     "capacity": Capacity,
+    "service": Service,
     "peer": Peer,
     "tombstone": Tombstone,
 }
@@ -300,6 +323,8 @@ def _body(record: Record) -> Body:
         raise InvalidRecord("duplicate_kind", "The offer names one kind of job twice.")
     elif isinstance(body, Capacity):
         _check_capacity(body)
+    elif isinstance(body, Service):
+        check_level(body.level)
     return body
 
 
@@ -316,6 +341,12 @@ def _check_capacity(capacity: Capacity) -> None:
         raise InvalidRecord("bad_work", "The claim's digests do not fit its segments.")
     if any(work.rounds * work.size**3 > MOST_SEGMENT_STEPS for work in capacity.works):
         raise InvalidRecord("bad_work", "A segment of the claim is too long to be checked by others.")
+
+
+def check_level(level: ServiceLevel) -> None:
+    """Raises InvalidRecord `empty_service` where nothing is promised."""
+    if not (level.start_s or level.uptime_bps or level.steps_per_1000s):
+        raise InvalidRecord("empty_service", "The service level promises nothing.")
 
 
 def check_parties(money: str, *wallets: str) -> None:

@@ -279,3 +279,27 @@ def m0007_provider_log(db: Database) -> None:
             ) STRICT""",
         ),
     )
+
+
+def m0008_watches(db: Database) -> None:
+    """Jobs with a service level that this node watches, as their buyer or as an oracle, and what it saw."""
+    _run(
+        db,
+        (
+            """CREATE TABLE watches (
+                order_id TEXT PRIMARY KEY,
+                role TEXT NOT NULL,
+                buyer TEXT NOT NULL,
+                bond TEXT NOT NULL,
+                penalty_micro INTEGER NOT NULL,
+                contract TEXT NOT NULL,
+                sightings TEXT NOT NULL,
+                telemetry TEXT NOT NULL,
+                report TEXT NOT NULL,
+                paid_at INTEGER NOT NULL,
+                ends_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX watches_by_bond ON watches (bond, role)",
+            "CREATE INDEX watches_by_buyer ON watches (buyer, role)",
+        ),
+    )

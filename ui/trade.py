@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import field
 
 from openstall.ui.documents import Document, Failure
+from openstall.ui.service_levels import OrderService
 
 
 class OrderRef(Document, frozen=True, kw_only=True):
@@ -314,6 +315,7 @@ class Order(Document, frozen=True, kw_only=True):
     dispute_reason: str = ""
     continues: str = ""
     continued_by: str = ""
+    service: OrderService | None = None
 
     @property
     def mark(self) -> str:

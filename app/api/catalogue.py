@@ -17,7 +17,7 @@ def router(node: Node) -> APIRouter:
     @routes.get("")
     async def find(
         q: Annotated[str, Query(max_length=400)] = "",
-        type: Literal["listing", "offer", "capacity", "peer"] | None = None,  # noqa: A002 - the name in the API
+        type: Literal["listing", "offer", "capacity", "service", "peer"] | None = None,  # noqa: A002 - the name in the API
         author: Annotated[str, Query(max_length=64)] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from openstall.app.api.requests import Body
+from openstall.app.api.service_levels import Level
 from openstall.app.node import Node
 from openstall.app.services.orders.job_check import MOST_OFFERS
 from openstall.app.services.orders.placing import PAY_WITHIN_S, JobRequest
@@ -29,7 +30,8 @@ class Rent(Body):
     """A job; `inputs` maps the name inside the job to a path on this machine; the cap is in micro-credits.
 
     Up to `tries` providers are tried, one after another, where one fails or is silent for `patience_s`.
-    With `challenge` the machine is put to the test once, at a random moment while the job runs.
+    With `challenge` the machine is put to the test once, at a random moment while the job runs. With
+    `service` the provider is bound to a service level: its own where the object is empty.
     """
 
     offer_cid: Annotated[str, Field(max_length=80)]
@@ -43,6 +45,7 @@ class Rent(Body):
     patience_s: int = 60
     gpus: Annotated[int, Field(ge=0, le=16)] = 0
     challenge: bool = False
+    service: Level | None = None
 
 
 class Dispute(Body):
@@ -76,6 +79,29 @@ class Check(Body):
     whole: bool = False
 
 
+async def _request(node: Node, body: Rent) -> JobRequest:
+    """What a person asks for, with the service level that the provider promises."""
+    service = None
+    if body.service is not None:
+        service = await node.trade.levels.choose(
+            body.offer_cid, body.service.wanted(), cap_micro=body.cap_micro, max_s=body.max_s
+        )
+    return JobRequest(
+        offer_cid=body.offer_cid,
+        kind=body.kind,
+        inputs={name: Path(path) for name, path in body.inputs.items()},
+        params=body.params,
+        max_s=body.max_s,
+        cap_micro=body.cap_micro,
+        pay_within_s=body.pay_within_s,
+        tries=body.tries,
+        patience_s=body.patience_s,
+        gpus=body.gpus,
+        challenge=body.challenge,
+        service=service,
+    )
+
+
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1/orders")
@@ -89,20 +115,9 @@ def router(node: Node) -> APIRouter:
     @routes.post("/job")
     async def job(body: Rent) -> dict[str, Any]:
         """Sign an order for a job; it starts when the provider has signed and the money is set aside."""
-        request = JobRequest(
-            offer_cid=body.offer_cid,
-            kind=body.kind,
-            inputs={name: Path(path) for name, path in body.inputs.items()},
-            params=body.params,
-            max_s=body.max_s,
-            cap_micro=body.cap_micro,
-            pay_within_s=body.pay_within_s,
-            tries=body.tries,
-            patience_s=body.patience_s,
-            gpus=body.gpus,
-            challenge=body.challenge,
-        )
-        return {"order_id": await node.trade.orders.placing.rent(request)}
+        request = await _request(node, body)
+        worst = request.service.penalty_micro if request.service is not None else 0
+        return {"order_id": await node.trade.orders.placing.rent(request), "worst_case_micro": worst}
 
     @routes.get("")
     async def listed(

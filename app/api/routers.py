@@ -19,6 +19,7 @@ from openstall.app.api import (
     orders,
     reliability,
     renting,
+    service_levels,
     wallet,
 )
 from openstall.app.node import Node
@@ -38,6 +39,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         capacity.router,
         reliability.router,
         autoprice.router,
+        service_levels.router,
         models.router,
         orders.router,
     ]

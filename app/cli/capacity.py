@@ -8,6 +8,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, table
+from openstall.app.cli.promise import promise
 from openstall.market.money import parse_amount
 
 _OUTCOMES = {
@@ -133,7 +134,7 @@ def withdraw(cli: Cli) -> None:
     _say_bond(cli, cli.api.post("/v1/capacity/bond/withdraw"))
 
 
-VERBS = (benchmark, verify, challenge, cases, rounds, bond)
+VERBS = (benchmark, verify, challenge, cases, rounds, bond, promise)
 
 
 def provider_of(cli: Cli, offer: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from openstall.app.cli.context import Cli, command
-from openstall.app.cli.output import plain
+from openstall.app.cli.output import cell, plain
+from openstall.app.cli.promise import parse_service
 from openstall.market.errors import OpenstallError
 from openstall.market.job_kinds import KINDS
 from openstall.market.mechanisms.agreement import AGREED, check_words
@@ -46,6 +47,7 @@ def group() -> None:
     "--gpus", type=int, default=0, show_default=True, help="Graphics cards to rent (train, script)."
 )
 @click.option("--challenge", is_flag=True, help="Put the machine to the test once, while the job runs.")
+@click.option("--service", help="Bind the provider: `offered`, or start=60,uptime=99,steps=0,penalty=5.")
 @command
 def submit(
     cli: Cli,
@@ -59,6 +61,7 @@ def submit(
     patience_s: int,
     gpus: int,
     challenge: bool,
+    service: str | None,
 ) -> None:
     """Rent the machine of OFFER_CID for one job."""
     done = cli.api.post(
@@ -73,9 +76,13 @@ def submit(
         patience_s=patience_s,
         gpus=gpus,
         challenge=challenge,
+        service=None if service is None else parse_service(service),
     )
     order_id = done["order_id"]
-    cli.output.document(done, f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}")
+    words = f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}"
+    if service is not None:
+        words += f"\nIf the provider breaks its promise you get at most {cell(done, 'worst_case_micro')}."
+    cli.output.document(done, words)
 
 
 @group.command()

@@ -9,6 +9,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, plain, table
+from openstall.app.cli.promise import service_fields
 from openstall.market.errors import OpenstallError
 from openstall.market.mechanisms.agreement import check_words
 
@@ -132,6 +133,15 @@ def dispute(cli: Cli, order_id: str, reason: str) -> None:
 
 @group.command()
 @click.argument("order_id")
+@command
+def complain(cli: Cli, order_id: str) -> None:
+    """Bring a job whose service level was broken before the oracles of its bond."""
+    found = cli.api.post("/v1/service-levels/complaints", order_id=order_id)
+    cli.output.document(found, f"The oracles are asked: case {found['service']['complaint']['case']}.")
+
+
+@group.command()
+@click.argument("order_id")
 @click.argument("buyer_percent", type=click.FloatRange(0, 100))
 @command
 def rule(cli: Cli, order_id: str, buyer_percent: float) -> None:
@@ -178,6 +188,7 @@ def _page(found: dict[str, Any]) -> str:
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
         "way back": found["way_back"],
+        **service_fields(found),
         "you may": found["actions"],
     }
     shown = {name: value for name, value in head.items() if value}

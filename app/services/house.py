@@ -23,7 +23,16 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.wire import Watch
 from openstall.market.earnings import floor_price_micro
 from openstall.market.errors import Conflict, Refused, SandboxError
-from openstall.market.house import Decision, Facts, HouseRules, Reason, decide, read_rules, suggested
+from openstall.market.house import (
+    Decision,
+    Facts,
+    HouseRules,
+    Reason,
+    decide,
+    is_too_hot,
+    read_rules,
+    suggested,
+)
 from openstall.store.settings import Settings
 
 BUSY_S = 0.5
@@ -54,7 +63,7 @@ class Guests(Protocol):
     async def let_go(self) -> None:
         """Let them go on."""
 
-    async def end_overdue(self, wait_s: int) -> None:
+    async def end_overdue(self, wait_s: int, why: str) -> None:
         """End those that have waited for longer."""
 
     async def end_all(self) -> int:
@@ -79,7 +88,7 @@ class NoGuests:
     async def let_go(self) -> None:
         """Nobody is here."""
 
-    async def end_overdue(self, wait_s: int) -> None:
+    async def end_overdue(self, wait_s: int, why: str) -> None:
         """Nobody is here."""
 
     async def end_all(self) -> int:
@@ -293,7 +302,8 @@ class House:
             }
             log.info("machine returned", took_ms=took_ms, jobs=held)
             await self.workers.store(self.settings.set, _RETURNS, self._returns)
-        await self.guests.end_overdue(rules.wait_s)
+        why = "too_hot" if is_too_hot(self._decision) else "house_rules"
+        await self.guests.end_overdue(rules.wait_s, why)
 
     def _decide(self, rules: HouseRules) -> Decision:
         held = self.guests.waiting > 0 or not self._decision.may_go_on

@@ -43,6 +43,7 @@ from openstall.compute_agent.specs import (
     UsageTick,
 )
 from openstall.market.errors import SandboxError
+from openstall.market.mechanisms.blame import blame
 
 POLL_S: Final = 0.1
 _STOPPING_S: Final = 0.002
@@ -289,22 +290,28 @@ class Supervisor:
         if isinstance(event, Ready):
             self._landlock = event.landlock
             self._ready.set()
-        elif isinstance(event, Stage1):
+        elif isinstance(event, Stage1) and not self._ready.is_set():
             words = plain_text(event.words.encode())
             self._fault = ("sandbox_start_failed", words, "Run `openstall doctor`.")
         elif isinstance(event, Begin):
             await self._begin()
         elif isinstance(event, Fault):
+            # What runs inside may say what it likes of itself, but blame the provider for nothing.
+            # A full disk is that of the job here, and becomes its limit.
+            accuses = event.code != "disk_full" and blame("failed", event.code).who == "provider"
             self._fault = (
-                event.code,
+                "job_error" if accuses else event.code,
                 plain_text(event.words.encode()),
                 plain_text(event.what_next.encode()),
             )
         elif isinstance(event, Saved):
             await self._keep_checkpoint(event)
-        else:
+        elif isinstance(event, Step):
             await self._begin()
             await self._progress(event)
+        else:
+            self._fault = ("bad_event", "the job spoke as if its sandbox were not ready yet", "")
+            self._running.kill()
 
     async def _begin(self) -> None:
         if self._begun is None and self._ready.is_set():

@@ -63,6 +63,15 @@ def sample(running: Running) -> Sample:
     return Sample(memory_bytes=memory, disk_bytes=disk, inodes=inodes, cpu_s=cpu_s, tasks=tasks)
 
 
+def host_oom_kills(counters: Path = Path("/proc/vmstat")) -> int | None:
+    """How many processes this machine has killed for want of memory since it started; None if not told."""
+    try:
+        lines = counters.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
 def _on_disk(folder: Path, most: int) -> tuple[int, int]:
     """Bytes and files under a job's folder, which it cannot remove or link; `most` files are looked at."""
     used = files = 0

@@ -28,11 +28,13 @@ from openstall.market.records import (
     JobTime,
     Network,
     Price,
+    ServiceLevel,
     Sha256,
     Short,
     Size,
     Window,
     WithdrawDelay,
+    check_level,
     check_parties,
     has_twins,
 )
@@ -42,6 +44,8 @@ Time = Annotated[int, Meta(ge=0, le=2**40)]
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 MAX_ORDER_BYTES = 64 * 1024
+MOST_TIMES_CAP = 10
+"""A penalty is at most so many times the cap: nobody shall earn more by a broken promise than by the work."""
 MAX_SPAN_S = 360 * DAY_S
 """From the date of an order to its last deadline; `OrderEscrow` refuses delivery more than 365 days ahead."""
 
@@ -91,8 +95,11 @@ class SaleTerms(Body, frozen=True, kw_only=True):
     review_s: Window
 
 
-class ComputeTerms(Body, frozen=True, kw_only=True):
-    """A job on rented compute, paid by vouchers over a `MeteredChannel` under a hard cap."""
+class ComputeTerms(Body, frozen=True, kw_only=True, omit_defaults=True):
+    """A job on rented compute, paid by vouchers over a `MeteredChannel` under a hard cap.
+
+    A field with a default is left out of the document where it has that value.
+    """
 
     offer: Cid
     title: Short
@@ -108,6 +115,7 @@ class ComputeTerms(Body, frozen=True, kw_only=True):
     fund_by: Time
     start_by: Time
     settle_by: Time
+    service: ServiceLevel | None = None
 
 
 TERMS: dict[str, type[SaleTerms | ComputeTerms]] = {"sale": SaleTerms, "compute": ComputeTerms}
@@ -181,6 +189,8 @@ def read_contract(raw: bytes) -> Contract:
             check_parties(terms.escrow, order.buyer_wallet, order.seller_wallet, terms.arbiter)
         else:
             check_parties(terms.channel, order.buyer_wallet, order.seller_wallet)
+            if terms.service is not None:
+                check_level(terms.service)
     except InvalidRecord as error:
         raise InvalidOrder(error.code, error.message, error.what_next) from error
     if order.buyer == order.seller:
@@ -234,3 +244,7 @@ def _check_cap(terms: ComputeTerms) -> None:
         raise InvalidOrder("cap_too_high", "The cap of the job is above its price for its longest time.")
     if terms.cap_micro < terms.price_per_s_micro:
         raise InvalidOrder("cap_too_low", "The cap of the job does not pay for one second.", "Raise the cap.")
+    if terms.service is not None and terms.service.penalty_micro > MOST_TIMES_CAP * terms.cap_micro:
+        raise InvalidOrder(
+            "penalty_too_high", f"The penalty is above {MOST_TIMES_CAP} times the cap of the job."
+        )

@@ -9,27 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from openstall.market.mechanisms.blame import BAD_CHECKPOINT, moves_on
 from openstall.market.orders.documents import ComputeTerms
 from openstall.market.records import Offer
 
 MOST_TRIES = 5
 SHORTEST_PATIENCE_S = 10
 LONGEST_PATIENCE_S = 3600
-_PROVIDER_FAULTS = frozenset(
-    {
-        "agent_lost",
-        "agent_error",
-        "deadline",
-        "house_rules",
-        "owner_stopped",
-        "provider_restarted",
-        "sandbox_unavailable",
-        "start",
-        "too_late",
-    }
-)
-BAD_CHECKPOINT = "bad_checkpoint"
-"""The reason of a job that could not go on from the checkpoint that an earlier provider gave out."""
+__all__ = ["BAD_CHECKPOINT", "Candidate", "cap_left", "choose", "is_providers_fault"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +31,7 @@ class Candidate:
 
 def is_providers_fault(state: str, reason: str) -> bool:
     """Whether a job's report names something that this provider, or the one before, is answerable for."""
-    return state == "refused" or (state != "done" and reason in {*_PROVIDER_FAULTS, BAD_CHECKPOINT})
+    return moves_on(state, reason)
 
 
 def cap_left(terms: ComputeTerms, promised_micro: int) -> int:

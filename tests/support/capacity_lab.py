@@ -23,6 +23,8 @@ from openstall.app.services.checking import LocalJobs
 from openstall.app.services.door import PEER_KEY, as_record_binding
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.renting import OFFER_KEY
+from openstall.app.services.service_levels.service import LevelService
+from openstall.app.services.service_levels.wiring import make_levels
 from openstall.compute_agent.specs import JobResult, OutputFile, Usage
 from openstall.ledger.binding import make_binding
 from openstall.ledger.credit import CreditClient
@@ -39,6 +41,7 @@ from openstall.market.records import (
     parse_record,
     sign_record,
 )
+from openstall.store.orders import Orders
 
 SIZE, SEGMENTS = 64, 8
 BOND_MICRO = 7 * CREDIT
@@ -173,6 +176,7 @@ class Stall:
     side: Side
     machine: Machine
     capacity: CapacityService
+    levels: LevelService
 
     @property
     def peer_id(self) -> str:
@@ -201,10 +205,11 @@ class CapacityLab:
         """All six."""
         return [self.provider, self.buyer, *self.oracles, self.stranger]
 
-    async def lease(self) -> str:
+    async def lease(self, **terms: Any) -> str:
         """A paid job of the buyer at the provider."""
         data = await self.buyer.side.file("data.csv", b"1,2\n")
-        order_id = await self.trade.both(self.trade.job([data]))
+        order_id = await self.trade.both(self.trade.job([data], **terms))
+        self.buyer.side.access.grant(data.blob.cid, self.provider.peer_id)
         for stall in (self.buyer, self.provider):
             order = await stall.side.desk.load(order_id)
             if stall is self.buyer:
@@ -259,36 +264,38 @@ def make_stall(side: Side, shelf: OpenShelf, machine: Machine) -> Stall:
         workers=side.workers,
     )
     (side.folder / "work").mkdir(exist_ok=True)
-    capacity = make_capacity(
-        CapacityGround(
-            me=Party(
-                peer_id=side.host.peer_id,
-                seed=side.seed,
-                wallet=side.wallet.address,
-                chain_id=chain.params.chain_id,
-                network=NETWORK,
-            ),
-            wallet=side.wallet,
-            chain=chain,
-            transactions=side.transactions,
-            peers=side.host,
-            blobs=side.blobs,
-            transfer=side.transfer,
-            access=side.access,
-            catalogue=shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
-            desk=side.desk,
-            jobs=jobs,
-            store=side.store,
-            workers=side.workers,
-            clock=side.clock,
-            bus=side.bus,
-            folder=side.folder / "work",
-            threads=_one_thread,
-            gpus=_no_cards,
-            held_back=lambda: "",
-        )
+    ground = CapacityGround(
+        me=Party(
+            peer_id=side.host.peer_id,
+            seed=side.seed,
+            wallet=side.wallet.address,
+            chain_id=chain.params.chain_id,
+            network=NETWORK,
+        ),
+        wallet=side.wallet,
+        chain=chain,
+        transactions=side.transactions,
+        peers=side.host,
+        blobs=side.blobs,
+        transfer=side.transfer,
+        access=side.access,
+        catalogue=shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
+        desk=side.desk,
+        jobs=jobs,
+        store=side.store,
+        workers=side.workers,
+        clock=side.clock,
+        bus=side.bus,
+        folder=side.folder / "work",
+        threads=_one_thread,
+        gpus=_no_cards,
+        held_back=lambda: "",
     )
-    return Stall(side=side, machine=machine, capacity=capacity)
+    capacity = make_capacity(ground)
+    levels = make_levels(
+        ground, capacity.bonds, orders=Orders(side.store), running=lambda: side.provider.jobs
+    )
+    return Stall(side=side, machine=machine, capacity=capacity, levels=levels)
 
 
 async def _no_cards() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from openstall.ui.views.job_check import JobCheckPanel
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
+from openstall.ui.views.service_levels import OrderPromise
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.inputs import NumberField
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, focus, row
@@ -114,12 +115,13 @@ class OrderPage(Page):
         self._log.setMaximumBlockCount(LOG_LINES_KEPT)
         self._log.setAccessibleName("Log of the job")
         self._log.setMinimumHeight(200)
-        self._log_panel = Panel("Log of the job")
+        self._log_panel, self._promise = Panel("Log of the job"), OrderPromise(desk)
         self._log_panel.body.addWidget(self._log)
         self._log_panel.hide()
         side = QWidget()
         side.setFixedWidth(352)
-        side.setLayout(column(self._money, self._way, self._files, self._check, 1, spacing=2 * theme.GRID))
+        panels = (self._money, self._promise, self._way, self._files, self._check)
+        side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
         left = column(self._now, course, self._log_panel, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
@@ -154,6 +156,7 @@ class OrderPage(Page):
         if order.actions != before.actions or order.final != before.final or not self.is_loaded:
             self._show_actions(order)
         self._show_money(order)
+        self._promise.show_order(order)
         self._way.setVisible(bool(order.way_back))
         self._way_words.say(order.way_back)
         self._timeline.show_moments(

@@ -14,6 +14,7 @@ from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
 from openstall.ui.views.reliability import ExperiencePanel
+from openstall.ui.views.service_levels import BindChoice
 from openstall.ui.widgets.inputs import Choice, NumberField, Tick
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
@@ -102,6 +103,8 @@ class RentPage(Page):
         self._test = Tick("C&hallenge the machine while the job runs")
         self._test.setToolTip("Your node checks samples of its answer: some seconds of your processor.")
         panel.body.addWidget(self._test)
+        self._bind = BindChoice(self.desk)
+        panel.body.addWidget(self._bind)
         self._play = Text("", "small")
         self._play.tone("care")
         panel.body.addWidget(self._play)
@@ -147,6 +150,7 @@ class RentPage(Page):
         self._kind_changed()
         self._claim.load(entry.author)
         self._experience.load(entry.author)
+        self._bind.load(entry.author)
         self._play.say(play_money_words(self.desk))
         self._play.setVisible(bool(self._play.text()))
         self._price()
@@ -169,6 +173,7 @@ class RentPage(Page):
     def _price(self) -> None:
         self._rate.show_micro(self._entry.body.price_per_s_micro)
         self._cap.show_micro(self.cap_micro)
+        self._bind.price(self.cap_micro)
         self._go.setText(f"&Set aside {words.amount(self.cap_micro)} and start")
         self._go.setAccessibleName(self._go.text().replace("&", ""))
         self._check()
@@ -207,6 +212,7 @@ class RentPage(Page):
                 "tries": TRIES if self._again.isChecked() else 1,
                 "gpus": int(self._gpu.isVisibleTo(self) and self._gpu.isChecked()),
                 "challenge": self._test.isChecked(),
+                "service": self._bind.wanted(),
             },
             OrderRef,
             lambda ref: self.desk.go.emit(f"orders:{ref.order_id}"),

@@ -24,6 +24,7 @@ from openstall.ui.views.machine import DoctorPanel, MachinePanel
 from openstall.ui.views.offer_form import OfferForm
 from openstall.ui.views.page import Page
 from openstall.ui.views.reliability import ReliabilityPanel
+from openstall.ui.views.service_levels import PromisePanel
 from openstall.ui.widgets.figures import Amount
 from openstall.ui.widgets.layout import Panel, button, column, row
 from openstall.ui.widgets.marks import Badge
@@ -67,7 +68,9 @@ class SellPage(Page):
         self._doctor.asked_to_install.connect(self._install_runtime)
         side = QWidget()
         side.setFixedWidth(384)
-        self._side = column(self._form, self._doctor, self._machine, self._measure, 1, spacing=2 * theme.GRID)
+        self._promise = PromisePanel(desk)
+        beside = (self._form, self._promise, self._doctor, self._machine, self._measure)
+        self._side = column(*beside, 1, spacing=2 * theme.GRID)
         side.setLayout(self._side)
         self.jobs = JobsPanel()
         self.jobs.asked_to_stop.connect(self._stop_job)
@@ -101,6 +104,7 @@ class SellPage(Page):
 
     def load(self) -> None:
         self._measure.refresh()
+        self._promise.refresh()
         self._look()
 
     def _look(self) -> None:

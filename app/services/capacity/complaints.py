@@ -221,18 +221,19 @@ class Complaints:
 
 
 def case_as_dict(row: CaseRow) -> dict[str, Any]:
-    """A case as the local API shows it."""
+    """A case as the local API shows it; without a challenge it is about a service level."""
     case = row.file["case"]["doc"]
+    verdict = row.file.get("verdict")
     return {
         "case": row.case_hash,
-        "role": row.role,
+        "role": {"service": ROLE, "service-oracle": "oracle"}.get(row.role, row.role),
         "state": row.state,
         "provider": case["provider"],
         "order_id": case["order"] or None,
         "bond_id": case["bond"],
         "beneficiary": case["beneficiary"],
-        "amount_micro": case["amount_micro"],
-        "outcome": row.file["verdict"]["doc"]["outcome"],
+        "amount_micro": case["amount_micro"] if verdict else int(row.data.get("amount_micro", 0)),
+        "outcome": verdict["doc"]["outcome"] if verdict else "service_level",
         "answers": {oracle: found["state"] for oracle, found in sorted(row.data.get("answers", {}).items())},
         "created_at": row.created_at,
     }

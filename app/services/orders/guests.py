@@ -57,16 +57,17 @@ class JobGuests:
         for order_id, job in list(self.provider.jobs.items()):
             if job.held_at:
                 waited_s, job.held_at = self.provider.desk.now() - job.held_at, 0
+                job.paused_s += waited_s
                 with suppress(SandboxError):  # the agent is gone, and every job of it
                     await self.agent.resume(order_id)
                 await self._say(order_id, job, f"[The job goes on after a pause of {waited_s} s.]", "Running")
 
-    async def end_overdue(self, wait_s: int) -> None:
-        """End those that have waited for longer than the owner lets them."""
+    async def end_overdue(self, wait_s: int, why: str) -> None:
+        """End those that have waited for longer than the owner lets them; `why`: see `job_ends`."""
         now = self.provider.desk.now()
         for order_id, job in list(self.provider.jobs.items()):
             if job.held_at and now - job.held_at >= wait_s:
-                await self.provider.end(order_id, "house_rules")
+                await self.provider.end(order_id, why)
 
     async def end_all(self) -> int:
         """End every job on the owner's word."""

@@ -40,6 +40,13 @@ def not_run(reason: str, words: str, state: str = "failed") -> JobResult:
     return JobResult(state=state, reason=reason, words=words)  # type: ignore[arg-type]  # one of the literal states
 
 
+def too_late(order: OpenOrder) -> JobResult:
+    """The result of a job that did not start in time: for want of a place here, or of the buyer's data."""
+    if order.data.get("fetch_at") and not order.data.get("inputs_at"):
+        return not_run("inputs_late", "The buyer's data did not come in time.")
+    return not_run("too_late", "The job could not start in time.")
+
+
 _STOPPED = {
     "cancelled": ("cancelled", "The buyer cancelled the job."),
     "owner_stopped": ("cancelled", "The provider stopped the job to have the machine back."),
@@ -47,6 +54,7 @@ _STOPPED = {
         "cancelled",
         "The owner of the machine needed it for longer than the job was to wait.",
     ),
+    "too_hot": ("cancelled", "The machine was too hot for longer than the job was to wait."),
     "deadline": ("limit", "The job stood still for too long to end before the order's deadline."),
     "withdrawn": ("cancelled", "The buyer asked for the rest of the money back."),
     "unpaid": ("limit", "The job was stopped because its seconds were no longer paid for."),

@@ -49,13 +49,15 @@ class JobInputs:
         await self.workers.work(_fresh_folder, folder)
         fetched = set(order.data.get("fetched_inputs", []))
         fetched |= {item.blob.cid for item in terms.inputs if not self.blobs.have(item.blob.cid)}
-        await self.desk.patch(order.order_id, fetched_inputs=sorted(fetched))
+        fetch_at = order.data.get("fetch_at", self.desk.now())
+        await self.desk.patch(order.order_id, fetched_inputs=sorted(fetched), fetch_at=fetch_at)
         for item in terms.inputs:
             self._using[item.blob.cid] += 1
             try:
                 await self._bring_one(order, item, folder)
             finally:
                 self._using[item.blob.cid] -= 1
+        await self.desk.patch(order.order_id, inputs_at=self.desk.now())
 
     async def forget(self, order_id: str) -> None:
         """Remove what was fetched for an order, unless another order is using it right now."""

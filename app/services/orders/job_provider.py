@@ -15,7 +15,7 @@ from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_checkpoints import OfferedCheckpoints
-from openstall.app.services.orders.job_ends import end_words, job_spec, not_run
+from openstall.app.services.orders.job_ends import end_words, job_spec, not_run, too_late
 from openstall.app.services.orders.job_inputs import JobInputs
 from openstall.app.services.orders.job_line import JobLine
 from openstall.app.services.orders.job_logbook import Logbook
@@ -25,6 +25,7 @@ from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
     Checkpoint,
+    FirstOutput,
     JobEvent,
     JobResult,
     JobSpec,
@@ -114,7 +115,7 @@ class JobProvider:
             case "proposed" | "agreed" if now > order.contract.compute.fund_by + LAPSE_GRACE_S:
                 await self.desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
             case "funded" if now > order.contract.compute.start_by:
-                await self._finish(order, not_run("too_late", "The job could not start in time."))
+                await self._finish(order, too_late(order))
             case "funded" if await self._has_place(order):
                 await self._at_its_place(order)
             case "running":
@@ -225,7 +226,7 @@ class JobProvider:
         with trio.move_on_after(max(0, left_s)) as start_by:
             await self._inputs.bring(order, inputs)
         if start_by.cancelled_caught:
-            raise InvalidOrder("too_late", "The buyer's data did not come in time.")
+            raise InvalidOrder("inputs_late", "The buyer's data did not come in time.")
         now = await self.channel.catch_up(await self.desk.load(order.order_id))
         return spec if now.state == "funded" else None
 
@@ -294,6 +295,8 @@ class JobProvider:
             case Checkpoint():
                 owed_micro = job.tick.owed_micro if job.tick else 0
                 job.checkpoint = await self._checkpoints.offer(order, states, event, owed_micro)
+            case FirstOutput():
+                await self.desk.patch(order.order_id, first_output_at=self.desk.now())
             case UsageTick(usage=usage):
                 await self._meter(order, job, usage.seconds_useful)
         job.tell()
@@ -365,6 +368,7 @@ class JobProvider:
                 "tick": base64.b64encode(job.tick_raw).decode() if job else "",
                 "seconds": seconds,
                 "owed_micro": amount,
+                **({"paused_s": job.paused_s, "steps": job.done} if job else {}),
                 "artefacts": [item.blob.cid for item in outputs],
                 **({"earning": earning} if earning else {}),
             },

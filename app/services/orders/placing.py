@@ -46,7 +46,7 @@ from openstall.market.orders.failover import (
     MOST_TRIES,
     SHORTEST_PATIENCE_S,
 )
-from openstall.market.records import BlobRef, Listing, Offer, SignedRecord, body_as_dict
+from openstall.market.records import BlobRef, Listing, Offer, ServiceLevel, SignedRecord, body_as_dict
 from openstall.p2p.blobs import BlobStore
 
 PAY_WITHIN_S = 900
@@ -86,6 +86,8 @@ class JobRequest:
     """How many graphics processors the job rents."""
     challenge: bool = False
     """Whether the machine is challenged once, while the job runs."""
+    service: ServiceLevel | None = None
+    """What the provider is bound to; see `LevelService.choose`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,6 +162,7 @@ class Placing:
             max_s=request.max_s,
             cap_micro=request.cap_micro,
             gpus=request.gpus,
+            service=request.service,
         )
         data: dict[str, Any] = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
         if request.challenge:
@@ -258,6 +261,7 @@ class Placing:
             fund_by=fund_by,
             start_by=start_by,
             settle_by=start_by + max_s + SETTLE_AFTER_S + _SLACK_S,
+            service=work.service,
         )
         nonce = secrets.token_hex(16)
         order = self._order("compute", record, offer.wallet, nonce, body_as_dict(terms))
@@ -330,6 +334,7 @@ class _Work:
     max_s: int
     cap_micro: int
     gpus: int
+    service: ServiceLevel | None = None
 
 
 def _offer_in(record: SignedRecord) -> Offer:

@@ -26,6 +26,8 @@ class RunningJob:
     stop: str = ""
     held_at: int = 0
     """Since when it stands still because its owner needs the machine; 0 while it works."""
+    paused_s: int = 0
+    """For how long it has stood still before."""
     energy_mj: int = 0
     measured_ms: int = 0
     log: Logbook | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from openstall.app.services.orders.desk import Live, OpenOrder
 from openstall.app.services.orders.job_check import CHECK_OF, CHECKS, may_check
 from openstall.market import canonical
+from openstall.market.mechanisms.blame import blame
 from openstall.market.orders.machine import COMPUTE, SALE
 from openstall.market.orders.words import deadline_words, declined_words, end_words, state_words, way_back
 from openstall.store.orders import OrderEvent
@@ -92,6 +93,7 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "fault": order.data.get("fault"),
         "dispute_reason": order.data.get("dispute_reason"),
         "job": _job(order, around) if order.kind == "compute" else None,
+        "service": _service(order) if order.kind == "compute" else None,
         "library_path": around.library_path,
     }
 
@@ -164,6 +166,28 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
     return ["cancel" if event == "withdraw" else event for event in found]
 
 
+def _service(order: OpenOrder) -> dict[str, Any] | None:
+    """The service level of a job: what is promised, what it can cost, what was found, what was paid."""
+    level = order.contract.compute.service
+    if level is None:
+        return None
+    found = order.data.get("service_found", {})
+    return {
+        "start_s": level.start_s,
+        "uptime_bps": level.uptime_bps,
+        "steps_per_1000s": level.steps_per_1000s,
+        "bond_id": level.bond,
+        "worst_case_micro": level.penalty_micro,
+        "watched_by": len(order.data.get("service_watched", [])),
+        "refused": order.data.get("service_refused", {}),
+        "broken_bps": found.get("broken_bps"),
+        "found_micro": found.get("amount_micro", 0),
+        "blamed": found.get("blamed"),
+        "words": found.get("words"),
+        "complaint": order.data.get("service_case"),
+    }
+
+
 def _checkpoint(order: OpenOrder) -> dict[str, int] | None:
     """The state of the job that the buyer has at home."""
     kept = order.data.get("checkpoint")
@@ -189,6 +213,7 @@ def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "checks": order.data.get(CHECKS, []),
         "check_of": order.data.get(CHECK_OF),
         "result": {name: report[name] for name in ("state", "reason", "words", "seconds")}
+        | {"blamed": blame(report["state"], report["reason"]).who}
         if report
         else None,
         "artefacts": [

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 import trio
 
+from openstall.compute_agent.jobs import result_of
 from openstall.compute_agent.sandbox.cgroup import CgroupScope
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, own_interpreter, probe
 from openstall.compute_agent.sandbox.plan import DROPPED_ID_BASE, JOB_ID
-from openstall.compute_agent.specs import MIB, FirstOutput, Progress
+from openstall.compute_agent.specs import MIB, FirstOutput, JobSpec, Limits, Progress
 from openstall.market.errors import SandboxError
 
 RunScript = Callable[..., Awaitable[Any]]
 """The fixture of conftest: run Python text in a sandbox with tight limits."""
 
+SPEC = JobSpec(job_id="j", kind="script", limits=Limits(memory_bytes=4096 * MIB))
 SAY = """
 import json, os
 def say(**event): os.write(3, json.dumps(event).encode() + b"\\n")
@@ -46,6 +48,22 @@ async def test_a_job_that_never_begins_owes_nothing(run_script: RunScript) -> No
     ran = await run_script("import time\ntime.sleep(0.3)\nraise SystemExit(1)\n")
     assert ran.outcome.exit_code == 1
     assert ran.outcome.usage.seconds_useful == 0
+
+
+@pytest.mark.parametrize("code", ["agent_lost", "host_memory", "sandbox_start_failed", "owner_stopped"])
+async def test_a_program_cannot_blame_the_provider(run_script: RunScript, code: str) -> None:
+    """With a service level that would be money: it may speak on the pipe of events as it likes."""
+    ran = await run_script(
+        SAY + f'say(t="begin")\nsay(t="fault", code={code!r}, words="x")\nraise SystemExit(3)'
+    )
+    assert ran.outcome.fault is not None
+    assert ran.outcome.fault[0] == "job_error"
+    late = await run_script(SAY + 'say(t="begin")\nsay(t="stage1", words="no sandbox")\nraise SystemExit(3)')
+    assert late.outcome.fault is not None
+    assert late.outcome.fault[0] == "bad_event"
+    killed = await run_script("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert killed.outcome.exit_code == 137
+    assert result_of(SPEC, killed.outcome, ()).reason == "killed"
 
 
 async def test_every_probed_door_is_shut(facilities: Facilities) -> None:

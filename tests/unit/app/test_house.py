@@ -36,8 +36,8 @@ class Recorder:
         self.waiting = 0
         self.heard.append("go on")
 
-    async def end_overdue(self, wait_s: int) -> None:
-        self.heard.append(f"overdue {wait_s}")
+    async def end_overdue(self, wait_s: int, why: str) -> None:
+        self.heard.append(f"overdue {wait_s}: {why}")
 
     async def end_all(self) -> int:
         return self.running
@@ -94,7 +94,7 @@ async def test_a_house_that_cannot_see_holds_what_its_rules_need_and_nothing_els
     assert guest.heard == []
     await blind.set_rules({"idle_s": 300, "wait_s": 7})
     assert guest.heard[0].startswith("hold 1: [Paused: the owner of the machine needs it.")
-    assert guest.heard[1] == "overdue 7"
+    assert guest.heard[1] == "overdue 7: house_rules"
     assert "cannot tell" in (await blind.as_dict())["words"]
     await blind.set_rules({})
     assert guest.heard[-1] == "go on"

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from openstall.compute_agent import jobs
+from openstall.compute_agent import gpu_faults, jobs
+from openstall.compute_agent.gpu_faults import GpuFault, GpuFaults
 from openstall.compute_agent.sandbox.log_lines import plain_text
 from openstall.compute_agent.sandbox.supervisor import Outcome
+from openstall.compute_agent.sandbox.usage import host_oom_kills
 from openstall.compute_agent.specs import MIB, JobSpec, Limits, Usage
 from openstall.market.errors import SandboxError
 
@@ -40,7 +44,7 @@ def test_a_kind_of_job_needs_its_tier() -> None:
         ({"exit_code": 137, "cancelled": True}, "cancelled", "cancelled"),
         ({"exit_code": 137, "usage": Usage(cpu_s=9)}, "limit", "cpu"),
         ({"exit_code": 137, "usage": Usage(peak_memory_bytes=250 * MIB)}, "limit", "memory"),
-        ({"exit_code": 137}, "failed", "crashed"),
+        ({"exit_code": 137}, "failed", "killed"),
     ],
 )
 def test_every_end_has_its_state_and_words(fields: dict[str, object], state: str, reason: str) -> None:
@@ -48,6 +52,62 @@ def test_every_end_has_its_state_and_words(fields: dict[str, object], state: str
     assert (result.state, result.reason) == (state, reason)
     assert result.words
     assert "{" not in result.words + result.what_next
+
+
+def test_a_kill_that_the_system_counted_is_the_machines_own() -> None:
+    assert jobs.result_of(SPEC, outcome(exit_code=137), (), host_short=True).reason == "host_memory"
+    over = outcome(exit_code=137, usage=Usage(peak_memory_bytes=250 * MIB))
+    assert jobs.result_of(SPEC, over, (), host_short=True).reason == "memory", "it used all that was rented"
+
+
+def test_a_fault_of_the_device_goes_before_what_the_job_says_and_one_of_the_program_does_not() -> None:
+    failed = outcome(exit_code=3, fault=("script_failed", "CUDA error", ""))
+    own = GpuFault(at=1.0, device="GPU-1", xid=31)
+    broken = GpuFault(at=2.0, device="GPU-1", xid=79)
+    assert jobs.result_of(SPEC, failed, (), gpu_faults=[own]).reason == "script_failed"
+    found = jobs.result_of(SPEC, failed, (), gpu_faults=[own, broken])
+    assert (found.state, found.reason) == ("failed", "gpu_fault")
+    assert "Xid 79" in found.words
+    assert jobs.result_of(SPEC, outcome(), (), gpu_faults=[broken]).state == "done"
+
+
+class Driver:
+    """In the place of the vendor's library: two events, then nothing more."""
+
+    NVML_ERROR_TIMEOUT = 10
+
+    class NVMLError(Exception):
+        value = 10
+
+    def __init__(self) -> None:
+        self.xids = [31, 79]
+
+    def nvmlEventSetWait_v2(self, _events: object, _wait_ms: int) -> object:  # noqa: N802 - the vendor's name
+        if not self.xids:
+            raise self.NVMLError
+        return SimpleNamespace(device=1, eventData=self.xids.pop(0))
+
+    def nvmlDeviceGetUUID(self, _device: object) -> str:  # noqa: N802 - the vendor's name
+        return "GPU-1"
+
+
+def test_events_of_a_device_are_kept_for_every_job_that_ran_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu_faults, "_register", lambda: (Driver(), object()))
+    faults, before = GpuFaults(), time.monotonic()
+    assert [fault.xid for fault in faults.since(before)] == [31, 79]
+    assert [fault.xid for fault in faults.since(before)] == [31, 79], "another job asks as well"
+    assert faults.since(time.monotonic()) == []
+    monkeypatch.setattr(gpu_faults, "_register", lambda: (None, None))
+    assert GpuFaults().since(0.0) == []
+
+
+def test_the_kills_of_this_machine_are_read_or_not_told(tmp_path: Path) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("nr_free_pages 12\noom_kill 3\n")
+    assert host_oom_kills(counters) == 3
+    assert host_oom_kills(tmp_path / "none") is None
 
 
 @pytest.mark.parametrize("limit", ["wall", "cpu", "memory", "disk", "files", "processes", "log", "start"])

@@ -84,6 +84,16 @@ BODIES: dict[str, dict[str, Any]] = {
         "bond": HASH,
         "chain_id": 4242,
     },
+    "service": {
+        "level": {
+            "start_s": 60,
+            "uptime_bps": 9_900,
+            "steps_per_1000s": 0,
+            "bond": HASH,
+            "penalty_micro": 5_000_000,
+        },
+        "chain_id": 4242,
+    },
     "peer": {
         "name": "Ayşe's stall",
         "wallet": WALLETS["seller"],

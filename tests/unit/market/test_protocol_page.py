@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from openstall.market import canonical, capacity, ids, metering, records
+from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -21,6 +21,10 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "listing": records.Listing,
     "offer": records.Offer,
     "capacity": records.Capacity,
+    "service": records.Service,
+    "service level": records.ServiceLevel,
+    "telemetry": sightings.Telemetry,
+    "service case": sightings.ServiceCase,
     "figure": records.Figure,
     "work": records.Work,
     "challenge": capacity.Challenge,
