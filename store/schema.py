@@ -281,6 +281,7 @@ def m0007_provider_log(db: Database) -> None:
     )
 
 
+@migrations()
 def m0008_watches(db: Database) -> None:
     """Jobs with a service level that this node watches, as their buyer or as an oracle, and what it saw."""
     _run(
