@@ -24,6 +24,7 @@ from openstall.app.services.identity import IdentityService
 from openstall.app.services.network import NetworkService
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.presence import Presence
+from openstall.app.services.rigs.hub import RigHub
 from openstall.app.services.wallet import WalletService
 from openstall.app.supervisor import Part, PartState
 from openstall.app.threads import Workers
@@ -85,6 +86,15 @@ class Node:
         self.network = NetworkService(
             config=self.config, identity=self.identity, settings=settings, workers=workers, bus=bus
         )
+        self.rigs = RigHub(
+            home=self.home,
+            settings=settings,
+            workers=workers,
+            bus=bus,
+            clock=clock,
+            identity=self.identity,
+            network=self.network,
+        )
         self.group = GroupService(
             home=self.home,
             settings=settings,
@@ -144,6 +154,7 @@ class Node:
         """Run until `stop`; raises OpenstallError where the node cannot even serve its API."""
         await self.identity.start(passphrase_file=self.config.passphrase_file)
         await self.group.load()
+        await self.rigs.load()
         async with trio.open_nursery() as nursery:
             api_stopping, api_ready = trio.Event(), trio.Event()
             nursery.start_soon(serve_api, self, api_stopping, api_ready.set)
@@ -217,7 +228,9 @@ class Node:
                 transfer=BlobTransfer(host=host, store=blobs, allow=access.allowed),
                 access=access,
                 agent=self.compute.agent,
+                own_machine=self.config.agent,
                 house=self.house,
+                rigs=self.rigs,
                 catalogue=self.catalogue,
             )
         )

@@ -38,6 +38,8 @@ from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.renting import Renting
+from openstall.app.services.rigs.hub import RigHub
+from openstall.app.services.rigs.machines import Machines
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
 from openstall.app.services.transactions import TransactionService
@@ -82,7 +84,10 @@ class Ground:
     transfer: BlobTransfer
     access: BlobAccess
     agent: AgentClient
+    own_machine: bool
+    """Whether this machine runs jobs itself."""
     house: House
+    rigs: RigHub
     catalogue: Catalogue
 
 
@@ -100,6 +105,14 @@ class Trade:
         self.check = ModelCheck(jobs=jobs)
         self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
         self.stock = self._make_stock()
+        self.machines = Machines(
+            agent=ground.agent,
+            own=ground.own_machine,
+            house=ground.house,
+            hub=ground.rigs,
+            own_places=lambda: self.renting.places(),  # noqa: PLW0108 - it is made below
+            now=ground.clock.now,
+        )
         self.renting = self._make_renting()
         self.capacity = self._make_capacity(jobs)
         self._engine = OrderEngine(desk=self.desk)
@@ -112,6 +125,7 @@ class Trade:
         self._negotiation.serve()
         self._follow.serve()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "offer", self.renting.keep_alive)
             nursery.start_soon(steadily, "house rules", self._keep_house)
@@ -154,6 +168,7 @@ class Trade:
             settings=self._settings,
             workers=ground.workers,
             agent=ground.agent,
+            machines=self.machines,
             open_jobs=self._open_jobs,
             house=ground.house,
             wallet=ground.wallet.address,
@@ -199,7 +214,7 @@ class Trade:
     def _make_capacity(self, jobs: LocalJobs) -> CapacityService:
         ground = self._ground
         return make_capacity(
-            on_trade(ground, me=self._me(), desk=self.desk, jobs=jobs, threads=self._rented_threads)
+            on_trade(ground, me=self._me(), desk=self.desk, jobs=jobs, threads=self.renting.threads)
         )
 
     def _me(self) -> Party:
@@ -211,10 +226,6 @@ class Trade:
             chain_id=ground.chain.params.chain_id,
             network=ground.network,
         )
-
-    async def _rented_threads(self) -> int:
-        rules = await self.renting.rules()
-        return 1 if rules is None else rules.threads
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
@@ -238,12 +249,13 @@ class Trade:
             orders=self._orders,
             channel=channel,
             rules=ground.house.rules,
+            rig=self.machines.rig_facts,
             workers=ground.workers,
         )
         provider = JobProvider(
             desk=desk,
             channel=channel,
-            agent=ground.agent,
+            agent=self.machines,
             blobs=ground.blobs,
             transfer=ground.transfer,
             access=ground.access,
@@ -252,7 +264,7 @@ class Trade:
             seed=ground.seed,
             workers=ground.workers,
             wake=self._engine.watch,
-            places=self.renting.places,
+            places=self.machines,
             begun=ground.house.wake,
             account=self.earnings.account,
         )
@@ -350,7 +362,7 @@ class Trade:
 
     async def _ready_for(self, contract: Contract) -> None:
         if contract.order.kind == "compute":
-            await self.renting.admit(contract.compute.max_s)
+            await self.renting.admit(contract.compute)
             await self._traffic.admit(contract)
         else:
             await self.stock.sealed_key(contract.sale)

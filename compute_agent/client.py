@@ -77,7 +77,7 @@ class AgentClient:
         self._environment = dict(environment) if environment is not None else None
         self._log_path = log_path
         self._process: trio.Process | None = None
-        self._tier: Tier = "none"
+        self._tier: Tier | None = None
         self._warm: WarmStock | None = None
         self._send_lock = trio.Lock()
         self._ready = trio.Event()
@@ -100,7 +100,12 @@ class AgentClient:
     @property
     def tier(self) -> Tier:
         """The tier of the sandbox as the last `doctor` found it; `none` before."""
-        return self._tier
+        return self._tier or "none"
+
+    @property
+    def examined(self) -> bool:
+        """Whether `doctor` has run, so that `tier` is what it found."""
+        return self._tier is not None
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the agent and wait for its hello; it is then kept alive inside `nursery`.

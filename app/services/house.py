@@ -109,6 +109,8 @@ class House:
     _since: int = 0
     _paused_at: int = 0
     _known: bool = False
+    _stored: tuple[Any, ...] = ()
+    """Rules and pause as they were last read from the store."""
     _looking: trio.Lock = field(default_factory=trio.Lock)
     _changed: trio.Event = field(default_factory=trio.Event)
     _fine_at: float | None = None
@@ -119,11 +121,30 @@ class House:
         """Read what the store keeps; once."""
         if self._known:
             return
-        kept, paused, returns = await self.workers.store(
-            lambda: tuple(self.settings.get(name) for name in (_RULES, _PAUSED, _RETURNS))
+        returns = await self.workers.store(self.settings.get, _RETURNS)
+        self._returns, self._known = dict(returns or {}), True
+        await self._read()
+
+    async def heed(self) -> None:
+        """Take over what another process of the owner has written since: rules, a pause; it holds at once."""
+        await self.load()
+        before = self._rules or HouseRules()
+        if await self._read():
+            await self._announce(before, self._rules or HouseRules())
+            await self.look()
+            self.wake()
+
+    async def _read(self) -> bool:
+        found = await self.workers.store(
+            lambda: tuple(self.settings.get(name) for name in (_RULES, _PAUSED))
         )
+        if found == self._stored:
+            return False  # what is being written here just now is newer
+        self._stored = found
+        kept, paused = found
         self._rules = None if kept is None else read_rules(kept)
-        self._paused_at, self._returns, self._known = int(paused or 0), dict(returns or {}), True
+        self._paused_at = int(paused or 0)
+        return True
 
     async def rules(self) -> HouseRules:
         """The rules; none where the owner has set none."""
@@ -139,12 +160,15 @@ class House:
         rules, before = read_rules(value), await self.rules()
         await self.workers.store(self.settings.set, _RULES, msgspec.to_builtins(rules))
         self._rules = rules
+        await self._announce(before, rules)
+        await self.look()
+        return rules
+
+    async def _announce(self, before: HouseRules, rules: HouseRules) -> None:
         for window in rules.maintenance:
             if window not in before.maintenance:
                 starts, ends = _utc(window.starts), _utc(window.ends)
                 await self.guests.tell(f"[The provider announces maintenance from {starts} to {ends}.]")
-        await self.look()
-        return rules
 
     async def suggest_rules(self) -> None:
         """Give an owner who has set no rules those that this machine can watch."""
@@ -249,14 +273,28 @@ class House:
             return "closed"
         return "open" if self._decision.may_take else "full"
 
+    @property
+    def closes_at(self) -> int | None:
+        """When the rules will stop jobs, in Unix seconds; None where nothing says so."""
+        return _unix(self._decision.closes_at)
+
+    async def words(self) -> tuple[str, str]:
+        """What was so and why at the last look, and what happens next."""
+        rules = await self.rules()
+        return owners_words(
+            self._decision,
+            since=self._since,
+            now=self._now(),
+            waiting=self.guests.waiting,
+            wait_s=rules.wait_s,
+        )
+
     async def as_dict(self) -> dict[str, Any]:
         """The house as the local API shows it, with fresh readings of every sensor."""
         rules = await self.rules()
         await self.look(whole=True)
-        decision, now = self._decision, self._now()
-        words, next_words = owners_words(
-            decision, since=self._since, now=now, waiting=self.guests.waiting, wait_s=rules.wait_s
-        )
+        decision = self._decision
+        words, next_words = await self.words()
         return {
             "state": self.state,
             "since": self._since,
@@ -264,7 +302,7 @@ class House:
             "next_words": next_words,
             "reasons": msgspec.to_builtins(decision.reasons),
             "opens_at": _unix(decision.opens_at),
-            "closes_at": _unix(decision.closes_at),
+            "closes_at": self.closes_at,
             "set": self._rules is not None,
             "rules": msgspec.to_builtins(rules),
             "sensors": msgspec.to_builtins(self._facts),

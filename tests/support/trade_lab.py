@@ -7,7 +7,7 @@ is a script of the test, and the catalogue is a shelf with the records that both
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from openstall.app.services.orders.placing import Party, Placing
 from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleWatch
 from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.rigs.machines import THIS, Needs
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import FirstOutput, JobResult, OutputFile, Usage, UsageTick
@@ -101,6 +102,29 @@ class Shelf:
         return {"items": [], "total": 0}
 
 
+@dataclass(slots=True)
+class LabPlaces:
+    """As many places as the test says, all on one machine that is always there."""
+
+    side: Side
+    taken: set[str] = field(default_factory=set)
+
+    async def take(self, order_id: str, _needs: Needs, before: Sequence[str]) -> bool:
+        if len(self.taken) + len(before) >= self.side.places:
+            return False
+        self.taken.add(order_id)
+        return True
+
+    def leave(self, order_id: str) -> None:
+        self.taken.discard(order_id)
+
+    def machine_of(self, _order_id: str) -> str:
+        return THIS
+
+    def connected(self, _order_id: str) -> bool:
+        return True
+
+
 @dataclass(kw_only=True)
 class Side:
     """One peer with everything that trading needs."""
@@ -166,7 +190,7 @@ class Side:
             seed=self.seed,
             workers=workers,
             wake=self.engine.wake,
-            places=self._places,
+            places=LabPlaces(self),
             begun=lambda: None,
             account=self._account,
         )
@@ -243,9 +267,6 @@ class Side:
             chain=self.chain_lab.chain,
             workers=self.workers,
         )
-
-    async def _places(self) -> int:
-        return self.places
 
     async def _account(self, _order: OpenOrder, _job: RunningJob) -> dict[str, Any]:
         return {}

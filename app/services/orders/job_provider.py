@@ -19,13 +19,14 @@ from openstall.app.services.orders.job_ends import end_words, job_spec, not_run
 from openstall.app.services.orders.job_inputs import JobInputs
 from openstall.app.services.orders.job_line import JobLine
 from openstall.app.services.orders.job_logbook import Logbook
+from openstall.app.services.orders.job_places import Places, note
 from openstall.app.services.orders.job_wire import clip
 from openstall.app.services.orders.running_job import RunningJob
+from openstall.app.services.rigs.events import Energy, JobRunner, MachineEvent, Standing
+from openstall.app.services.rigs.machines import needs_of
 from openstall.app.threads import Workers
-from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
     Checkpoint,
-    JobEvent,
     JobResult,
     JobSpec,
     LogLine,
@@ -66,7 +67,7 @@ class JobProvider:
 
     desk: OrderDesk
     channel: ChannelDesk
-    agent: AgentClient
+    agent: JobRunner
     blobs: BlobStore
     transfer: BlobTransfer
     access: BlobAccess
@@ -75,8 +76,8 @@ class JobProvider:
     seed: bytes
     workers: Workers
     wake: Callable[[str], None]
-    places: Callable[[], Awaitable[int]]
-    """How many jobs the owner lets run at once."""
+    places: Places
+    """Where the owner lets jobs run."""
     begun: Callable[[], None]
     """Called when a job has begun: the owner's house looks at it from now on."""
     account: Callable[[OpenOrder, RunningJob], Awaitable[dict[str, Any]]]
@@ -87,7 +88,6 @@ class JobProvider:
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
-    _at_work: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._inputs = JobInputs(
@@ -112,7 +112,7 @@ class JobProvider:
                 await self.desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
             case "funded" if now > order.contract.compute.start_by:
                 await self._finish(order, not_run("too_late", "The job could not start in time."))
-            case "funded" if len(self._at_work) + self.line.ahead(order.order_id) < await self.places():
+            case "funded" if await self._has_place(order):
                 await self._at_its_place(order)
             case "running":
                 words = "The provider's node was restarted while the job ran."
@@ -120,14 +120,17 @@ class JobProvider:
             case "ended" | "withdrawing":
                 await self._settle(order)
 
+    async def _has_place(self, order: OpenOrder) -> bool:
+        before = self.line.before(order.order_id)
+        return await self.places.take(order.order_id, needs_of(order.contract.compute), before)
+
     async def _at_its_place(self, order: OpenOrder) -> None:
         """Run a job while it holds a place; then the next in line is woken."""
-        self._at_work.add(order.order_id)
         self.line.leave(order.order_id)
         try:
             await self._run(order)
         finally:
-            self._at_work.discard(order.order_id)
+            self.places.leave(order.order_id)
             if self.line.first is not None:
                 self.wake(self.line.first)
 
@@ -212,10 +215,11 @@ class JobProvider:
         if start_by.cancelled_caught:
             raise InvalidOrder("too_late", "The buyer's data did not come in time.")
         now = await self.channel.catch_up(await self.desk.load(order.order_id))
-        return spec if now.state == "funded" else None
+        # a machine that was lost meanwhile: the job looks for another place
+        return spec if now.state == "funded" and self.places.connected(order.order_id) else None
 
     async def _work(self, order: OpenOrder, spec: JobSpec, place: Path) -> None:
-        job = RunningJob(started_at=self.desk.now())
+        job = RunningJob(started_at=self.desk.now(), machine=self.places.machine_of(order.order_id))
         order = await self.desk.advance(
             order,
             "start",
@@ -267,7 +271,7 @@ class JobProvider:
                 await self.agent.cancel(order.order_id)
 
     async def _on_event(
-        self, order: OpenOrder, job: RunningJob, log: Logbook, event: JobEvent, states: Path
+        self, order: OpenOrder, job: RunningJob, log: Logbook, event: MachineEvent, states: Path
     ) -> None:
         match event:
             case LogLine(text=text):
@@ -280,6 +284,8 @@ class JobProvider:
                 job.checkpoint = await self._checkpoints.offer(order, states, event, owed_micro)
             case UsageTick(usage=usage):
                 await self._meter(order, job, usage.seconds_useful)
+            case Standing() | Energy():
+                await note(self.desk, order.order_id, job, event)
         job.tell()
 
     async def _meter(self, order: OpenOrder, job: RunningJob, seconds: int) -> None:

@@ -28,6 +28,8 @@ class RunningJob:
     """Since when it stands still because its owner needs the machine; 0 while it works."""
     energy_mj: int = 0
     measured_ms: int = 0
+    machine: str = "this"
+    """Where it runs: this machine, or the peer id of a rig."""
     log: Logbook | None = None
 
     async def note(self, words: str) -> None:
