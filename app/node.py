@@ -25,6 +25,7 @@ from openstall.app.services.network import NetworkService
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.presence import Presence
 from openstall.app.services.rigs.hub import RigHub
+from openstall.app.services.rigs.view import MachinesView, ShownJob
 from openstall.app.services.wallet import WalletService
 from openstall.app.supervisor import Part, PartState
 from openstall.app.threads import Workers
@@ -131,6 +132,23 @@ class Node:
         )
         self.compute = ComputeService(home=self.home, enabled=self.config.agent, bus=bus)
         self.house = House(settings=settings, workers=workers, agent=self.compute.agent, bus=bus, clock=clock)
+
+        self.machines = MachinesView(
+            compute=self.compute,
+            house=self.house,
+            hub=self.rigs,
+            own=self.config.agent,
+            jobs=self._running_jobs,
+            own_places=self._own_places,
+        )
+
+    async def _running_jobs(self) -> list[ShownJob]:
+        return await self._trade.orders.running_jobs() if self._trade is not None else []
+
+    async def _own_places(self) -> int:
+        """Jobs that the offer lets run on this machine at once; none while it is not on offer."""
+        rules = await self._trade.renting.rules() if self._trade is not None else None
+        return rules.jobs_at_once if rules is not None else 0
 
     @property
     def trade(self) -> Trade:

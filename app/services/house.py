@@ -122,8 +122,8 @@ class House:
         if self._known:
             return
         returns = await self.workers.store(self.settings.get, _RETURNS)
-        self._returns, self._known = dict(returns or {}), True
         await self._read()
+        self._returns, self._known = dict(returns or {}), True
 
     async def heed(self) -> None:
         """Take over what another process of the owner has written since: rules, a pause; it holds at once."""
@@ -135,9 +135,7 @@ class House:
             self.wake()
 
     async def _read(self) -> bool:
-        found = await self.workers.store(
-            lambda: tuple(self.settings.get(name) for name in (_RULES, _PAUSED))
-        )
+        found = await self.workers.store(lambda: tuple(self.settings.get(name) for name in (_RULES, _PAUSED)))
         if found == self._stored:
             return False  # what is being written here just now is newer
         self._stored = found
