@@ -2,65 +2,62 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import trio
+import msgspec
 
-from openstall.app.clock import SystemClock
-from openstall.app.events import EventBus
 from openstall.app.paths import Home
 from openstall.app.rig.book import RigBook
-from openstall.app.services.house import House
-from openstall.app.threads import Workers
-from openstall.compute_agent.client import AgentClient
-from openstall.market.house import HouseRules
+from openstall.app.services.house import PAUSED, RULES
+from openstall.market.errors import Conflict
+from openstall.market.house import HouseRules, read_rules
 from openstall.store.database import Store
 from openstall.store.settings import Settings
 
 
 @contextmanager
 def open_book(home: Home) -> Iterator[tuple[RigBook, HouseRules]]:
-    """The rig's book and its house rules."""
-    with _store(home) as store:
-        yield RigBook(Settings(store)), trio.run(_house(store).rules)
+    """The rig's book and its house rules; none where its owner has set none."""
+    with _settings(home) as settings:
+        kept = settings.get(RULES)
+        yield RigBook(settings), HouseRules() if kept is None else read_rules(kept)
 
 
-def set_rules(home: Home, value: Any) -> HouseRules:
+def set_rules(home: Home, value: Any) -> None:
     """Replace the rules.
 
     Raises:
         Refused: they make no sense.
     """
-    with _store(home) as store:
-        return trio.run(_house(store).set_rules, value)
+    rules = read_rules(value)
+    with _settings(home) as settings:
+        settings.set(RULES, msgspec.to_builtins(rules))
 
 
 def pause_rig(home: Home) -> None:
     """Pause it; Conflict where it is paused."""
-    with _store(home) as store:
-        trio.run(_house(store).pause)
+    with _settings(home) as settings:
+        if settings.get(PAUSED):
+            raise Conflict("paused", "This machine is paused already.")
+        settings.set(PAUSED, int(time.time()))
 
 
 def resume_rig(home: Home) -> None:
     """Resume it; Conflict where it is not paused."""
-    with _store(home) as store:
-        trio.run(_house(store).resume)
+    with _settings(home) as settings:
+        if not settings.get(PAUSED):
+            raise Conflict("not_paused", "This machine is not paused by hand.")
+        settings.remove(PAUSED)
 
 
 @contextmanager
-def _store(home: Home) -> Iterator[Store]:
+def _settings(home: Home) -> Iterator[Settings]:
     home.create()
     store = Store(home.store)
     try:
-        yield store
+        yield Settings(store)
     finally:
         store.close()
-
-
-def _house(store: Store) -> House:
-    """The keeper of the rules without eyes: the running rig has those."""
-    return House(
-        settings=Settings(store), workers=Workers(), agent=AgentClient(), bus=EventBus(), clock=SystemClock()
-    )

@@ -31,7 +31,9 @@ BUSY_S = 0.5
 CALM_S = 5.0
 SENSE_S = 2.0
 """A sensor that is silent for longer cannot tell."""
-_RULES, _PAUSED, _RETURNS = "house.rules", "house.paused", "house.returns"
+RULES, PAUSED = "house.rules", "house.paused"
+"""Names in the settings; another process of the owner may write there, see `heed`."""
+_RETURNS = "house.returns"
 _ALL = Watch(input=True, battery=True, network=True, load=True, heat=True, power=True, devices=True)
 
 log = get_logger("openstall.house")
@@ -135,7 +137,7 @@ class House:
             self.wake()
 
     async def _read(self) -> bool:
-        found = await self.workers.store(lambda: tuple(self.settings.get(name) for name in (_RULES, _PAUSED)))
+        found = await self.workers.store(lambda: tuple(self.settings.get(name) for name in (RULES, PAUSED)))
         if found == self._stored:
             return False  # what is being written here just now is newer
         self._stored = found
@@ -156,7 +158,7 @@ class House:
             Refused: they make no sense.
         """
         rules, before = read_rules(value), await self.rules()
-        await self.workers.store(self.settings.set, _RULES, msgspec.to_builtins(rules))
+        await self.workers.store(self.settings.set, RULES, msgspec.to_builtins(rules))
         self._rules = rules
         await self._announce(before, rules)
         await self.look()
@@ -240,7 +242,7 @@ class House:
             raise Conflict("paused", "This machine is paused already.")
         began = trio.current_time()
         self._paused_at = self.clock.now()
-        await self.workers.store(self.settings.set, _PAUSED, self._paused_at)
+        await self.workers.store(self.settings.set, PAUSED, self._paused_at)
         self._fine_at = began
         await self.look()
         return round((trio.current_time() - began) * 1000)
@@ -251,7 +253,7 @@ class House:
         if not self._paused_at:
             raise Conflict("not_paused", "This machine is not paused by hand.")
         self._paused_at = 0
-        await self.workers.store(self.settings.remove, _PAUSED)
+        await self.workers.store(self.settings.remove, PAUSED)
         await self.look()
         self.wake()
 

@@ -134,6 +134,13 @@ class Renting:
 
     async def _check_this(self, rules: OfferTerms) -> Shown:
         """This machine, if it is fit for the largest job of the offer, checked with real jobs."""
+        if not self.machines.own:
+            raise SandboxError(
+                "no_machine",
+                "This machine runs no jobs itself, and no other machine of yours that is connected can take "
+                "jobs as large as this offer's.",
+                "Look at `openstall compute machines`; start the node without --no-agent, or offer less.",
+            )
         house = await self.house.rules()
         check_caps(rules, house)
         machine = await self.agent.probe()
