@@ -73,7 +73,7 @@ class RigBook:
         Raises:
             Conflict: none that can be shown.
         """
-        words = clean(" ".join(name.split()))
+        words = " ".join(clean(name).split())
         if not 1 <= len(words) <= 60:
             raise Conflict("bad_name", "A name has 1 to 60 printable characters.")
         self._settings.set(_NAME, words)
