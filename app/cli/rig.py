@@ -145,7 +145,7 @@ def _as_dict(book: RigBook, rules: HouseRules) -> dict[str, Any]:
 
 
 def _page(found: dict[str, Any]) -> str:
-    chosen = {name: value for name, value in found["rules"].items() if value not in (None, False, 0, [], "")}
+    chosen = {name: value for name, value in found["rules"].items() if value}
     if "hours" in chosen:
         chosen["hours"] = format_hours(msgspec.convert(found["rules"], HouseRules).hours)
     node = found["node"]

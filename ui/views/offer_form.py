@@ -29,6 +29,7 @@ class OfferForm(Panel):
         super().__init__("Your offer")
         self._desk = desk
         self._floor_micro = 0
+        self._most = (1, 1)
         self.price = AmountField("0.001", name="Price per second in credits")
         self.price.edited.connect(self._price_changed)
         self._per_hour = Text("", "small")
@@ -56,11 +57,13 @@ class OfferForm(Panel):
         self.body.addLayout(facts)
         self._price_changed()
 
-    def fill(self, inventory: Inventory, offer: Body | None) -> None:
-        """Fit the fields to the machine, and show the offer that stands."""
+    def fill(
+        self, inventory: Inventory, offer: Body | None, other_threads: int = 0, other_memory_bytes: int = 0
+    ) -> None:
+        """Fit the fields to this machine and the largest other one, and show the offer that stands."""
         threads, gib = max(1, inventory.cores_logical), max(1, inventory.memory_bytes // GIB)
-        self._threads.setRange(1, threads)
-        self._memory.setRange(1, gib)
+        self._most = threads, gib
+        self.widen(other_threads, other_memory_bytes)
         self._threads.setValue(offer.threads if offer else max(1, threads // 2))
         self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
         if offer is None:
@@ -72,6 +75,11 @@ class OfferForm(Panel):
             # An offer of the command line may have any length.
             self._longest.addItem(words.duration(offer.max_s), offer.max_s)
         self._longest.setCurrentIndex(self._longest.findData(offer.max_s))
+
+    def widen(self, threads: int, memory_bytes: int) -> None:
+        """Let the offer be as large as another machine of the owner allows, or this one if that is larger."""
+        self._threads.setRange(1, max(self._most[0], threads))
+        self._memory.setRange(1, max(self._most[1], memory_bytes // GIB))
 
     def show_floor(self, micro: int) -> None:
         """The price per second that pays for the electricity; 0 where it is not known."""

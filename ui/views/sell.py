@@ -16,6 +16,7 @@ from openstall.ui.views.capacity import MeasurePanel
 from openstall.ui.views.earnings import EarningsPanel
 from openstall.ui.views.house_strip import HouseStrip, confirm_end
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
+from openstall.ui.views.machines import MachinesPanel
 from openstall.ui.views.offer_form import OfferForm
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.figures import Amount
@@ -78,7 +79,11 @@ class SellPage(Page):
         side = QWidget()
         side.setFixedWidth(384)
         side.setLayout(column(self._form, self._machine, self._measure, 1, spacing=2 * theme.GRID))
-        left = column(self._jobs_panel(), self._earnings, self._doctor, 1, spacing=2 * theme.GRID)
+        self._machines = MachinesPanel(desk)
+        self._machines.changed.connect(self._machines_changed)
+        left = column(
+            self._jobs_panel(), self._machines, self._earnings, self._doctor, 1, spacing=2 * theme.GRID
+        )
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(2, 1)
 
@@ -105,7 +110,7 @@ class SellPage(Page):
         return panel
 
     def _jobs_panel(self) -> Panel:
-        panel = Panel("Jobs on this machine", margin=2 * theme.GRID)
+        panel = self._jobs = Panel("Jobs on this machine", margin=2 * theme.GRID)
         empty = EmptyState(
             "compute",
             "No job has come yet",
@@ -133,6 +138,7 @@ class SellPage(Page):
 
     def load(self) -> None:
         self._measure.refresh()
+        self._machines.refresh()
         self.desk.api.get("/v1/compute", Compute, self._show, owner=self, failed=self.fail)
         self.desk.api.get("/v1/compute/house", House, self._show_house, owner=self, failed=self.banner.fail)
         if self.desk.status.trading:
@@ -159,8 +165,13 @@ class SellPage(Page):
         self._look_at_jobs()
         self._earned.show_micro(compute.earned_micro)
         if first:
-            self._form.fill(compute.inventory, self._offer())
+            self._form.fill(compute.inventory, self._offer(), *self._machines.largest)
         self.mark_loaded()
+
+    def _machines_changed(self) -> None:
+        self._form.widen(*self._machines.largest)
+        if self.is_loaded:
+            self._show_state()
 
     def _show_house(self, house: House) -> None:
         self._house.show_house(house)
@@ -171,20 +182,21 @@ class SellPage(Page):
     def _show_state(self) -> None:
         agent = self.desk.status.agent
         running = sum(1 for job in self._compute.jobs if job.state == "running")
+        where = "your machines" if self._machines.has_rigs else "this machine"
         if self._compute.selling:
             self._badge.mark("selling", "play", "good")
             waiting = min(running, self._house.waiting)
             self._state.say(
                 f"{words.plural(waiting, 'job')} on this machine, waiting until you let it go on."
                 if waiting
-                else f"{words.plural(running, 'job')} running on this machine."
+                else f"{words.plural(running, 'job')} running on {where}."
                 if running
                 else "On sale. Waiting for a job."
             )
             self._why.say(
                 "Your offer is in the market of this group. Stopping lets a running job finish its course."
             )
-        elif agent.state == "refused":
+        elif agent.state == "refused" and not self._machines.rig_ready:
             self._badge.mark("not possible", "error", "bad")
             self._state.say("This machine cannot run the jobs of strangers safely yet.")
             self._why.say(f"{agent.reason} {agent.fix}".strip())
@@ -196,6 +208,7 @@ class SellPage(Page):
                 if agent.state != "starting"
                 else "The compute agent is starting."
             )
+        self._jobs.heading.say(f"Jobs on {where}")
         selling = self._compute.selling
         stop = "&Stop after this job" if running else "&Stop selling"
         self._switch.setText(stop if selling else "&Start selling")
@@ -204,7 +217,8 @@ class SellPage(Page):
         self._switch.style().unpolish(self._switch)
         self._switch.style().polish(self._switch)
         self._switch.setAccessibleName(self._switch.text().replace("&", ""))
-        self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
+        fit = agent.state in ("ready", "starting") or self._machines.rig_ready
+        self._switch.setEnabled(self._compute.selling or fit)
 
     def _offer(self) -> Body | None:
         value = self._compute.offer

@@ -10,7 +10,7 @@ from openstall.app.services.compute import ComputeService
 from openstall.app.services.house import House
 from openstall.app.services.rigs.hub import Paired, RigHub
 from openstall.app.services.rigs.link import RigLink
-from openstall.app.services.rigs.machines import THIS
+from openstall.app.services.rigs.machines import THIS, own_size
 from openstall.compute_agent.specs import Inventory
 from openstall.market.errors import Conflict, OpenstallError
 from openstall.market.text import clean
@@ -110,6 +110,7 @@ class MachinesView:
             words = brief["reason"] or "The compute agent is starting."
             next_words = brief["fix"] or ""
         places = await self.own_places() if self.own else 0
+        size = own_size(found, await self.house.rules(), self.compute.agent.tier) if found else None
         return {
             "key": THIS,
             "name": "this machine",
@@ -122,6 +123,8 @@ class MachinesView:
             "places": places,
             "paired_at": None,
             "seen_at": None,
+            "most_threads": size.threads if size else 0,
+            "most_memory_bytes": size.memory_bytes if size else 0,
             **_figures(found),
         }
 
@@ -140,6 +143,8 @@ def _rig(rig: Paired, link: RigLink | None) -> dict[str, Any]:
         "places": 0,
         "paired_at": rig.paired_at,
         "seen_at": rig.seen_at or None,
+        "most_threads": state.threads if state is not None else 0,
+        "most_memory_bytes": state.memory_bytes if state is not None else 0,
         **_figures(None),
     }
     if state is None:
