@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMessageBox, QPlainTextEdit, QPushButton, QWidget
 
@@ -235,6 +235,7 @@ class MachinesPanel(Panel):
 def confirm_unpair(parent: QWidget, machine: Machine) -> bool:
     """Ask before a machine is let go: the default keeps it."""
     box = QMessageBox(parent)
+    box.setTextFormat(Qt.TextFormat.PlainText)  # the name is the other machine's
     box.setText(f"Unpair {words.one_line(machine.name, 60)}?")
     jobs = f" {words.plural(len(machine.jobs), 'job')} on it will be lost." if machine.jobs else ""
     box.setInformativeText(f"It works for this node no more.{jobs}")
