@@ -107,6 +107,11 @@ class AgentClient:
         """Whether `doctor` has run, so that `tier` is what it found."""
         return self._tier is not None
 
+    @property
+    def largest_job(self) -> tuple[int, int] | None:
+        """Threads and bytes of memory that one job may have, where that is less than all jobs together."""
+        return None
+
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the agent and wait for its hello; it is then kept alive inside `nursery`.
 
@@ -225,11 +230,11 @@ class AgentClient:
                     return event.result
                 await on_event(event)
             ended = True
-            return _lost(usage)
+            return lost(usage)
         except SandboxError as error:
             ended = True
             if error.code == "agent_lost":
-                return _lost(usage)
+                return lost(usage)
             return JobResult(
                 state="refused",
                 reason=error.code,
@@ -366,7 +371,8 @@ class AgentClient:
             waiting.close()
 
 
-def _lost(usage: Usage) -> JobResult:
+def lost(usage: Usage) -> JobResult:
+    """The result of a job whose agent is gone."""
     return JobResult(
         state="failed",
         reason="agent_lost",

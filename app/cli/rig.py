@@ -41,13 +41,14 @@ def pair(cli: Cli, name: str | None, code_file: str | None) -> None:
 
 @group.command()
 @click.option("--node", default="", help="Another address of the node, as /ip4/192.0.2.7/tcp/4001.")
+@click.option("--ray", default="", help="Address of a Ray cluster whose machines run the jobs, as host:6379.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info")
 @command
-def run(cli: Cli, node: str, log_level: str) -> None:
+def run(cli: Cli, node: str, ray: str, log_level: str) -> None:
     """Work in this terminal until Ctrl-C."""
     from openstall.app.rig.process import RigConfig, run_rig
 
-    config = RigConfig(home=rig_home(cli.home), node=node, log_level=log_level)
+    config = RigConfig(home=rig_home(cli.home), node=node, ray=ray, log_level=log_level)
     run_rig(config, lambda words: cli.output.line({"event": "rig", "words": words}, plain(words)))
 
 

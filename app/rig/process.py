@@ -27,6 +27,7 @@ from openstall.app.services.rigs.files import RigFiles
 from openstall.app.services.rigs.wire import FromRig, RigGpu, State, write
 from openstall.app.supervisor import Part, steadily
 from openstall.app.threads import Workers
+from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import GIB, Inventory
 from openstall.ledger.keys import load_peer_seed
 from openstall.market import schema
@@ -52,6 +53,8 @@ class RigConfig:
     home: Home
     node: str = ""
     """Another address of the node than the one of the pairing."""
+    ray: str = ""
+    """Address of a Ray cluster whose machines run the jobs, in the place of this one."""
     log_level: str = "info"
 
 
@@ -176,6 +179,12 @@ async def _say_good_bye(home: Home, name: str, owner: Owner) -> bool:
     return True
 
 
+def _ray_agent(config: RigConfig) -> AgentClient:
+    from openstall.compute_agent.ray_backend import RayAgent
+
+    return RayAgent(config.ray, log_path=config.home.log.parent / "agent.log")
+
+
 async def _main(config: RigConfig, store: Store, book: RigBook, owner: Owner, tell: Tell) -> None:
     signals = {signal.SIGINT, signal.SIGTERM}
     if hasattr(signal, "SIGBREAK"):
@@ -206,7 +215,8 @@ class Rig:
         self._workers, self._bus, clock = Workers(), EventBus(), SystemClock()
         settings = Settings(store)
         self._clock = clock
-        self._compute = ComputeService(home=config.home, enabled=True, bus=self._bus)
+        agent = _ray_agent(config) if config.ray else None
+        self._compute = ComputeService(home=config.home, enabled=True, bus=self._bus, agent=agent)
         self._agent = self._compute.agent
         self._house = House(
             settings=settings, workers=self._workers, agent=self._agent, bus=self._bus, clock=clock
@@ -357,6 +367,7 @@ class Rig:
             words = brief["reason"] or "The compute agent is starting."
             next_words = brief["fix"] or ""
         rules = await self._house.rules()
+        job_threads, job_memory = self._agent.largest_job or (most.threads, most.memory_bytes)
         return State(
             house=self._house.state,  # type: ignore[arg-type]  # one of the literal states
             words=words[:2000],
@@ -366,6 +377,8 @@ class Rig:
             threads=most.threads,
             memory_bytes=most.memory_bytes,
             disk_bytes=most.disk_bytes,
+            job_threads=min(job_threads, most.threads),
+            job_memory_bytes=min(job_memory, most.memory_bytes),
             closes_at=self._house.closes_at or 0,
             stated_w=rules.stated_w or 0,
             cpu=(machine.cpu_name or machine.machine)[:120] if machine else "",

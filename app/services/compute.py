@@ -29,8 +29,9 @@ log = get_logger("openstall.compute")
 class ComputeService:
     """Owns the agent. Call from the trio thread."""
 
-    def __init__(self, *, home: Home, enabled: bool, bus: EventBus) -> None:
-        self.agent = AgentClient(log_path=home.log.parent / "agent.log")
+    def __init__(self, *, home: Home, enabled: bool, bus: EventBus, agent: AgentClient | None = None) -> None:
+        """`agent` where it is another than that of this machine."""
+        self.agent = agent or AgentClient(log_path=home.log.parent / "agent.log")
         self._enabled = enabled
         self._bus = bus
         self._state = "starting" if enabled else "off"

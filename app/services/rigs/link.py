@@ -331,7 +331,14 @@ def lost(usage: specs.Usage) -> specs.JobResult:
 
 def _standing(state: State) -> tuple[Any, ...]:
     """What matters to the jobs that wait; the load of a machine moves all the time."""
-    room = (state.places, state.threads, state.memory_bytes, state.disk_bytes, state.closes_at)
+    room = (
+        state.places,
+        state.threads,
+        state.memory_bytes,
+        state.disk_bytes,
+        state.job_threads,
+        state.closes_at,
+    )
     return (state.house, state.words, state.tier, *room)
 
 

@@ -50,6 +50,9 @@ class Room:
     disk_bytes: int
     shared: frozenset[str] = frozenset({"threads", "memory_bytes", "disk_bytes"})
     """What all jobs on it have together; the rest each job may have."""
+    job_threads: int = _ANY
+    job_memory_bytes: int = _ANY
+    """What one job may have of that, where it is less."""
     left_s: int = _ANY
     """Until its rules stop jobs."""
 
@@ -60,8 +63,8 @@ class Room:
         except SandboxError:
             return False
         return (
-            needs.threads <= self.threads
-            and needs.memory_bytes <= self.memory_bytes
+            needs.threads <= min(self.threads, self.job_threads)
+            and needs.memory_bytes <= min(self.memory_bytes, self.job_memory_bytes)
             and needs.disk_bytes <= self.disk_bytes
         )
 
@@ -279,6 +282,8 @@ def _size_of(link: RigLink) -> Room:
         threads=state.threads,
         memory_bytes=state.memory_bytes,
         disk_bytes=state.disk_bytes,
+        job_threads=state.job_threads,
+        job_memory_bytes=state.job_memory_bytes,
     )
 
 

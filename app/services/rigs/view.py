@@ -143,8 +143,8 @@ def _rig(rig: Paired, link: RigLink | None) -> dict[str, Any]:
         "places": 0,
         "paired_at": rig.paired_at,
         "seen_at": rig.seen_at or None,
-        "most_threads": state.threads if state is not None else 0,
-        "most_memory_bytes": state.memory_bytes if state is not None else 0,
+        "most_threads": state.job_threads if state is not None else 0,
+        "most_memory_bytes": state.job_memory_bytes if state is not None else 0,
         **_figures(None),
     }
     if state is None:

@@ -75,6 +75,9 @@ class State(Body, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=0, le=4096)]
     memory_bytes: Cap
     disk_bytes: Cap
+    job_threads: Annotated[int, Meta(ge=0, le=4096)]
+    job_memory_bytes: Cap
+    """What one job may have of that: a job runs on one machine, also where the rig speaks for a cluster."""
     closes_at: Count
     """Unix seconds at which its rules will stop jobs; 0 where nothing says so."""
     stated_w: Annotated[int, Meta(ge=0, le=10_000)]

@@ -48,6 +48,15 @@ def test_jobs_of_a_rig_share_what_its_owner_gives() -> None:
     assert choose([two.less(SMALL)], SMALL) is not None
 
 
+def test_a_job_runs_on_one_machine_of_a_cluster() -> None:
+    cluster = room(
+        "rays", places=8, threads=64, memory_bytes=64 * GIB, job_threads=8, job_memory_bytes=8 * GIB
+    )
+    assert choose([cluster], replace(SMALL, threads=9)) is None
+    assert choose([cluster], replace(SMALL, memory_bytes=9 * GIB)) is None
+    assert choose([cluster.less(replace(SMALL, threads=8))], replace(SMALL, threads=8)) is not None
+
+
 def test_this_machine_shares_only_what_is_capped() -> None:
     free = replace(own_size(None, HouseRules(), "full"), places=2)
     assert choose([free.less(LARGE)], LARGE) is not None
