@@ -78,7 +78,25 @@ async def _examine() -> Examined:
 
 
 class WorkerJob:
-    """One job. `run` works in one thread of the actor while the rest answers in others."""
+    """One job as a Ray actor: `run` works in one thread of it while `tell` answers in another.
+
+    No method of it is async: of a class with a single one Ray makes an actor of one thread.
+    """
+
+    def __init__(self) -> None:
+        self._work = _Work()
+
+    def run(self, raw_spec: bytes, raw_inputs: bytes, *pieces: bytes) -> Iterator[bytes]:
+        """Run the job, and yield what happens until its end."""
+        yield from self._work.run(raw_spec, raw_inputs, pieces)
+
+    def tell(self, what: str) -> bool:
+        """Cancel, suspend or resume the job; True when that was done."""
+        return self._work.tell(what)
+
+
+class _Work:
+    """The job itself, with a trio loop in a thread of its own."""
 
     def __init__(self) -> None:
         self._told: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -86,8 +104,8 @@ class WorkerJob:
         self._agent: AgentClient | None = None
         self._job_id = ""
 
-    def run(self, raw_spec: bytes, raw_inputs: bytes, *pieces: bytes) -> Iterator[bytes]:
-        """Run the job, and yield what happens until its end."""
+    def run(self, raw_spec: bytes, raw_inputs: bytes, pieces: Sequence[bytes]) -> Iterator[bytes]:
+        """See `WorkerJob.run`."""
         schema.prepare_for_threads()
         spec = msgspec.json.decode(raw_spec, type=JobSpec)
         inputs = msgspec.json.decode(raw_inputs, type=list[InputFile])
@@ -98,7 +116,7 @@ class WorkerJob:
             yield said
 
     def tell(self, what: str) -> bool:
-        """Cancel, suspend or resume the job; True when that was done."""
+        """See `WorkerJob.tell`."""
         token, agent = self._token, self._agent
         acts: dict[str, Callable[[str], Awaitable[None]]] = (
             {}
