@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
 from openstall.compute_agent import ray_worker
 from openstall.compute_agent.client import AgentClient, OnEvent, lost
-from openstall.compute_agent.jobs import allowed_outputs
+from openstall.compute_agent.ray_files import Incoming, checked
 from openstall.compute_agent.ray_worker import FILE_END, PIECE, Examined, InputFile, WorkerJob
 from openstall.compute_agent.specs import (
     Check,
@@ -34,7 +33,6 @@ from openstall.compute_agent.specs import (
     Tier,
     Usage,
     UsageTick,
-    is_plain_file_name,
 )
 from openstall.compute_agent.wire import WarmStock, decode_reply
 from openstall.market.errors import Conflict, SandboxError
@@ -196,7 +194,7 @@ class RayAgent(AgentClient):
 
     async def _run(self, job: _Job, inputs: Path, landing: _Landing) -> JobResult:
         send, receive = trio.open_memory_channel[bytes](math.inf)
-        incoming = await trio.to_thread.run_sync(_Incoming, landing.outputs, job.spec)
+        incoming = await trio.to_thread.run_sync(Incoming, landing.outputs, job.spec)
         failure: Exception | None = None
         result = None
         try:
@@ -217,7 +215,7 @@ class RayAgent(AgentClient):
         return lost(job.usage) if result is None else result
 
     async def _follow(
-        self, job: _Job, receive: trio.MemoryReceiveChannel[bytes], incoming: _Incoming, landing: _Landing
+        self, job: _Job, receive: trio.MemoryReceiveChannel[bytes], incoming: Incoming, landing: _Landing
     ) -> JobResult | None:
         """The job's result, or None where its worker is gone before it."""
         async for said in receive:
@@ -232,7 +230,7 @@ class RayAgent(AgentClient):
             if isinstance(event, UsageTick):
                 job.usage = event.usage
             if isinstance(event, End):
-                result = _checked(job, event.result)
+                result = checked(job.spec, job.files, event.result)
                 names = [one.name for one in result.outputs]
                 await trio.to_thread.run_sync(incoming.move, names, landing.outputs)
                 await landing.on_event(End(result=result))
@@ -321,76 +319,6 @@ class RayAgent(AgentClient):
 
     async def _blocking(self, call: Callable[..., T], *args: Any) -> T:
         return await trio.to_thread.run_sync(lambda: call(*args), limiter=self._limiter)
-
-
-class _Incoming:
-    """Files of a job on their way from the worker: one after the other, within the job's disk space."""
-
-    def __init__(self, outputs: Path, spec: JobSpec) -> None:
-        outputs.mkdir(parents=True, exist_ok=True)
-        self._folder = folder = outputs.with_name("incoming")
-        self._left = 2 * spec.limits.disk_bytes
-        self._file: IO[bytes] | None = None
-        self._digest = hashlib.sha256()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-
-    def add(self, piece: bytes) -> None:
-        """The next piece of the file that is coming."""
-        if self._file is None:
-            self._file, self._digest = (self._folder / "part").open("wb"), hashlib.sha256()
-        self._left -= len(piece)
-        if self._left < 0:
-            raise SandboxError("output_too_large", "The worker sent more than the job may leave.")
-        self._digest.update(piece)
-        self._file.write(piece)
-
-    def end(self, name: str) -> OutputFile:
-        """The file is whole; it goes by this name from now on."""
-        if not is_plain_file_name(name):
-            raise SandboxError(
-                "output_unexpected", "The worker sent a file with a name that no job can have."
-            )
-        if self._file is None:
-            self.add(b"")
-        if self._file is not None:
-            self._file.close()
-        self._file = None
-        path = (self._folder / "part").replace(self._folder / name)
-        return OutputFile(name=name, size=path.stat().st_size, sha256=self._digest.hexdigest())
-
-    def move(self, names: Iterable[str], target: Path) -> None:
-        """Hand files on."""
-        for name in names:
-            path = self._folder / name
-            self._left += path.stat().st_size
-            shutil.move(path, target / name)
-
-    def close(self) -> None:
-        """Remove what is left."""
-        if self._file is not None:
-            self._file.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _checked(job: _Job, result: JobResult) -> JobResult:
-    """The worker's result, if its files are those that came and that the job may leave."""
-    caps = allowed_outputs(job.spec)
-    if result.state != "done" and not result.outputs:
-        return result
-    named = {one.name: one for one in result.outputs}
-    fit = set(named) == set(caps) and all(
-        job.files.get(name) == one and one.size <= caps[name] for name, one in named.items()
-    )
-    if not fit or result.state != "done":
-        return JobResult(
-            state="failed",
-            reason="agent_error",
-            words="The results did not come whole from the machine of the cluster.",
-            what_next="Send the job again; only the seconds already counted can be owed.",
-            usage=result.usage,
-        )
-    return result
 
 
 def _connect(address: str) -> Any:
