@@ -170,3 +170,31 @@ async def test_a_job_that_cannot_be_is_refused_as_everywhere(cluster: str, tmp_p
         )
         result, _ = await run(agent, tight, table(tmp_path / "tight"))
         assert (result.state, result.reason) == ("limit", "wall")
+
+
+REACH = """
+import importlib.util, os, socket
+found = ["ray" if importlib.util.find_spec("ray") else "no ray"]
+found += sorted(name for name in os.environ if name.startswith("RAY"))
+try:
+    socket.create_connection(("127.0.0.1", {port}), 2)
+    found.append("reached")
+except OSError as error:
+    found.append("no way")
+open("found.txt", "w").write(" ".join(found))
+"""
+
+
+async def test_a_program_of_a_buyer_finds_no_ray_and_no_cluster(cluster: str, tmp_path: Path) -> None:
+    async with ray_agent(cluster) as agent:
+        if agent.tier != "full":
+            pytest.skip("programs of buyers need the full tier")
+        place = tmp_path / "job"
+        (place / "in").mkdir(parents=True)
+        (place / "in" / "script.py").write_text(REACH.format(port=cluster.rpartition(":")[2]))
+        spec = JobSpec(
+            job_id="reach", kind="script", params={"outputs": ["found.txt"]}, limits=Limits(wall_s=60)
+        )
+        result, _ = await run(agent, spec, place)
+    assert result.state == "done", result
+    assert (place / "out" / "found.txt").read_text() == "no ray no way"
