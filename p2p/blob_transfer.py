@@ -19,6 +19,8 @@ from openstall.p2p.limits import Rate
 
 OPEN_S = 20.0
 READ_CHUNKS = 4
+RATE = Rate(per_s=5, burst=60)
+"""Streams of one peer; a fetch opens one or two from each source."""
 
 Allow = Callable[[str, str], bool]
 
@@ -30,7 +32,7 @@ class BlobTransfer:
 
     `allow(cid, peer id)` says whether a peer may have a blob; it is asked once per manifest or run,
     on the event loop, so it must not block. A store that is apart from the market's has a `protocol`
-    of its own.
+    and a rate of its own.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class BlobTransfer:
         allow: Allow,
         chunk_timeout_s: float = 30.0,
         protocol: str = blob_wire.PROTOCOL,
+        rate: Rate = RATE,
     ) -> None:
         self._host = host
         self._protocol = protocol
@@ -52,7 +55,7 @@ class BlobTransfer:
             protocol,
             self._serve,
             max_frame=blob_wire.MAX_QUESTION,
-            per_peer_rate=Rate(per_s=5, burst=60),
+            per_peer_rate=rate,
         )
 
     # Serving

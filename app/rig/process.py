@@ -33,6 +33,7 @@ from openstall.ledger.keys import load_peer_seed
 from openstall.market import schema
 from openstall.market.errors import Conflict, OpenstallError, PeerError
 from openstall.market.text import clean
+from openstall.p2p import addresses
 from openstall.p2p.host import PeerHost
 from openstall.p2p.nurseries import single_errors
 from openstall.store.database import Store
@@ -208,7 +209,12 @@ class Rig:
     def __init__(self, config: RigConfig, store: Store, book: RigBook, owner: Owner, tell: Tell) -> None:
         self._config, self._book, self._tell = config, book, tell
         self._owner = (
-            Owner(peer_id=owner.peer_id, addrs=(config.node,), name=owner.name, paired_at=owner.paired_at)
+            Owner(
+                peer_id=owner.peer_id,
+                addrs=(addresses.split(config.node)[0],),
+                name=owner.name,
+                paired_at=owner.paired_at,
+            )
             if config.node
             else owner
         )

@@ -17,7 +17,10 @@ from openstall.app.services.rigs.wire import FILES_PROTOCOL, FileRef
 from openstall.market.errors import PeerError
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
-from openstall.p2p.host import PeerHost
+from openstall.p2p.host import PeerHost, Rate
+
+RATE = Rate(per_s=50, burst=500)
+"""Many small jobs one after the other have many small files."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +43,7 @@ class RigFiles:
     def serve(self, host: PeerHost) -> None:
         """Hand files out on this host."""
         self._transfer = BlobTransfer(
-            host=host, store=self.store, allow=self._allowed, protocol=FILES_PROTOCOL
+            host=host, store=self.store, allow=self._allowed, protocol=FILES_PROTOCOL, rate=RATE
         )
 
     async def offer(self, path: Path, peer_id: str) -> FileRef:
