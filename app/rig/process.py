@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from openstall.app import logging
@@ -128,12 +129,7 @@ def pair_rig(home: Home, text: str, name: str | None) -> Owner:
                 async with line_to(host, owner, name=book.name, proof=proof) as (_, node):
                     return node
 
-        paired = Owner(
-            peer_id=owner.peer_id,
-            addrs=owner.addrs,
-            name=clean(trio.run(prove)) or "your node",
-            paired_at=owner.paired_at,
-        )
+        paired = msgspec.structs.replace(owner, name=clean(trio.run(prove)) or "your node")
         book.pair(paired)
         return paired
 
@@ -208,16 +204,9 @@ class Rig:
 
     def __init__(self, config: RigConfig, store: Store, book: RigBook, owner: Owner, tell: Tell) -> None:
         self._config, self._book, self._tell = config, book, tell
-        self._owner = (
-            Owner(
-                peer_id=owner.peer_id,
-                addrs=(addresses.split(config.node)[0],),
-                name=owner.name,
-                paired_at=owner.paired_at,
-            )
-            if config.node
-            else owner
-        )
+        if config.node:
+            owner = msgspec.structs.replace(owner, addrs=(addresses.split(config.node)[0],))
+        self._owner = owner
         self._workers, self._bus, clock = Workers(), EventBus(), SystemClock()
         settings = Settings(store)
         self._clock = clock

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from rig_lab import RigProcess, machine, rig_command, run_verb, running_rig, start_rig, wait_ready
 from stage import CREDIT, RULES, START_MICRO, Market, open_market, restart
@@ -34,12 +35,22 @@ def rig(market: Market) -> Iterator[RigProcess]:
         yield running
 
 
+def listening(rig: RigProcess) -> list[Any]:
+    """Where the rig, its agent or a sandbox takes connections."""
+    own = psutil.Process(rig.process.pid)
+    found = [
+        one for process in (own, *own.children(recursive=True)) for one in process.net_connections("inet")
+    ]
+    return [one.laddr for one in found if one.status == psutil.CONN_LISTEN]
+
+
 def test_a_job_runs_on_the_rig_and_is_paid(market: Market, rig: RigProcess) -> None:
     provider, seller = market.provider, market.seller
     this = machine(provider, "this machine")
     assert (this["state"], this["places"]) == ("off", 0)
     shown = machine(provider, "tower")
     assert shown["tier"] in ("full", "reduced")
+    assert listening(rig) == []
     offer = market.offer()
     before = provider.balance_micro()
     order_id = market.rent(offer)
