@@ -24,6 +24,8 @@ from openstall.app.services.identity import IdentityService
 from openstall.app.services.network import NetworkService
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.presence import Presence
+from openstall.app.services.rigs.hub import RigHub
+from openstall.app.services.rigs.view import MachinesView, ShownJob
 from openstall.app.services.wallet import WalletService
 from openstall.app.supervisor import Part, PartState
 from openstall.app.threads import Workers
@@ -85,6 +87,15 @@ class Node:
         self.network = NetworkService(
             config=self.config, identity=self.identity, settings=settings, workers=workers, bus=bus
         )
+        self.rigs = RigHub(
+            home=self.home,
+            settings=settings,
+            workers=workers,
+            bus=bus,
+            clock=clock,
+            identity=self.identity,
+            network=self.network,
+        )
         self.group = GroupService(
             home=self.home,
             settings=settings,
@@ -122,6 +133,23 @@ class Node:
         self.compute = ComputeService(home=self.home, enabled=self.config.agent, bus=bus)
         self.house = House(settings=settings, workers=workers, agent=self.compute.agent, bus=bus, clock=clock)
 
+        self.machines = MachinesView(
+            compute=self.compute,
+            house=self.house,
+            hub=self.rigs,
+            own=self.config.agent,
+            jobs=self._running_jobs,
+            own_places=self._own_places,
+        )
+
+    async def _running_jobs(self) -> list[ShownJob]:
+        return await self._trade.orders.running_jobs() if self._trade is not None else []
+
+    async def _own_places(self) -> int:
+        """Jobs that the offer lets run on this machine at once; none while it is not on offer."""
+        rules = await self._trade.renting.rules() if self._trade is not None else None
+        return rules.jobs_at_once if rules is not None else 0
+
     @property
     def trade(self) -> Trade:
         """Buying and selling; Conflict or IdentityError with words while that is not possible."""
@@ -144,6 +172,7 @@ class Node:
         """Run until `stop`; raises OpenstallError where the node cannot even serve its API."""
         await self.identity.start(passphrase_file=self.config.passphrase_file)
         await self.group.load()
+        await self.rigs.load()
         async with trio.open_nursery() as nursery:
             api_stopping, api_ready = trio.Event(), trio.Event()
             nursery.start_soon(serve_api, self, api_stopping, api_ready.set)
@@ -217,7 +246,9 @@ class Node:
                 transfer=BlobTransfer(host=host, store=blobs, allow=access.allowed),
                 access=access,
                 agent=self.compute.agent,
+                own_machine=self.config.agent,
                 house=self.house,
+                rigs=self.rigs,
                 catalogue=self.catalogue,
             )
         )

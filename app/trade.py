@@ -17,9 +17,9 @@ from openstall.app.paths import Home
 from openstall.app.services.capacity.wiring import CapacityGround, make_capacity, on_trade
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
-from openstall.app.services.demand import Demand
 from openstall.app.services.earnings import Earnings
-from openstall.app.services.house import House, NoGuests
+from openstall.app.services.house import House
+from openstall.app.services.house_guests import NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -38,10 +38,11 @@ from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.own_books import OwnBooks
-from openstall.app.services.renting import Renting
+from openstall.app.services.rigs.hub import RigHub
+from openstall.app.services.rigs.machines import Machines
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
-from openstall.app.services.selling_wiring import make_autoprice, make_reliability
+from openstall.app.services.selling_wiring import make_autoprice, make_demand, make_reliability, make_renting
 from openstall.app.services.service_levels.wiring import make_levels
 from openstall.app.services.transactions import TransactionService
 from openstall.app.supervisor import steadily
@@ -56,7 +57,6 @@ from openstall.p2p.host import PeerHost
 from openstall.store.database import Store
 from openstall.store.job_log import JobLog
 from openstall.store.library import Library
-from openstall.store.lost_jobs import LostJobs
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
@@ -84,7 +84,10 @@ class Ground:
     transfer: BlobTransfer
     access: BlobAccess
     agent: AgentClient
+    own_machine: bool
+    """Whether this machine runs jobs itself."""
     house: House
+    rigs: RigHub
     catalogue: Catalogue
 
 
@@ -102,7 +105,16 @@ class Trade:
         self.check = ModelCheck(jobs=jobs)
         self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
         self.stock = self._make_stock()
-        self.renting = self._make_renting()
+        self.machines = Machines(
+            agent=ground.agent,
+            own=ground.own_machine,
+            house=ground.house,
+            hub=ground.rigs,
+            own_places=lambda: self.renting.places(),  # noqa: PLW0108 - it is made below
+            own_cards=lambda: self.renting.gpus(),  # noqa: PLW0108 - as above
+            now=ground.clock.now,
+        )
+        self.renting = make_renting(ground, machines=self.machines, open_jobs=self._open_jobs)
         capacity_ground = self._capacity_ground(jobs)
         self.capacity = make_capacity(capacity_ground)
         self.levels = make_levels(
@@ -115,7 +127,7 @@ class Trade:
         self._books = OwnBooks(
             desk=self.desk, orders=self._orders, house=ground.house, workers=ground.workers
         )
-        self.demand = self._make_demand()
+        self.demand = make_demand(ground, books=self._books)
         self.reliability = make_reliability(ground, capacity=self.capacity, orders=self._orders)
         self.autoprice = make_autoprice(
             ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
@@ -129,6 +141,7 @@ class Trade:
         self._negotiation.serve()
         self._follow.serve()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "offer", self.renting.keep_alive)
             nursery.start_soon(steadily, "price", self.autoprice.run)
@@ -166,45 +179,14 @@ class Trade:
             access=ground.access,
         )
 
-    def _make_renting(self) -> Renting:
-        ground, params = self._ground, self._ground.chain.params
-        return Renting(
-            catalogue=ground.catalogue,
-            settings=self._settings,
-            workers=ground.workers,
-            agent=ground.agent,
-            open_jobs=self._open_jobs,
-            house=ground.house,
-            wallet=ground.wallet.address,
-            chain_id=params.chain_id,
-            channel=params.channel,
-            clock=ground.clock,
-            warm_folder=ground.home.jobs,
-        )
-
-    def _make_demand(self) -> Demand:
-        ground = self._ground
-        return Demand(
-            catalogue=ground.catalogue,
-            chain=ground.chain,
-            settings=self._settings,
-            lost=LostJobs(ground.store),
-            workers=ground.workers,
-            wallet=ground.wallet.address,
-            now=self.desk.now,
-            held_back=lambda: ground.house.held_back,
-            cost_per_s_micro=self._books.cost_per_s_micro,
-            sold=self._books.jobs_sold,
-        )
-
     def _capacity_ground(self, jobs: LocalJobs) -> CapacityGround:
         return on_trade(
             self._ground,
             me=self._me(),
             desk=self.desk,
             jobs=jobs,
-            threads=self._rented_threads,
-            gpus=self.renting.cards,
+            threads=self.renting.threads,
+            gpus=self.renting.cards.ids,
         )
 
     def _me(self) -> Party:
@@ -216,10 +198,6 @@ class Trade:
             chain_id=ground.chain.params.chain_id,
             network=ground.network,
         )
-
-    async def _rented_threads(self) -> int:
-        rules = await self.renting.rules()
-        return 1 if rules is None else rules.threads
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
@@ -243,12 +221,13 @@ class Trade:
             orders=self._orders,
             channel=channel,
             rules=ground.house.rules,
+            rig=self.machines.rig_facts,
             workers=ground.workers,
         )
         provider = JobProvider(
             desk=desk,
             channel=channel,
-            agent=ground.agent,
+            agent=self.machines,
             blobs=ground.blobs,
             transfer=ground.transfer,
             access=ground.access,
@@ -257,8 +236,7 @@ class Trade:
             seed=ground.seed,
             workers=ground.workers,
             wake=self._engine.watch,
-            places=self.renting.places,
-            gpus=self.renting.gpus,
+            places=self.machines,
             begun=ground.house.wake,
             account=self.earnings.account,
         )

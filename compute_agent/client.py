@@ -77,7 +77,7 @@ class AgentClient:
         self._environment = dict(environment) if environment is not None else None
         self._log_path = log_path
         self._process: trio.Process | None = None
-        self._tier: Tier = "none"
+        self._tier: Tier | None = None
         self._warm: WarmStock | None = None
         self._send_lock = trio.Lock()
         self._ready = trio.Event()
@@ -100,7 +100,17 @@ class AgentClient:
     @property
     def tier(self) -> Tier:
         """The tier of the sandbox as the last `doctor` found it; `none` before."""
-        return self._tier
+        return self._tier or "none"
+
+    @property
+    def examined(self) -> bool:
+        """Whether `doctor` has run, so that `tier` is what it found."""
+        return self._tier is not None
+
+    @property
+    def largest_job(self) -> tuple[int, int] | None:
+        """Threads and bytes of memory that one job may have, where that is less than all jobs together."""
+        return None
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the agent and wait for its hello; it is then kept alive inside `nursery`.
@@ -194,9 +204,8 @@ class AgentClient:
         Absolute paths. `inputs` is a folder of this job alone with plain files; as root the agent
         makes them readable to everybody: keep it inside a private folder. `outputs` is created and
         holds only the collected artefacts afterwards. `checkpoints` is an existing folder for the states
-        of the job that `Checkpoint` events name; without it there are none. `gpus` are the devices that
-        may be used, by the driver's ids; the job gets as many of them as it rents. Cancelling this call
-        cancels the job.
+        of the job that `Checkpoint` events name. `gpus` are the devices that may be used, by the driver's
+        ids; the job gets as many of them as it rents. Cancelling this call cancels the job.
         Raises Conflict `job_running` when a job of this id runs already.
         """
         if spec.job_id in self._jobs:
@@ -223,11 +232,11 @@ class AgentClient:
                     return event.result
                 await on_event(event)
             ended = True
-            return _lost(usage)
+            return lost(usage)
         except SandboxError as error:
             ended = True
             if error.code == "agent_lost":
-                return _lost(usage)
+                return lost(usage)
             return JobResult(
                 state="refused",
                 reason=error.code,
@@ -364,7 +373,8 @@ class AgentClient:
             waiting.close()
 
 
-def _lost(usage: Usage) -> JobResult:
+def lost(usage: Usage) -> JobResult:
+    """The result of a job whose agent is gone."""
     return JobResult(
         state="failed",
         reason="agent_lost",

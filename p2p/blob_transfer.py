@@ -19,6 +19,8 @@ from openstall.p2p.limits import Rate
 
 OPEN_S = 20.0
 READ_CHUNKS = 4
+RATE = Rate(per_s=5, burst=60)
+"""Streams of one peer; a fetch opens one or two from each source."""
 
 Allow = Callable[[str, str], bool]
 
@@ -29,22 +31,31 @@ class BlobTransfer:
     """Serves this node's blobs, and fetches others'.
 
     `allow(cid, peer id)` says whether a peer may have a blob; it is asked once per manifest or run,
-    on the event loop, so it must not block.
+    on the event loop, so it must not block. A store that is apart from the market's has a `protocol`
+    and a rate of its own.
     """
 
     def __init__(
-        self, *, host: PeerHost, store: BlobStore, allow: Allow, chunk_timeout_s: float = 30.0
+        self,
+        *,
+        host: PeerHost,
+        store: BlobStore,
+        allow: Allow,
+        chunk_timeout_s: float = 30.0,
+        protocol: str = blob_wire.PROTOCOL,
+        rate: Rate = RATE,
     ) -> None:
         self._host = host
+        self._protocol = protocol
         self._store = store
         self._allow = allow
         self._chunk_timeout_s = chunk_timeout_s
         self._fetching: dict[str, trio.Event] = {}
         host.serve_stream(
-            blob_wire.PROTOCOL,
+            protocol,
             self._serve,
             max_frame=blob_wire.MAX_QUESTION,
-            per_peer_rate=Rate(per_s=5, burst=60),
+            per_peer_rate=rate,
         )
 
     # Serving
@@ -146,7 +157,7 @@ class BlobTransfer:
         Raises:
             PeerError: the source cannot be reached.
         """
-        return await self._host.open_stream(peer_id, blob_wire.PROTOCOL, timeout_s=OPEN_S, max_frame=CHUNK)
+        return await self._host.open_stream(peer_id, self._protocol, timeout_s=OPEN_S, max_frame=CHUNK)
 
     async def _find_manifest(self, cid: str, sources: Sequence[str], size_max: int) -> bytes:
         failure: PeerError = PeerError("blob_unavailable", "Nobody was named who has the file.")

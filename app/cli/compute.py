@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import click
-import msgspec
 
 from openstall.app.cli.autoprice import autoprice
 from openstall.app.cli.capacity import VERBS
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.demand_page import demand_page, replay_page
+from openstall.app.cli.machines import MACHINE_VERBS, on_machines
 from openstall.app.cli.output import fields, table
 from openstall.app.cli.reliability import reliability
-from openstall.market.errors import OpenstallError, Refused
+from openstall.app.cli.rule_changes import changed_rules
+from openstall.market.errors import OpenstallError
 from openstall.market.house import read_rules
-from openstall.market.house_hours import format_hours, parse_hours
+from openstall.market.house_hours import format_hours
 from openstall.market.job_kinds import KINDS, USUAL_KINDS
 from openstall.market.money import format_amount, parse_amount
 
 GIB = 2**30
-MAX_RULES_BYTES = 64 * 1024
 
 
 @click.group()
@@ -107,17 +106,25 @@ def stop(cli: Cli, now: bool) -> None:
 
 
 @group.command()
+@click.option("--machine", help="Another of your machines, by name or peer id; or `all`.")
 @command
-def pause(cli: Cli) -> None:
+def pause(cli: Cli, machine: str | None) -> None:
     """Have the machine back now: running jobs stand still, and none starts."""
+    if machine is not None:
+        on_machines(cli, "pause", machine)
+        return
     done = cli.api.post("/v1/compute/pause")
     cli.output.document(done, f"Paused after {done['returned_ms']} ms. {done['next_words']}".strip())
 
 
 @group.command()
+@click.option("--machine", help="Another of your machines, by name or peer id; or `all`.")
 @command
-def resume(cli: Cli) -> None:
+def resume(cli: Cli, machine: str | None) -> None:
     """Take a pause back; the house rules hold as before."""
+    if machine is not None:
+        on_machines(cli, "resume", machine)
+        return
     done = cli.api.post("/v1/compute/resume")
     cli.output.document(done, f"{done['words']} {done['next_words']}".strip())
 
@@ -174,12 +181,8 @@ def set_rules(cli: Cli, changes: tuple[str, ...], hours: str | None, file: IO[by
     NAME is as `rules show --json` prints it, VALUE is JSON: idle_s=300 mains_only=true
     exclusive_apps='["steam"]' temperature_c_max=null (switches that rule off).
     """
-    value = _json(file.read(MAX_RULES_BYTES)) if file else cli.api.get("/v1/compute/house")["rules"]
-    for change in changes:
-        name, _, text = change.partition("=")
-        value[name] = _json(text)
-    if hours is not None:
-        value["hours"] = msgspec.to_builtins(parse_hours(hours))
+    present = {} if file else cli.api.get("/v1/compute/house")["rules"]
+    value = changed_rules(present, changes, hours, file)
     done = cli.api.post("/v1/compute/house", rules=value)
     cli.output.document(done, _house_page(done) if not cli.output.as_json else None)
 
@@ -226,17 +229,6 @@ def _installed(cli: Cli, *, gpu: bool) -> dict[str, Any]:
         cli.output.end_progress()
 
 
-def _json(text: str | bytes) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise Refused(
-            "bad_house_rules",
-            f"“{text[:60]!s}” is not a JSON value.",
-            "Write numbers and true, false, null as they are, texts in double quotes.",
-        ) from error
-
-
 def _house_page(found: dict[str, Any]) -> str:
     chosen = {name: value for name, value in found["rules"].items() if value not in (None, False, 0, [], "")}
     if "hours" in chosen:
@@ -253,7 +245,7 @@ def _house_page(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-for _verb in (*VERBS, reliability, autoprice):
+for _verb in (*VERBS, *MACHINE_VERBS, reliability, autoprice):
     group.add_command(_verb)
 
 

@@ -23,6 +23,7 @@ NOUNS = {
     "peers": "Other nodes.",
     "model": "Check, publish, buy and run models.",
     "compute": "Rent this machine out.",
+    "rig": "Let this machine work for your node on another computer.",
     "job": "Run a job on a rented machine.",
     "order": "Where each order stands, and what you may do.",
     "doctor": "Is this machine fit to run jobs?",

@@ -31,8 +31,9 @@ log = get_logger("openstall.compute")
 class ComputeService:
     """Owns the agent. Call from the trio thread."""
 
-    def __init__(self, *, home: Home, enabled: bool, bus: EventBus) -> None:
-        self.agent = AgentClient(log_path=home.log.parent / "agent.log")
+    def __init__(self, *, home: Home, enabled: bool, bus: EventBus, agent: AgentClient | None = None) -> None:
+        """`agent` where it is another than that of this machine."""
+        self.agent = agent or AgentClient(log_path=home.log.parent / "agent.log")
         self._enabled = enabled
         self._bus = bus
         self._state = "starting" if enabled else "off"
@@ -93,13 +94,17 @@ class ComputeService:
         """The agent as the status shows it."""
         return {"state": self._state, "reason": self._reason, "fix": self._fix}
 
-    async def as_dict(self) -> dict[str, Any]:
-        """Inventory, doctor and runtime for the local API; null what is not known yet."""
+    async def inventory(self) -> Inventory | None:
+        """What the machine has and how busy it is, read now; as it was last known while the agent is away."""
         if self.agent.running and self._checks is not None:
             self._inventory = await self.agent.probe()
+        return self._inventory
+
+    async def as_dict(self) -> dict[str, Any]:
+        """Inventory, doctor and runtime for the local API; null what is not known yet."""
         return {
             "agent": self.brief(),
-            "inventory": msgspec.to_builtins(self._inventory),
+            "inventory": msgspec.to_builtins(await self.inventory()),
             "doctor": msgspec.to_builtins(self._checks or []),
             "tier": self.agent.tier,
             "runtime": msgspec.to_builtins(self._runtime),

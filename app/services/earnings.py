@@ -24,7 +24,7 @@ from openstall.market.money import format_amount
 from openstall.store.orders import Orders
 
 DEVICE = "processor"
-"""Every kind of job runs on the processor in this version."""
+"""Every kind of job runs on the processor in this version; a rig's goes by the name of the rig."""
 MEASURED_PART = 0.8
 """A job whose power was known for less of its time counts as not measured."""
 _BY = {"measured": "measured", "stated": "stated by you", "unknown": "not known"}
@@ -49,16 +49,20 @@ class Earnings:
     orders: Orders
     channel: ChannelDesk
     rules: Callable[[], Awaitable[HouseRules]]
+    rig: Callable[[str], tuple[str, int | None] | None]
+    """Name and stated watts of another machine of the owner, by its key."""
     workers: Workers
 
     async def account(self, _order: OpenOrder, job: RunningJob) -> dict[str, Any]:
         """What a job that ends now has used, at today's tariff."""
         rules = await self.rules()
         worked_s = job.tick.seconds if job.tick else 0
-        energy_j, by = _energy(job, worked_s, rules)
+        rig = self.rig(job.machine)
+        device, of_it = (DEVICE, rules) if rig is None else (rig[0], HouseRules(stated_w=rig[1]))
+        energy_j, by = _energy(job, worked_s, of_it)
         return {
             "day": _day(self.desk.now()),
-            "device": DEVICE,
+            "device": device,
             "energy_j": energy_j,
             "energy_by": by,
             "cost_micro": cost_micro(energy_j, rules.tariff_micro_per_kwh),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import trio
@@ -17,6 +17,7 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
+from openstall.app.services.house_guests import Guests, NoGuests
 from openstall.app.services.house_words import buyers_words, owners_words
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
@@ -40,66 +41,12 @@ BUSY_S = 0.5
 CALM_S = 5.0
 SENSE_S = 2.0
 """A sensor that is silent for longer cannot tell."""
-_RULES, _PAUSED, _RETURNS = "house.rules", "house.paused", "house.returns"
+RULES, PAUSED = "house.rules", "house.paused"
+"""Names in the settings; another process of the owner may write there, see `heed`."""
+_RETURNS = "house.returns"
 _ALL = Watch(input=True, battery=True, network=True, load=True, heat=True, power=True, devices=True)
 
 log = get_logger("openstall.house")
-
-
-class Guests(Protocol):
-    """The jobs of others on this machine."""
-
-    @property
-    def running(self) -> int:
-        """How many there are, those that stand still included."""
-
-    @property
-    def waiting(self) -> int:
-        """How many of them stand still."""
-
-    async def hold(self, words: str) -> int:
-        """Make them stand still; returns how many did not before, once none uses the processor."""
-
-    async def let_go(self) -> None:
-        """Let them go on."""
-
-    async def end_overdue(self, wait_s: int, why: str) -> None:
-        """End those that have waited for longer."""
-
-    async def end_all(self) -> int:
-        """End them on the owner's word; how many there were."""
-
-    async def tell(self, words: str) -> None:
-        """Say something to their buyers."""
-
-    def note_energy(self, millijoules: int, milliseconds: int) -> None:
-        """Those that work have used so much together, in a time in which it was measured."""
-
-
-class NoGuests:
-    """While this node does not trade."""
-
-    running = waiting = 0
-
-    async def hold(self, words: str) -> int:  # noqa: ARG002 - see Guests
-        """Nobody is here."""
-        return 0
-
-    async def let_go(self) -> None:
-        """Nobody is here."""
-
-    async def end_overdue(self, wait_s: int, why: str) -> None:
-        """Nobody is here."""
-
-    async def end_all(self) -> int:
-        """Nobody is here."""
-        return 0
-
-    async def tell(self, words: str) -> None:
-        """Nobody is here."""
-
-    def note_energy(self, millijoules: int, milliseconds: int) -> None:
-        """Nobody is here."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +65,8 @@ class House:
     _since: int = 0
     _paused_at: int = 0
     _known: bool = False
+    _stored: tuple[Any, ...] = ()
+    """Rules and pause as they were last read from the store."""
     _looking: trio.Lock = field(default_factory=trio.Lock)
     _changed: trio.Event = field(default_factory=trio.Event)
     _fine_at: float | None = None
@@ -128,11 +77,28 @@ class House:
         """Read what the store keeps; once."""
         if self._known:
             return
-        kept, paused, returns = await self.workers.store(
-            lambda: tuple(self.settings.get(name) for name in (_RULES, _PAUSED, _RETURNS))
-        )
+        returns = await self.workers.store(self.settings.get, _RETURNS)
+        await self._read()
+        self._returns, self._known = dict(returns or {}), True
+
+    async def heed(self) -> None:
+        """Take over what another process of the owner has written since: rules, a pause; it holds at once."""
+        await self.load()
+        before = self._rules or HouseRules()
+        if await self._read():
+            await self._announce(before, self._rules or HouseRules())
+            await self.look()
+            self.wake()
+
+    async def _read(self) -> bool:
+        found = await self.workers.store(lambda: tuple(self.settings.get(name) for name in (RULES, PAUSED)))
+        if found == self._stored:
+            return False  # what is being written here just now is newer
+        self._stored = found
+        kept, paused = found
         self._rules = None if kept is None else read_rules(kept)
-        self._paused_at, self._returns, self._known = int(paused or 0), dict(returns or {}), True
+        self._paused_at = int(paused or 0)
+        return True
 
     async def rules(self) -> HouseRules:
         """The rules; none where the owner has set none."""
@@ -146,14 +112,17 @@ class House:
             Refused: they make no sense.
         """
         rules, before = read_rules(value), await self.rules()
-        await self.workers.store(self.settings.set, _RULES, msgspec.to_builtins(rules))
+        await self.workers.store(self.settings.set, RULES, msgspec.to_builtins(rules))
         self._rules = rules
+        await self._announce(before, rules)
+        await self.look()
+        return rules
+
+    async def _announce(self, before: HouseRules, rules: HouseRules) -> None:
         for window in rules.maintenance:
             if window not in before.maintenance:
                 starts, ends = _utc(window.starts), _utc(window.ends)
                 await self.guests.tell(f"[The provider announces maintenance from {starts} to {ends}.]")
-        await self.look()
-        return rules
 
     async def suggest_rules(self) -> None:
         """Give an owner who has set no rules those that this machine can watch."""
@@ -227,7 +196,7 @@ class House:
             raise Conflict("paused", "This machine is paused already.")
         began = trio.current_time()
         self._paused_at = self.clock.now()
-        await self.workers.store(self.settings.set, _PAUSED, self._paused_at)
+        await self.workers.store(self.settings.set, PAUSED, self._paused_at)
         self._fine_at = began
         await self.look()
         return round((trio.current_time() - began) * 1000)
@@ -238,7 +207,7 @@ class House:
         if not self._paused_at:
             raise Conflict("not_paused", "This machine is not paused by hand.")
         self._paused_at = 0
-        await self.workers.store(self.settings.remove, _PAUSED)
+        await self.workers.store(self.settings.remove, PAUSED)
         await self.look()
         self.wake()
 
@@ -258,14 +227,28 @@ class House:
             return "closed"
         return "open" if self._decision.may_take else "full"
 
+    @property
+    def closes_at(self) -> int | None:
+        """When the rules will stop jobs, in Unix seconds; None where nothing says so."""
+        return _unix(self._decision.closes_at)
+
+    async def words(self) -> tuple[str, str]:
+        """What was so and why at the last look, and what happens next."""
+        rules = await self.rules()
+        return owners_words(
+            self._decision,
+            since=self._since,
+            now=self._now(),
+            waiting=self.guests.waiting,
+            wait_s=rules.wait_s,
+        )
+
     async def as_dict(self) -> dict[str, Any]:
         """The house as the local API shows it, with fresh readings of every sensor."""
         rules = await self.rules()
         await self.look(whole=True)
-        decision, now = self._decision, self._now()
-        words, next_words = owners_words(
-            decision, since=self._since, now=now, waiting=self.guests.waiting, wait_s=rules.wait_s
-        )
+        decision = self._decision
+        words, next_words = await self.words()
         return {
             "state": self.state,
             "since": self._since,
@@ -273,7 +256,7 @@ class House:
             "next_words": next_words,
             "reasons": msgspec.to_builtins(decision.reasons),
             "opens_at": _unix(decision.opens_at),
-            "closes_at": _unix(decision.closes_at),
+            "closes_at": self.closes_at,
             "set": self._rules is not None,
             "rules": msgspec.to_builtins(rules),
             "sensors": msgspec.to_builtins(self._facts),

@@ -13,7 +13,7 @@ from typing import Any
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.capacity.wire import PASSING
-from openstall.app.services.orders.job_provider import UNPAID_S
+from openstall.app.services.orders.job_meter import UNPAID_S
 from openstall.app.threads import Workers
 from openstall.ledger.bond import BondClient
 from openstall.ledger.chain import Chain

@@ -14,11 +14,14 @@ import trio
 
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
+from openstall.app.services.cards import Cards, offered
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.house import House
+from openstall.app.services.rigs.link import RigLink
+from openstall.app.services.rigs.machines import Machines, Needs, needs_of
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import GPU_CHECK, Inventory, JobKind, Limits
+from openstall.compute_agent.specs import Inventory, JobKind, Limits
 from openstall.compute_agent.wire import WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.house import HouseRules, read_rules
@@ -26,6 +29,7 @@ from openstall.market.job_kinds import FOREIGN_CODE
 from openstall.market.orders.agree import MAX_PROCESSES
 from openstall.market.orders.documents import ComputeTerms
 from openstall.market.records import Gpu, Offer, body_as_dict
+from openstall.market.text import clean
 from openstall.store.price_changes import PriceChange, PriceChanges
 from openstall.store.settings import Settings
 
@@ -63,6 +67,27 @@ class OfferTerms:
     gpu_scripts: bool = False
     """Whether programs of buyers may use them: the driver is a larger door than any other."""
 
+    @property
+    def largest(self) -> Needs:
+        """The most that a job of this offer may take; one machine must have all of it."""
+        foreign = [kind for kind in self.kinds if kind in FOREIGN_CODE]
+        return Needs(
+            kind=msgspec.convert((foreign or self.kinds)[0], JobKind),
+            threads=self.threads,
+            memory_bytes=self.memory_bytes,
+            disk_bytes=self.disk_bytes,
+            gpus=int(self.gpus),
+            max_s=self.max_job_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The machine that an offer describes."""
+
+    cpu: str
+    gpus: tuple[Gpu, ...]
+
 
 @dataclass(slots=True, kw_only=True)
 class Renting:
@@ -72,6 +97,8 @@ class Renting:
     settings: Settings
     workers: Workers
     agent: AgentClient
+    machines: Machines
+    cards: Cards
     open_jobs: Callable[[], Awaitable[int]]
     house: House
     wallet: str
@@ -95,14 +122,37 @@ class Renting:
         return None if kept is None else OfferTerms(**{**kept, "kinds": tuple(kept["kinds"])})
 
     async def start(self, rules: OfferTerms) -> str:
-        """Switch on: check the sandbox, then announce the offer; returns its cid.
+        """Switch on: check that a machine is fit for it, then announce the offer; returns its cid.
 
         Raises:
-            SandboxError: no sandbox passes its self-test on this machine, so no jobs.
-            Refused: the rules give away more than the machine has.
+            SandboxError: no sandbox passes its self-test on any machine, so no jobs.
+            Refused: the rules give away more than any machine has.
         """
         await self.house.suggest_rules()
-        check_caps(rules, await self.house.rules())
+        try:
+            shown = await self._check_this(rules)
+        except (SandboxError, Refused):
+            rig = self.machines.rig_for(rules.largest)
+            if rig is None:
+                raise
+            shown = _shown_of(rig)
+        cid = await self._announce(rules, shown)
+        await self._keep(rules)
+        self._on = True
+        self._wake()
+        return cid
+
+    async def _check_this(self, rules: OfferTerms) -> Shown:
+        """This machine, if it is fit for the largest job of the offer, checked with real jobs."""
+        if not self.machines.own:
+            raise SandboxError(
+                "no_machine",
+                "This machine runs no jobs itself, and no other machine of yours that is connected can take "
+                "jobs as large as this offer's.",
+                "Look at `openstall compute machines`; start the node without --no-agent, or offer less.",
+            )
+        house = await self.house.rules()
+        check_caps(rules, house)
         machine = await self.agent.probe()
         if rules.threads > machine.cores_logical or rules.memory_bytes > machine.memory_bytes:
             raise Refused(
@@ -122,12 +172,8 @@ class Renting:
                 "Leave that kind of job out, or run `openstall doctor`: it names the cause and the fix.",
             )
         if rules.gpus:
-            await self._check_gpus(machine)
-        cid = await self._announce(rules, machine)
-        await self._keep(rules)
-        self._on = True
-        self._wake()
-        return cid
+            await self.cards.check(machine)
+        return _shown(machine, house, rules)
 
     async def stop(self) -> None:
         """Switch off: take the offer back. Running jobs go on to their end."""
@@ -171,16 +217,23 @@ class Renting:
             if not due.cancelled_caught:
                 continue
             try:
-                machine = await self.agent.probe()
-                if not await self._stands(rules, machine):
-                    await self._announce(rules, machine)
+                shown = await self._largest(rules)
+                if not await self._stands(rules, shown):
+                    await self._announce(rules, shown)
                 told = rules
             except SandboxError as error:
                 log.warning("offer not renewed", code=error.code)
                 self._renew_at = trio.current_time() + _RETRY_S
 
+    async def _largest(self, rules: OfferTerms) -> Shown:
+        """The machine that the offer describes now."""
+        rig = self.machines.rig_for(rules.largest)
+        if rig is not None and not await self.machines.own_holds(rules.largest):
+            return _shown_of(rig)
+        return _shown(await self.agent.probe(), await self.house.rules(), rules)
+
     async def places(self) -> int:
-        """How many jobs may run at once now: none while the house rules forbid it.
+        """How many jobs may run at once on this machine now: none while the house rules forbid it.
 
         One where the switch is off and paid jobs are still to be done.
         """
@@ -192,12 +245,12 @@ class Renting:
     async def gpus(self) -> tuple[str, ...]:
         """The graphics cards that jobs may use now, by the driver's ids."""
         rules = await self.rules()
-        return () if rules is None or not rules.gpus else await self.cards()
+        return () if rules is None or not rules.gpus else await self.cards.ids()
 
-    async def cards(self) -> tuple[str, ...]:
-        """The graphics cards that the owner's rules do not switch off."""
-        off = (await self.house.rules()).devices_off
-        return tuple(gpu.id for gpu in (await self.agent.probe()).gpus if gpu.id not in off)
+    async def threads(self) -> int:
+        """The threads of a job of the offer."""
+        rules = await self.rules()
+        return 1 if rules is None else rules.threads
 
     async def set_house_rules(self, value: Any) -> None:
         """Replace the house rules.
@@ -206,7 +259,7 @@ class Renting:
             Refused: they make no sense, or the present offer gives away more than they allow.
         """
         offered = await self.rules()
-        if offered is not None:
+        if offered is not None and self.machines.rig_for(offered.largest) is None:
             check_caps(offered, read_rules(value))
         before = await self.house.rules()
         after = await self.house.set_rules(value)
@@ -218,12 +271,13 @@ class Renting:
         """Let a job in, or say why not.
 
         Raises:
-            Refused: the switch is off, all places are taken, or the owner's rules forbid it.
+            Refused: the switch is off, all places are taken, or no machine may run it now.
         """
         rules = await self.rules()
         if rules is None:
             raise Refused("not_selling", "This machine is no longer on offer.", "Choose another offer.")
-        if await self.open_jobs() >= rules.jobs_at_once + rules.queue:
+        here = rules.jobs_at_once if self.machines.own else 0
+        if await self.open_jobs() >= here + self.machines.rig_places + rules.queue:
             raise Refused(
                 "machine_busy",
                 "This machine is busy with other jobs.",
@@ -235,19 +289,9 @@ class Renting:
                 "This provider does not let programs of buyers use its graphics cards.",
                 "Send it without one, or choose another offer.",
             )
-        await self.house.admit(terms.max_s)
+        await self.machines.admit(needs_of(terms))
 
-    async def _check_gpus(self, machine: Inventory) -> None:
-        """Raises SandboxError `no_gpu`, unless every card passed its check on this machine."""
-        check = next((one for one in await self.agent.doctor() if one.name == GPU_CHECK), None)
-        if check is None or not check.ok:
-            raise SandboxError(
-                "no_gpu",
-                check.cause if check else f"There is no graphics card for jobs here. {machine.gpu_note}",
-                check.fix if check else "Start selling without graphics cards.",
-            )
-
-    async def _stands(self, rules: OfferTerms, machine: Inventory) -> bool:
+    async def _stands(self, rules: OfferTerms, shown: Shown) -> bool:
         """Whether the offer of an earlier run still says the same for long enough.
 
         A new one would take its place, and decline whoever is just proposing an order of it.
@@ -257,30 +301,22 @@ class Renting:
         except NotFound:
             return False
         left_s = live["expires"] - self.clock.now()
-        wanted = body_as_dict(await self._offer(rules, machine))
+        wanted = body_as_dict(self._offer(rules, shown))
         if live["body"] != wanted or left_s <= rules.ttl_s / _RENEW_PART:
             return False
         self._renew_at = trio.current_time() + left_s - rules.ttl_s / _RENEW_PART
         return True
 
-    async def _offer(self, rules: OfferTerms, machine: Inventory) -> Offer:
-        off = (await self.house.rules()).devices_off
+    def _offer(self, rules: OfferTerms, shown: Shown) -> Offer:
         threads = "thread" if rules.threads == 1 else "threads"
         return Offer(
-            title=f"{(machine.cpu_name or machine.machine)[:100]}, {rules.threads} {threads}",
+            title=f"{shown.cpu[:100]}, {rules.threads} {threads}",
             kinds=list(rules.kinds),
-            cpu=(machine.cpu_name or machine.machine)[:120],
+            cpu=shown.cpu[:120],
             threads=rules.threads,
             memory_bytes=rules.memory_bytes,
             disk_bytes=rules.disk_bytes,
-            gpus=[
-                Gpu(
-                    name=gpu.name[:120],
-                    memory_bytes=min(gpu.memory_bytes, rules.gpu_memory_bytes or gpu.memory_bytes),
-                )
-                for gpu in machine.gpus
-                if rules.gpus and gpu.id not in off
-            ],
+            gpus=list(shown.gpus),
             price_per_s_micro=rules.price_per_s_micro,
             max_s=rules.max_job_s,
             withdraw_delay_s=rules.withdraw_delay_s,
@@ -289,8 +325,8 @@ class Renting:
             channel=self.channel,
         )
 
-    async def _announce(self, rules: OfferTerms, machine: Inventory) -> str:
-        offer = await self._offer(rules, machine)
+    async def _announce(self, rules: OfferTerms, shown: Shown) -> str:
+        offer = self._offer(rules, shown)
         signed = await self.catalogue.publish("offer", OFFER_KEY, body_as_dict(offer), life_s=rules.ttl_s)
         self._renew_at = trio.current_time() + rules.ttl_s * (1 - 1 / _RENEW_PART)
         return signed.cid
@@ -329,6 +365,24 @@ def check_caps(offered: OfferTerms, house: HouseRules) -> None:
                 f"your house rules allow {cap // unit}.",
                 "Offer less, or raise the cap.",
             )
+
+
+def _shown(machine: Inventory, house: HouseRules, rules: OfferTerms) -> Shown:
+    """This machine, with the graphics cards that are rented out."""
+    return Shown(
+        cpu=machine.cpu_name or machine.machine,
+        gpus=offered(machine, house, rules.gpu_memory_bytes) if rules.gpus else (),
+    )
+
+
+def _shown_of(rig: RigLink) -> Shown:
+    state = rig.state
+    if state is None:
+        raise ValueError("a rig that has not told its state cannot be shown")
+    return Shown(
+        cpu=clean(state.cpu) or "another machine",
+        gpus=tuple(Gpu(name=clean(gpu.name), memory_bytes=gpu.memory_bytes) for gpu in state.gpus),
+    )
 
 
 def _warm_stock(rules: OfferTerms, folder: Path) -> WarmStock:

@@ -16,7 +16,14 @@ import trio
 from openstall.app.cli.main import main
 from openstall.app.services import sealing, selling
 from openstall.app.services.capacity import claims, testbench
-from openstall.app.services.orders import job_buyer, job_checkpoints, job_provider, negotiation, sale
+from openstall.app.services.orders import (
+    job_buyer,
+    job_checkpoints,
+    job_meter,
+    job_provider,
+    negotiation,
+    sale,
+)
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import metering
 from openstall.market.errors import Refused
@@ -53,7 +60,7 @@ def fast_meter() -> None:
         fast = metering.Tick(order=tick.order, seq=tick.seq, seconds=seconds, owed_micro=amount, at=tick.at)
         return honest(fast, contract, seed)
 
-    job_provider.sign_tick = sign
+    job_meter.sign_tick = sign
 
 
 def dear_report() -> None:

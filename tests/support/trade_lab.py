@@ -7,7 +7,7 @@ is a script of the test, and the catalogue is a shelf with the records that both
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from openstall.app.services.orders.placing import Party, Placing
 from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleWatch
 from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.rigs.machines import THIS, Needs
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import FirstOutput, JobResult, OutputFile, Usage, UsageTick
@@ -71,8 +72,6 @@ class ScriptedAgent:
     script: JobScript | None = None
     cancelled: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
-    gpus: tuple[str, ...] = ()
-    """Those that the last job might use."""
 
     async def run(
         self,
@@ -82,10 +81,8 @@ class ScriptedAgent:
         on_event: Any,
         *,
         checkpoints: Path,  # noqa: ARG002 - the signature of the real client
-        gpus: tuple[str, ...],
     ) -> JobResult:
         self.ran.append(spec.job_id)
-        self.gpus = gpus
         assert self.script is not None
         return await self.script(spec, inputs, outputs, on_event)
 
@@ -108,6 +105,29 @@ class Shelf:
         return {"items": [], "total": 0}
 
 
+@dataclass(slots=True)
+class LabPlaces:
+    """As many places as the test says, all on one machine that is always there."""
+
+    side: Side
+    taken: set[str] = field(default_factory=set)
+
+    async def take(self, order_id: str, _needs: Needs, before: Sequence[str]) -> bool:
+        if len(self.taken) + len(before) >= self.side.places:
+            return False
+        self.taken.add(order_id)
+        return True
+
+    def leave(self, order_id: str) -> None:
+        self.taken.discard(order_id)
+
+    def machine_of(self, _order_id: str) -> str:
+        return THIS
+
+    def connected(self, _order_id: str) -> bool:
+        return True
+
+
 @dataclass(kw_only=True)
 class Side:
     """One peer with everything that trading needs."""
@@ -122,7 +142,6 @@ class Side:
     workers: Workers = field(default_factory=Workers)
     bus: EventBus = field(default_factory=EventBus)
     places: int = 1
-    gpus: tuple[str, ...] = ()
     refusals: list[tuple[str, str]] = field(default_factory=list)
     host: PeerHost = field(init=False)
 
@@ -174,8 +193,7 @@ class Side:
             seed=self.seed,
             workers=workers,
             wake=self.engine.wake,
-            places=self._places,
-            gpus=self._gpus,
+            places=LabPlaces(self),
             begun=lambda: None,
             account=self._account,
         )
@@ -252,12 +270,6 @@ class Side:
             chain=self.chain_lab.chain,
             workers=self.workers,
         )
-
-    async def _places(self) -> int:
-        return self.places
-
-    async def _gpus(self) -> tuple[str, ...]:
-        return self.gpus
 
     async def _account(self, _order: OpenOrder, _job: RunningJob) -> dict[str, Any]:
         return {}

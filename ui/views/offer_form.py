@@ -34,6 +34,7 @@ class OfferForm(Panel):
         super().__init__("Your offer")
         self._desk = desk
         self._floor_micro = 0
+        self._most = (1, 1)
         self.price = AmountField("0.001", name="Price per second in credits")
         self.price.edited.connect(self._price_changed)
         self._per_hour, self._follows = Text("", "small"), Text("", "small")
@@ -75,11 +76,13 @@ class OfferForm(Panel):
         self.body.addLayout(facts)
         self._price_changed()
 
-    def fill(self, inventory: Inventory, offer: Body | None) -> None:
-        """Fit the fields to the machine, and show the offer that stands."""
+    def fill(
+        self, inventory: Inventory, offer: Body | None, other_threads: int = 0, other_memory_bytes: int = 0
+    ) -> None:
+        """Fit the fields to this machine and the largest other one, and show the offer that stands."""
         threads, gib = max(1, inventory.cores_logical), max(1, inventory.memory_bytes // GIB)
-        self._threads.setRange(1, threads)
-        self._memory.setRange(1, gib)
+        self._most = threads, gib
+        self.widen(other_threads, other_memory_bytes)
         self._threads.setValue(offer.threads if offer else max(1, threads // 2))
         self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
         cards = [gpu.memory_bytes // GIB for gpu in inventory.gpus]
@@ -109,6 +112,11 @@ class OfferForm(Panel):
         self._follows.say(f"Follows the market: {limits[0]} after electricity to {limits[1]}.")
         if found.price_micro and not self.price.hasFocus():
             self.price.setText(words.amount(found.price_micro))
+
+    def widen(self, threads: int, memory_bytes: int) -> None:
+        """Let the offer be as large as another machine of the owner allows, or this one if that is larger."""
+        self._threads.setRange(1, max(self._most[0], threads))
+        self._memory.setRange(1, max(self._most[1], memory_bytes // GIB))
 
     def show_floor(self, micro: int) -> None:
         """The price per second that pays for the electricity; 0 where it is not known."""

@@ -21,6 +21,7 @@ from openstall.ui.views.house_strip import HouseStrip, confirm_end
 from openstall.ui.views.jobs_panel import JobsPanel
 from openstall.ui.views.lost_panel import LostPanel
 from openstall.ui.views.machine import DoctorPanel, MachinePanel
+from openstall.ui.views.machines import MachinesPanel
 from openstall.ui.views.offer_form import OfferForm
 from openstall.ui.views.page import Page
 from openstall.ui.views.reliability import ReliabilityPanel
@@ -75,7 +76,9 @@ class SellPage(Page):
         self.jobs = JobsPanel()
         self.jobs.asked_to_stop.connect(self._stop_job)
         self.jobs.asked_for_order.connect(lambda order_id: self.desk.go.emit(f"orders:{order_id}"))
-        panels = (self.jobs, self._earnings, self._lost, self._reliability)
+        self._machines = MachinesPanel(desk)
+        self._machines.changed.connect(self._machines_changed)
+        panels = (self.jobs, self._machines, self._earnings, self._lost, self._reliability)
         left = column(*panels, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(2, 1)
@@ -105,6 +108,7 @@ class SellPage(Page):
     def load(self) -> None:
         self._measure.refresh()
         self._promise.refresh()
+        self._machines.refresh()
         self._look()
 
     def _look(self) -> None:
@@ -146,15 +150,15 @@ class SellPage(Page):
         self._load_books()
         self._earned.show_micro(compute.earned_micro)
         if first:
-            self._form.fill(compute.inventory, self._offer())
+            self._form.fill(compute.inventory, self._offer(), *self._machines.largest)
         self.mark_loaded()
 
     def _arrange_side(self) -> None:
         """While it sells the gauges are what one looks at; before that, the offer and the checks."""
         unfit = any(check.severity == "error" and not check.ok for check in self._compute.doctor)
-        order: list[QWidget] = [self._form, self._doctor, self._machine, self._measure]
+        order: list[QWidget] = [self._form, self._promise, self._doctor, self._machine, self._measure]
         if self._compute.selling:
-            order = [self._machine, self._form, self._measure, self._doctor]
+            order = [self._machine, self._form, self._promise, self._measure, self._doctor]
         if unfit:
             order.sort(key=lambda panel: panel is not self._doctor)
         for at, panel in enumerate(order):
@@ -167,6 +171,11 @@ class SellPage(Page):
             self._compute.inventory, self._house_seen, self._compute.network_today_bytes
         )
 
+    def _machines_changed(self) -> None:
+        self._form.widen(*self._machines.largest)
+        if self.is_loaded:
+            self._show_state()
+
     def _show_house(self, house: House) -> None:
         self._house_seen = house
         self._house.show_house(house)
@@ -178,20 +187,21 @@ class SellPage(Page):
     def _show_state(self) -> None:
         agent = self.desk.status.agent
         running = sum(1 for job in self._compute.jobs if job.state == "running")
+        where = "your machines" if self._machines.has_rigs else "this machine"
         if self._compute.selling:
             self._badge.mark("selling", "play", "good")
             waiting = min(running, self._house.waiting)
             self._state.say(
                 f"{words.plural(waiting, 'job')} on this machine, waiting until you let it go on."
                 if waiting
-                else f"{words.plural(running, 'job')} running on this machine."
+                else f"{words.plural(running, 'job')} running on {where}."
                 if running
                 else "On sale. Waiting for a job."
             )
             self._why.say(
                 "Your offer is in the market of this group. Stopping lets a running job finish its course."
             )
-        elif agent.state == "refused":
+        elif agent.state == "refused" and not self._machines.rig_ready:
             self._badge.mark("not possible", "error", "bad")
             self._state.say("This machine cannot run the jobs of strangers safely yet.")
             self._why.say(f"{agent.reason} {agent.fix}".strip())
@@ -203,6 +213,7 @@ class SellPage(Page):
                 if agent.state != "starting"
                 else "The compute agent is starting."
             )
+        self.jobs.heading.say(f"Jobs on {where}")
         selling = self._compute.selling
         stop = "&Stop after this job" if running else "&Stop selling"
         self._switch.setText(stop if selling else "&Start selling")
@@ -211,7 +222,8 @@ class SellPage(Page):
         self._switch.style().unpolish(self._switch)
         self._switch.style().polish(self._switch)
         self._switch.setAccessibleName(self._switch.text().replace("&", ""))
-        self._switch.setEnabled(self._compute.selling or agent.state in ("ready", "starting"))
+        fit = agent.state in ("ready", "starting") or self._machines.rig_ready
+        self._switch.setEnabled(self._compute.selling or fit)
 
     def _offer(self) -> Body | None:
         value = self._compute.offer

@@ -11,6 +11,7 @@ import trio
 from openstall.app.logging import get_logger
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.running_job import RunningJob
+from openstall.app.services.rigs.machines import THIS
 from openstall.compute_agent.client import AgentClient
 from openstall.market.errors import SandboxError
 
@@ -32,17 +33,22 @@ class JobGuests:
     @property
     def running(self) -> int:
         """How many jobs there are, those that stand still included."""
-        return len(self.provider.jobs)
+        return len(self._here)
 
     @property
     def waiting(self) -> int:
         """How many of them stand still."""
-        return sum(job.held_at > 0 for job in self.provider.jobs.values())
+        return sum(job.held_at > 0 for job in self._here.values())
+
+    @property
+    def _here(self) -> dict[str, RunningJob]:
+        """A rig's jobs are looked after by the house of that rig."""
+        return {one: job for one, job in self.provider.jobs.items() if job.machine == THIS}
 
     async def hold(self, words: str) -> int:
         """All at once; their buyers are told when the machine is free."""
         self.give_way()
-        moving = {one: job for one, job in self.provider.jobs.items() if not job.held_at}
+        moving = {one: job for one, job in self._here.items() if not job.held_at}
         for job in moving.values():
             job.held_at = self.provider.desk.now()
         async with trio.open_nursery() as nursery:
@@ -54,7 +60,7 @@ class JobGuests:
 
     async def let_go(self) -> None:
         """All that wait."""
-        for order_id, job in list(self.provider.jobs.items()):
+        for order_id, job in self._here.items():
             if job.held_at:
                 waited_s, job.held_at = self.provider.desk.now() - job.held_at, 0
                 job.paused_s += waited_s
@@ -65,12 +71,12 @@ class JobGuests:
     async def end_overdue(self, wait_s: int, why: str) -> None:
         """End those that have waited for longer than the owner lets them; `why`: see `job_ends`."""
         now = self.provider.desk.now()
-        for order_id, job in list(self.provider.jobs.items()):
+        for order_id, job in self._here.items():
             if job.held_at and now - job.held_at >= wait_s:
                 await self.provider.end(order_id, why)
 
     async def end_all(self) -> int:
-        """End every job on the owner's word."""
+        """End every job on the owner's word, those of rigs too: the offer is taken back."""
         found = list(self.provider.jobs)
         for order_id in found:
             await self.provider.end(order_id, "owner_stopped")
@@ -78,12 +84,12 @@ class JobGuests:
 
     async def tell(self, words: str) -> None:
         """A line in the log of every job."""
-        for job in list(self.provider.jobs.values()):
+        for job in self._here.values():
             await job.note(words)
 
     def note_energy(self, millijoules: int, milliseconds: int) -> None:
         """Share what was measured among the jobs that work."""
-        working = [job for job in self.provider.jobs.values() if not job.held_at]
+        working = [job for job in self._here.values() if not job.held_at]
         for job in working:
             job.energy_mj += millijoules // len(working)
             job.measured_ms += milliseconds

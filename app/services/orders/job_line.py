@@ -21,10 +21,15 @@ class JobLine:
 
     def ahead(self, order_id: str) -> int:
         """How many were there before; 0 for one that does not wait."""
+        return len(self.before(order_id))
+
+    def before(self, order_id: str) -> list[str]:
+        """Who was there before, the first one first; nobody for one that does not wait."""
         mine = self._since.get(order_id)
         if mine is None:
-            return 0
-        return sum((since, other) < (mine, order_id) for other, since in self._since.items())
+            return []
+        waiting = sorted((since, other) for other, since in self._since.items())
+        return [other for since, other in waiting if (since, other) < (mine, order_id)]
 
     @property
     def first(self) -> str | None:

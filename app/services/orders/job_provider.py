@@ -19,14 +19,16 @@ from openstall.app.services.orders.job_ends import end_words, job_spec, not_run,
 from openstall.app.services.orders.job_inputs import JobInputs
 from openstall.app.services.orders.job_line import JobLine
 from openstall.app.services.orders.job_logbook import Logbook
+from openstall.app.services.orders.job_meter import meter
+from openstall.app.services.orders.job_places import Places, note
 from openstall.app.services.orders.job_wire import clip
 from openstall.app.services.orders.running_job import RunningJob
+from openstall.app.services.rigs.events import Energy, JobRunner, MachineEvent, Standing
+from openstall.app.services.rigs.machines import needs_of
 from openstall.app.threads import Workers
-from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import (
     Checkpoint,
     FirstOutput,
-    JobEvent,
     JobResult,
     JobSpec,
     LogLine,
@@ -41,7 +43,6 @@ from openstall.market.errors import (
     SandboxError,
     StoreError,
 )
-from openstall.market.metering import Tick, owed, sign_tick
 from openstall.market.orders.agree import SETTLE_AFTER_S
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.machine import COMPUTE
@@ -53,8 +54,6 @@ from openstall.p2p.nurseries import single_errors
 from openstall.store.job_log import JobLog
 
 LAPSE_GRACE_S = 120
-UNPAID_S = 20
-"""A job stops when this many seconds of work are neither paid nor promised."""
 LAST_VOUCHER_WAIT_S = 60
 """How long the provider waits for the voucher of the last seconds before it settles with the one before."""
 CHANNEL_POLL_S = 5.0
@@ -67,7 +66,7 @@ class JobProvider:
 
     desk: OrderDesk
     channel: ChannelDesk
-    agent: AgentClient
+    agent: JobRunner
     blobs: BlobStore
     transfer: BlobTransfer
     access: BlobAccess
@@ -76,11 +75,8 @@ class JobProvider:
     seed: bytes
     workers: Workers
     wake: Callable[[str], None]
-    places: Callable[[], Awaitable[int]]
-    """How many jobs the owner lets run at once."""
-    gpus: Callable[
-        [], Awaitable[tuple[str, ...]]
-    ]  # the graphics cards that jobs may use, by the driver's ids
+    places: Places
+    """Where the owner lets jobs run."""
     begun: Callable[[], None]
     """Called when a job has begun: the owner's house looks at it from now on."""
     account: Callable[[OpenOrder, RunningJob], Awaitable[dict[str, Any]]]
@@ -91,7 +87,6 @@ class JobProvider:
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
-    _at_work: dict[str, int] = field(default_factory=dict)  # with the graphics cards that each rents
 
     def __post_init__(self) -> None:
         self._inputs = JobInputs(
@@ -125,20 +120,16 @@ class JobProvider:
                 await self._settle(order)
 
     async def _has_place(self, order: OpenOrder) -> bool:
-        """Whether there is room, after those before it, and as many graphics cards as it rents."""
-        if len(self._at_work) + self.line.ahead(order.order_id) >= await self.places():
-            return False
-        cards = order.contract.compute.limits.gpus
-        return not cards or cards + sum(self._at_work.values()) <= len(await self.gpus())
+        before = self.line.before(order.order_id)
+        return await self.places.take(order.order_id, needs_of(order.contract.compute), before)
 
     async def _at_its_place(self, order: OpenOrder) -> None:
         """Run a job while it holds a place; then the next in line is woken."""
-        self._at_work[order.order_id] = order.contract.compute.limits.gpus
         self.line.leave(order.order_id)
         try:
             await self._run(order)
         finally:
-            self._at_work.pop(order.order_id, None)
+            self.places.leave(order.order_id)
             if self.line.first is not None:
                 self.wake(self.line.first)
 
@@ -228,10 +219,11 @@ class JobProvider:
         if start_by.cancelled_caught:
             raise InvalidOrder("inputs_late", "The buyer's data did not come in time.")
         now = await self.channel.catch_up(await self.desk.load(order.order_id))
-        return spec if now.state == "funded" else None
+        # a machine that was lost meanwhile: the job looks for another place
+        return spec if now.state == "funded" and self.places.connected(order.order_id) else None
 
     async def _work(self, order: OpenOrder, spec: JobSpec, place: Path) -> None:
-        job = RunningJob(started_at=self.desk.now())
+        job = RunningJob(started_at=self.desk.now(), machine=self.places.machine_of(order.order_id))
         order = await self.desk.advance(
             order,
             "start",
@@ -257,7 +249,6 @@ class JobProvider:
                         place / "out",
                         lambda event: self._on_event(order, job, log, event, states),
                         checkpoints=states,
-                        gpus=await self.gpus() if spec.limits.gpus else (),
                     )
                     nursery.cancel_scope.cancel()
             await log.flush()
@@ -284,7 +275,7 @@ class JobProvider:
                 await self.agent.cancel(order.order_id)
 
     async def _on_event(
-        self, order: OpenOrder, job: RunningJob, log: Logbook, event: JobEvent, states: Path
+        self, order: OpenOrder, job: RunningJob, log: Logbook, event: MachineEvent, states: Path
     ) -> None:
         match event:
             case LogLine(text=text):
@@ -298,42 +289,19 @@ class JobProvider:
             case FirstOutput():
                 await self.desk.patch(order.order_id, first_output_at=self.desk.now())
             case UsageTick(usage=usage):
-                await self._meter(order, job, usage.seconds_useful)
+                why = await meter(self.desk, order, job, usage.seconds_useful, seed=self.seed)
+                if why:
+                    await self.end(order.order_id, why)
+            case Standing() | Energy():
+                await note(self.desk, order.order_id, job, event)
         job.tell()
-
-    async def _meter(self, order: OpenOrder, job: RunningJob, seconds: int) -> None:
-        terms = order.contract.compute
-        seconds = min(seconds, terms.max_s)
-        if seconds <= (job.tick.seconds if job.tick else 0):
-            return
-        amount = owed(terms.price_per_s_micro, terms.cap_micro, seconds)
-        tick = Tick(
-            order=order.order_id,
-            seq=(job.tick.seq if job.tick else 0) + 1,
-            seconds=seconds,
-            owed_micro=amount,
-            at=self.desk.now(),
-        )
-        job.tick, job.tick_raw = tick, sign_tick(tick, order.contract, self.seed)
-        await self.desk.patch(order.order_id, seconds=seconds, owed_micro=amount)
-        unpaid = amount - job.paid_micro
-        if terms.price_per_s_micro and unpaid > UNPAID_S * terms.price_per_s_micro and not job.stop:
-            job.stop = "unpaid"
-            await self.agent.cancel(order.order_id)
-        elif (
-            terms.price_per_s_micro
-            and terms.price_per_s_micro * (seconds + 1) > terms.cap_micro
-            and not job.stop
-        ):
-            job.stop = "cap"
-            await self.agent.cancel(order.order_id)
 
     async def _finish(
         self, order: OpenOrder, result: JobResult, job: RunningJob | None = None, folder: Path | None = None
     ) -> None:
         """Sign the report, keep the artefacts, and let the order end."""
         if job is not None:
-            await self._meter_end(order, job, result)
+            await meter(self.desk, order, job, result.usage.seconds_useful, seed=self.seed)
         outputs = []
         # A buyer who is taking the money back gets no results, and hashing them could outlast the delay.
         if folder is not None and not (job and job.stop == "withdrawn"):
@@ -375,11 +343,6 @@ class JobProvider:
         )
         self.access.grant_artefacts(order.order_id, order.other, [item.blob.cid for item in outputs], amount)
         await self._inputs.forget(order.order_id)
-
-    async def _meter_end(self, order: OpenOrder, job: RunningJob, result: JobResult) -> None:
-        stop, job.stop = job.stop, job.stop or "ended"
-        await self._meter(order, job, result.usage.seconds_useful)
-        job.stop = stop
 
     async def _settle(self, order: OpenOrder) -> None:
         """Close the channel with the highest voucher; the buyer gets the rest in the same transaction."""

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
+from openstall.app.services.orders.job_work import Work, disk_bytes, from_checkpoint, gpu_memory
 from openstall.app.services.selling import SUFFIXES, TEXTS
 from openstall.app.threads import Workers
-from openstall.compute_agent.recheck_specs import CHECKPOINT
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
-from openstall.market.job_kinds import GPU_KINDS, SCRIPT
+from openstall.market.job_kinds import SCRIPT
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
     ARBITER_FEE_BPS,
@@ -41,7 +39,6 @@ from openstall.market.orders.documents import (
     write_contract,
 )
 from openstall.market.orders.failover import (
-    BAD_CHECKPOINT,
     LONGEST_PATIENCE_S,
     MOST_TRIES,
     SHORTEST_PATIENCE_S,
@@ -52,7 +49,6 @@ from openstall.p2p.blobs import BlobStore
 PAY_WITHIN_S = 900
 SHORTEST_PAY_S = 15
 MAX_INPUTS = 16
-DISK_BYTES = 4 * 2**30
 _SLACK_S = 10
 
 
@@ -155,7 +151,7 @@ class Placing:
             params = params | {"files": sorted(set(request.inputs) - {SCRIPT})}
         JobSpec(job_id="check", kind=request.kind, params=params).parse_params()
         check_tries(request.tries, request.patience_s)
-        work = _Work(
+        work = Work(
             kind=request.kind,
             params=params,
             inputs=await self._inputs(request.inputs),
@@ -177,8 +173,8 @@ class Placing:
         """
         record = await self._record(offer_cid)
         offer, terms = _offer_in(record), order.contract.compute
-        inputs, params = _from_checkpoint(order)
-        work = _Work(
+        inputs, params = from_checkpoint(order)
+        work = Work(
             kind=terms.job_kind,
             params=params,
             inputs=inputs,
@@ -209,7 +205,7 @@ class Placing:
             raise Refused(
                 "wrong_kind", f"That provider takes no {terms.job_kind} jobs.", "Name another offer."
             )
-        work = _Work(
+        work = Work(
             kind=terms.job_kind,
             params=terms.params,
             inputs=terms.inputs,
@@ -231,7 +227,7 @@ class Placing:
         return record.record.author
 
     async def _place_job(
-        self, record: SignedRecord, offer: Offer, work: _Work, *, within_s: int, data: dict[str, Any]
+        self, record: SignedRecord, offer: Offer, work: Work, *, within_s: int, data: dict[str, Any]
     ) -> str:
         max_s = min(work.max_s, offer.max_s)
         cap_micro = min(work.cap_micro, offer.price_per_s_micro * max_s)
@@ -246,12 +242,12 @@ class Placing:
             inputs=work.inputs,
             limits=Limits(
                 memory_bytes=offer.memory_bytes,
-                disk_bytes=_disk(work.inputs, offer),
+                disk_bytes=disk_bytes(work.inputs, offer),
                 threads=offer.threads,
                 processes=MAX_PROCESSES,
                 log_bytes=MAX_LOG_BYTES // 4,
                 gpus=work.gpus,
-                gpu_memory_bytes=_gpu_memory(work, offer),
+                gpu_memory_bytes=gpu_memory(work, offer),
             ),
             price_per_s_micro=offer.price_per_s_micro,
             cap_micro=cap_micro,
@@ -324,39 +320,10 @@ class Placing:
         return contract.order_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What is to be done, wherever it is done."""
-
-    kind: str
-    params: dict[str, Any]
-    inputs: list[InputFile]
-    max_s: int
-    cap_micro: int
-    gpus: int
-    service: ServiceLevel | None = None
-
-
 def _offer_in(record: SignedRecord) -> Offer:
     if not isinstance(record.body, Offer):
         raise NotFound("not_on_sale", "That is not an offer of compute.")
     return record.body
-
-
-def _from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:
-    """Inputs and parameters of the rest of a job: from its newest checkpoint, if there is a good one."""
-    terms = order.contract.compute
-    if order.data.get("checkpoint"):
-        found = [msgspec.convert(order.data["checkpoint"]["blob"], BlobRef)]
-    elif order.data.get("reason") == BAD_CHECKPOINT:
-        found = []
-    else:
-        found = [item.blob for item in terms.inputs if item.name == CHECKPOINT]
-    inputs = [item for item in terms.inputs if item.name != CHECKPOINT]
-    params = {name: value for name, value in terms.params.items() if name != "resume"}
-    if found:
-        return [*inputs, InputFile(name=CHECKPOINT, blob=found[0])], {**params, "resume": True}
-    return inputs, params
 
 
 def check_tries(tries: int, patience_s: int) -> None:
@@ -391,26 +358,3 @@ def _check_package(listing: Listing) -> None:
             f"This package is not one model with texts beside it: {', '.join(strange[:5]) or 'no model'}.",
             "Do not buy it: such files can run code on your computer.",
         )
-
-
-def _gpu_memory(work: _Work, offer: Offer) -> int:
-    """What a job may use of each graphics processor: as much as the smallest of those on offer has."""
-    if not work.gpus:
-        return 0
-    if work.kind not in GPU_KINDS:
-        raise Refused("no_gpu", f"A job of kind {work.kind} runs on the processor.", "Rent no graphics card.")
-    if work.gpus > len(offer.gpus):
-        raise Refused(
-            "no_gpu",
-            f"This provider rents out {len(offer.gpus)} graphics cards, the job asks for {work.gpus}.",
-            "Choose another offer.",
-        )
-    return min(gpu.memory_bytes for gpu in offer.gpus)
-
-
-def _disk(inputs: list[InputFile], offer: Offer) -> int:
-    """Room for the job, which also bounds what the provider may send back."""
-    total = sum(item.blob.size for item in inputs)
-    if total > offer.disk_bytes:
-        raise Refused("too_large", "Your files do not fit on the disk that this provider offers.")
-    return min(offer.disk_bytes, max(DISK_BYTES, 2 * total))

@@ -30,6 +30,8 @@ class RunningJob:
     """For how long it has stood still before."""
     energy_mj: int = 0
     measured_ms: int = 0
+    machine: str = "this"
+    """Where it runs: this machine, or the peer id of a rig."""
     log: Logbook | None = None
 
     async def note(self, words: str) -> None:

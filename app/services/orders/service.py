@@ -16,6 +16,7 @@ from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.placing import Placing
 from openstall.app.services.orders.sale import SaleActions
 from openstall.app.services.orders.view import Surroundings, detail, possible_actions, summary
+from openstall.app.services.rigs.view import ShownJob
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict
@@ -51,6 +52,21 @@ class OrderService:
             for order in found
             if not (open_only and order.final)
         ]
+
+    async def running_jobs(self) -> list[ShownJob]:
+        """The jobs that run on the owner's machines now."""
+        found = []
+        for order_id, job in list(self.provider.jobs.items()):
+            order, live = await self.desk.load(order_id), self.desk.live.get(order_id)
+            stage = live.stage if live is not None and live.stage else "Running"
+            if job.total:
+                stage += f", {job.done} of {job.total} steps"
+            found.append(
+                ShownJob(
+                    order_id=order_id, title=order.contract.compute.title, stage=stage, machine=job.machine
+                )
+            )
+        return found
 
     async def view(self, order_id: str) -> dict[str, Any]:
         """Everything about one order.

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from trade_lab import LIMITS, funded_job, leave, step, trade_lab, works_for
+from trade_lab import funded_job, leave, step, trade_lab, works_for
 
 from openstall.app.services.orders import job_provider
 from openstall.app.services.orders.view import possible_actions
@@ -81,35 +81,6 @@ async def test_a_paid_job_waits_for_a_free_place(tmp_path: Path) -> None:
         assert (await step(provider, order_id)).state == "funded"
         provider.places = 1
         assert (await step(provider, order_id)).state == "ended"
-
-
-async def test_a_paid_job_waits_for_the_graphics_cards_that_it_rents(tmp_path: Path) -> None:
-    """Two places and one card: the second job that rents it waits, and a job that rents none does not."""
-    async with trade_lab(tmp_path) as lab:
-        rented = {"limits": {**LIMITS, "gpus": 1, "gpu_memory_bytes": 2**30}}
-        first, second = await funded_job(lab, **rented), await funded_job(lab, **rented)
-        third = await funded_job(lab)
-        provider = lab.seller
-        provider.places, provider.gpus = 3, ("GPU-one",)
-        working, end = trio.Event(), trio.Event()
-
-        async def works(spec: Any, inputs: Path, outputs: Path, on_event: Any) -> JobResult:
-            if spec.job_id == first:
-                working.set()
-                await end.wait()
-            return await works_for(1)(spec, inputs, outputs, on_event)
-
-        provider.agent.script = works
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(step, provider, first)
-            with trio.fail_after(20):
-                await working.wait()
-            assert provider.agent.gpus == ("GPU-one",)
-            assert (await step(provider, second)).state == "funded"
-            assert (await step(provider, third)).state == "ended"
-            assert provider.agent.gpus == ()
-            end.set()
-        assert (await step(provider, second)).state == "ended"
 
 
 async def test_an_owner_may_stop_a_job_that_waits_for_its_place_and_its_buyer_pays_nothing(

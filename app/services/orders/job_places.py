@@ -1,0 +1,39 @@
+"""The places on which jobs run, as their orders see them, and what a machine tells of its own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.orders.running_job import RunningJob
+from openstall.app.services.rigs.events import Energy, Standing
+from openstall.app.services.rigs.machines import Needs
+
+
+class Places(Protocol):
+    """The machines of the owner; `Machines` is one."""
+
+    async def take(self, order_id: str, needs: Needs, before: Sequence[str]) -> bool:
+        """Give a paid job a place, unless there is none that those `before` it would not take."""
+
+    def leave(self, order_id: str) -> None:
+        """The job needs no place any more."""
+
+    def machine_of(self, order_id: str) -> str:
+        """The machine on which a job has its place."""
+
+    def connected(self, order_id: str) -> bool:
+        """Whether that machine is still there."""
+
+
+async def note(desk: OrderDesk, order_id: str, job: RunningJob, event: Standing | Energy) -> None:
+    """What the house of another machine of the owner does with a job, in its order and its books."""
+    if isinstance(event, Energy):
+        job.energy_mj += event.millijoules
+        job.measured_ms += event.milliseconds
+        return
+    job.held_at = desk.now() if event.still else 0
+    await job.note(event.words)
+    stage = "Paused by the house rules" if event.still else "Running"
+    desk.progress(order_id, stage, job.done, job.total, "steps")
