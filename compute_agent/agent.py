@@ -276,8 +276,7 @@ class Agent:
                 state="refused", reason=error.code, words=error.message, what_next=error.what_next
             )
         killed_before, began = host_oom_kills(), time.monotonic()
-        on_gpu = getattr(params, "device", "cpu") != "cpu"
-        if on_gpu and self._gpu_faults is None:
+        if plan.gpu is not None and self._gpu_faults is None:
             self._gpu_faults = await trio.to_thread.run_sync(GpuFaults)
         try:
             outcome, taken = await self._sandboxed(spec, plan, facilities, job, outputs)
@@ -285,7 +284,8 @@ class Agent:
             return jobs.failed_collection(error, job.usage)
         # The count includes what a job's own cgroup kills, so behind one it proves nothing.
         host_short = not facilities.scope.manager and (host_oom_kills() or 0) > (killed_before or 0)
-        gpu_faults = self._gpu_faults.since(began) if on_gpu and self._gpu_faults is not None else []
+        told = self._gpu_faults.since(began) if plan.gpu is not None and self._gpu_faults is not None else []
+        gpu_faults = [fault for fault in told if plan.gpu is not None and fault.device in plan.gpu.ids]
         return jobs.result_of(spec, outcome, taken, host_short=host_short, gpu_faults=gpu_faults)
 
     async def _grant(self, offered: tuple[str, ...], wanted: int, job: _Job) -> Grant:

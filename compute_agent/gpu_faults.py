@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-HARDWARE: Final = frozenset({48, 62, 63, 64, 74, 79, 92, 94, 95, 119, 120, 140, 154})
+HARDWARE: Final = frozenset({48, 62, 63, 64, 74, 79, 92, 94, 95, 119, 120, 140})
 """Uncorrectable memory, links, the bus, the device's own processors: nothing that a program brings about."""
 _MOST_EVENTS: Final = 64
 
