@@ -31,6 +31,7 @@ from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.pool import Stock, WarmPool, discard
 from openstall.compute_agent.sandbox.selftest import doctor
 from openstall.compute_agent.sandbox.supervisor import Outcome
+from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
     End,
@@ -63,6 +64,7 @@ class _Job:
     cancel: trio.Event = field(default_factory=trio.Event)
     hold: Hold = field(default_factory=Hold)
     usage: Usage = field(default_factory=Usage)
+    talk: Talk | None = None
 
 
 class Agent:
@@ -119,6 +121,7 @@ class Agent:
             "suspend": self._suspend,
             "resume": self._suspend,
             "sense": self._sense,
+            "ask": self._ask,
             "run": self._run,
             "warm": self._warm,
         }
@@ -154,6 +157,14 @@ class Agent:
             facts = await trio.to_thread.run_sync(self._sensors.read, request.watch)
         return Reply(id=request.id, facts=facts)
 
+    async def _ask(self, request: Request) -> Reply:
+        """The answer comes as events of the job."""
+        job = self._jobs.get(request.job_id or "")
+        if request.question is None or job is None or job.talk is None:
+            raise SandboxError("not_serving", "This job answers no questions (any more).")
+        job.talk.put(request.question)
+        return Reply(id=request.id)
+
     async def _suspend(self, request: Request) -> Reply:
         """The answer comes when every process of the job stands still, or goes on."""
         job = self._jobs.get(request.job_id or "")
@@ -187,6 +198,7 @@ class Agent:
                 mode=facilities.mode,
                 slot=number,
                 preload=jobs.PRELOAD[kind],
+                asked=jobs.is_asked(kind),
             )
 
         await self._pool.hold(
@@ -210,7 +222,7 @@ class Agent:
             raise SandboxError("job_running", f"Job {spec.job_id} is already running here.")
         taken = {job.slot for job in self._jobs.values()}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
-        self._jobs[spec.job_id] = _Job(slot=slot)
+        self._jobs[spec.job_id] = _Job(slot=slot, talk=Talk() if jobs.is_asked(spec.kind) else None)
         return Reply(id=request.id)
 
     async def _run_job(self, request: Request, spec: JobSpec) -> None:
@@ -254,6 +266,7 @@ class Agent:
                 mode=facilities.mode,
                 checkpoints=Path(request.checkpoints) if request.checkpoints else None,
                 slot=job.slot,
+                asked=job.talk is not None,
             )
         except SandboxError as error:
             return JobResult(
@@ -294,6 +307,7 @@ class Agent:
                 allowed=jobs.allowed_outputs(spec),
                 destination=outputs,
                 hold=job.hold,
+                talk=job.talk,
                 warm=slot.running if slot is not None else None,
             )
         finally:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import trio
 
 from openstall.compute_agent.lines import lines_of
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import (
     Check,
     End,
@@ -173,6 +174,10 @@ class AgentClient:
         """Make a job stand still; returns when it uses the processor no more. No effect when it has ended."""
         if job_id in self._jobs:
             await self._ask("suspend", job_id=job_id)
+
+    async def ask(self, job_id: str, question: Question) -> None:
+        """Ask a serve job; it answers by events. Raises SandboxError `not_serving`, `too_many_open`."""
+        await self._ask("ask", job_id=job_id, question=question)
 
     async def resume(self, job_id: str) -> None:
         """Let a job go on that stands still."""

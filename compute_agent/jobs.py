@@ -25,6 +25,7 @@ from openstall.compute_agent.specs import (
     OutputFile,
     Params,
     ScriptParams,
+    ServeParams,
     Tier,
     TrainParams,
     Usage,
@@ -38,6 +39,7 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "train": "openstall.compute_agent.workloads.train",
     "evaluate": "openstall.compute_agent.workloads.evaluate",
     "script": "openstall.compute_agent.workloads.script",
+    "serve": "openstall.compute_agent.workloads.serve",
     "challenge": "openstall.compute_agent.workloads.challenge",
     "verify_challenge": "openstall.compute_agent.workloads.verify_challenge",
     "benchmark": "openstall.compute_agent.workloads.benchmark",
@@ -61,6 +63,10 @@ PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
         *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
     ),
     "script": ("numpy",),
+    "serve": (
+        *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
+        *("openstall.compute_agent.workloads.generate", "openstall.compute_agent.workloads.models"),
+    ),
 }
 """What a workload imports, by kind: done ahead in a warm sandbox. Never the workload itself."""
 
@@ -100,6 +106,11 @@ def entry_of(kind: JobKind) -> Entry:
     return Entry(module=_MODULES[kind])
 
 
+def is_asked(kind: JobKind) -> bool:
+    """Whether a job of this kind answers questions while it runs."""
+    return kind == "serve"
+
+
 def require_tier(kind: JobKind, tier: Tier) -> None:
     """Raises SandboxError `sandbox_too_weak` for a kind of job that this machine's sandbox does not hold."""
     if _TIERS.index(tier) < _TIERS.index(_LEAST_TIER[kind]):
@@ -130,11 +141,7 @@ def input_names(params: Params) -> frozenset[str]:
         return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
     if isinstance(params, ScriptParams):
         return frozenset({SCRIPT, *params.files})
-    if isinstance(params, VerifyChallengeParams):
-        return frozenset({"states.bin"})
-    if isinstance(params, ChallengeParams | BenchmarkParams):
-        return frozenset()
-    return frozenset({"model.onnx", "rows.csv"})
+    return _INPUTS.get(type(params), frozenset({"model.onnx", "rows.csv"}))
 
 
 def allowed_outputs(spec: JobSpec) -> dict[str, int]:
@@ -149,6 +156,14 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
         return {name: min(cap, disk) for name, cap in measuring.items()}
     main = {"infer": {"predictions.csv": disk}, "train": {"model.onnx": disk}}.get(spec.kind, {})
     return {**main, "report.json": min(_REPORT_BYTES, disk)}
+
+
+_INPUTS: Final[Mapping[type[Params], frozenset[str]]] = {
+    ServeParams: frozenset({"model.onnx"}),
+    VerifyChallengeParams: frozenset({"states.bin"}),
+    ChallengeParams: frozenset(),
+    BenchmarkParams: frozenset(),
+}
 
 
 def check_folders(inputs: Path, outputs: Path, wanted: frozenset[str], *, share: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from openstall.compute_agent.capacity_specs import MEASURING, MeasuringKind, MeasuringParams
+from openstall.compute_agent.serving import Answer
 from openstall.market.errors import SandboxError
 from openstall.market.job_kinds import SCRIPT, KindOfJob
 
@@ -127,6 +128,12 @@ class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
 
 
+class ServeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold `model.onnx` ready and answer questions, until none has come for `idle_s`."""
+
+    idle_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 600
+
+
 class ScriptParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run `script.py` with `arguments`; `files` are its other inputs, `outputs` all that it leaves."""
 
@@ -135,13 +142,16 @@ class ScriptParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     outputs: Annotated[tuple[_Name, ...], msgspec.Meta(min_length=1, max_length=16)]
 
 
-Params = LintParams | InferParams | TrainParams | EvaluateParams | ScriptParams | MeasuringParams
+Params = (
+    LintParams | InferParams | TrainParams | EvaluateParams | ScriptParams | ServeParams | MeasuringParams
+)
 _PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
     "infer": InferParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
     "script": ScriptParams,
+    "serve": ServeParams,
     **MEASURING,
 }
 
@@ -266,7 +276,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     result: JobResult
 
 
-JobEvent = LogLine | FirstOutput | Progress | Checkpoint | UsageTick | End
+JobEvent = LogLine | FirstOutput | Progress | Checkpoint | Answer | UsageTick | End
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

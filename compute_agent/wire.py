@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import (
     GIB,
     Check,
@@ -28,7 +29,7 @@ LINE_CAP_BYTES: Final = 256 * 1024
 
 _T = TypeVar("_T")
 
-Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm", "ask"]
 
 
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,6 +77,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     job_id: str | None = None
     watch: Watch | None = None
     warm: WarmStock | None = None
+    question: Question | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

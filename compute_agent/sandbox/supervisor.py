@@ -31,6 +31,7 @@ from openstall.compute_agent.sandbox.hold import Hold, let_go, stop_all
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.log_lines import LogLines, plain_text
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
+from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.sandbox.usage import Sample, sample
 from openstall.compute_agent.specs import (
     Checkpoint,
@@ -72,8 +73,16 @@ class Supervisor:
     """One sandbox's life: `outcome = await Supervisor(...).run()`."""
 
     def __init__(
-        self, *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event, hold: Hold | None = None
+        self,
+        *,
+        running: Running,
+        plan: Plan,
+        emit: Emit,
+        cancel: trio.Event,
+        hold: Hold | None = None,
+        talk: Talk | None = None,
     ) -> None:
+        self._talk = talk
         self._hold = hold or Hold()
         self._held_at: float | None = None
         self._held_s = 0.0
@@ -111,9 +120,13 @@ class Supervisor:
                 watchers.start_soon(self._watch_cancel)
                 watchers.start_soon(self._watch_clock)
                 watchers.start_soon(self._watch_hold)
+                if self._talk is not None:
+                    watchers.start_soon(self._talk.write, self._running)
                 async with trio.open_nursery() as readers:
                     readers.start_soon(self._read_log)
                     readers.start_soon(self._read_events)
+                    if self._talk is not None:
+                        readers.start_soon(self._talk.read, self._running, self._emit, self._refuse)
                     if self._running.landlock is None:
                         readers.start_soon(self._begin_when_ready)
                     status = await self._wait_dead()
@@ -141,6 +154,11 @@ class Supervisor:
     def _stop(self, limit: str) -> None:
         if not self._limit and self._ended is None:
             self._limit = limit
+        self._running.kill()
+
+    def _refuse(self, error: SandboxError) -> None:
+        """The job broke the rules of its pipes."""
+        self._fault = (error.code, plain_text(error.message.encode()), "")
         self._running.kill()
 
     async def _wait_dead(self) -> int:
@@ -366,13 +384,21 @@ async def settle(running: Running, plan: Plan) -> None:
 
 
 async def supervise(
-    *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event, hold: Hold | None = None
+    *,
+    running: Running,
+    plan: Plan,
+    emit: Emit,
+    cancel: trio.Event,
+    hold: Hold | None = None,
+    talk: Talk | None = None,
 ) -> Outcome:
     """Run `plan`'s sandbox to its end. The caller collects outputs, then calls `running.close()`.
 
     Raises SandboxError `sandbox_start_failed` when the job never came to its first line.
     """
-    outcome = await Supervisor(running=running, plan=plan, emit=emit, cancel=cancel, hold=hold).run()
+    outcome = await Supervisor(
+        running=running, plan=plan, emit=emit, cancel=cancel, hold=hold, talk=talk
+    ).run()
     stopped = outcome.cancelled or outcome.limit
     if not stopped and outcome.fault is not None and outcome.fault[0] == "sandbox_start_failed":
         raise SandboxError(
