@@ -219,6 +219,7 @@ class Node:
                 agent=self.compute.agent,
                 house=self.house,
                 catalogue=self.catalogue,
+                secrets=self.secrets,
             )
         )
         forget = self.group.on_head(lambda _height: trade.new_block())

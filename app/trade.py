@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import trio
 
 from openstall.app.clock import Clock
+from openstall.app.endpoint.wiring import Serving
 from openstall.app.events import EventBus
+from openstall.app.logging import Secrets
 from openstall.app.paths import Home
 from openstall.app.services.capacity.service import CapacityService
 from openstall.app.services.capacity.wiring import make_capacity, on_trade
@@ -23,9 +25,10 @@ from openstall.app.services.earnings import Earnings
 from openstall.app.services.house import House, NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
-from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
+from openstall.app.services.orders.grants import grant_again
 from openstall.app.services.orders.guests import JobGuests
 from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_failover import Failover
@@ -84,6 +87,7 @@ class Ground:
     agent: AgentClient
     house: House
     catalogue: Catalogue
+    secrets: Secrets
 
 
 class Trade:
@@ -111,11 +115,13 @@ class Trade:
         await self._restore_access()
         self._negotiation.serve()
         self._follow.serve()
+        self.serving.serve()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "offer", self.renting.keep_alive)
             nursery.start_soon(steadily, "house rules", self._keep_house)
             nursery.start_soon(steadily, "demand", self.demand.run)
+            nursery.start_soon(steadily, "served models", self.serving.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
@@ -263,6 +269,7 @@ class Trade:
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
         )
+        self.serving = Serving(provider, peers=ground.host, clock=ground.clock, secrets=ground.secrets)
         placing = self._make_placing()
         buyer = JobBuyer(
             desk=desk,
@@ -373,15 +380,5 @@ class Trade:
         for cid in await self._ground.workers.store(self.stock.package_cids):
             self._ground.access.make_public(cid)
         for order_id in await self._ground.workers.store(self._orders.list_ids, kind="compute"):
-            await self._grant(await self.desk.load(order_id))
-
-    async def _grant(self, order: OpenOrder) -> None:
-        if order.role == "buyer" and not order.final:
-            for item in order.contract.compute.inputs:
-                self._ground.access.grant(item.blob.cid, order.other)
-        elif order.role == "seller" and (order.data.get("artefacts") or order.data.get("checkpoints")):
-            self._ground.access.note_paid(order.order_id, await self._channel.highest(order))
-            cids = [*order.data.get("artefacts", []), *order.data.get("checkpoints", [])]
-            self._ground.access.grant_artefacts(
-                order.order_id, order.other, cids, int(order.data["owed_micro"])
-            )
+            order = await self.desk.load(order_id)
+            await grant_again(order, access=self._ground.access, channel=self._channel)

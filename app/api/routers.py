@@ -17,6 +17,7 @@ from openstall.app.api import (
     network,
     orders,
     renting,
+    serving,
     wallet,
 )
 from openstall.app.node import Node
@@ -35,5 +36,6 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         renting.router,
         capacity.router,
         models.router,
+        serving.router,
         orders.router,
     ]

@@ -11,6 +11,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain
+from openstall.app.cli.served import ask, serve
 from openstall.market.errors import OpenstallError
 from openstall.market.job_kinds import KINDS
 from openstall.market.money import parse_amount
@@ -24,6 +25,10 @@ _PARAMS_HINT = (
 @click.group()
 def group() -> None:
     """Jobs on rented machines."""
+
+
+group.add_command(serve)
+group.add_command(ask)
 
 
 @group.command()

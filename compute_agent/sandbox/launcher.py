@@ -26,7 +26,7 @@ _INFO_TIMEOUT_MS = 10_000
 class Running:
     """A started sandbox. All descriptors are owned here; `close()` gives them back.
 
-    `landlock` is known (0 for none) once `supervisor.settle` has seen that the sandbox is finished;
+    `landlock` is known (0 for none) once `settling.settle` has seen that the sandbox is finished;
     `cpu_before_s` is what its imports took until then, which nobody pays.
     """
 

@@ -16,7 +16,6 @@ import msgspec
 import trio
 
 from openstall.compute_agent.collector import take
-from openstall.compute_agent.sandbox.background import give_way, processors_for
 from openstall.compute_agent.sandbox.events import (
     EVENT_CAP_BYTES,
     EVENTS,
@@ -31,6 +30,7 @@ from openstall.compute_agent.sandbox.hold import Hold, let_go, stop_all
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.log_lines import LogLines, plain_text
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
+from openstall.compute_agent.sandbox.settling import take_hold
 from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.sandbox.usage import Sample, sample
 from openstall.compute_agent.specs import (
@@ -47,7 +47,6 @@ from openstall.market.errors import SandboxError
 POLL_S: Final = 0.1
 _STOPPING_S: Final = 0.002
 _READY_TIMEOUT_S: Final = 20.0
-_SETTLE_TIMEOUT_S: Final = 120.0
 _TICK_S: Final = 1.0
 _PROGRESS_S: Final = 0.1
 _CHECKPOINT_GAP_S: Final = 2.0
@@ -350,37 +349,6 @@ class Supervisor:
             return
         self._last_progress, self._held_progress = now, None
         await self._emit(Progress(done=step.done, total=step.total))
-
-
-def take_hold(running: Running, plan: Plan) -> None:
-    """Of the folders of a finished sandbox, and of its place behind the owner. Raises OSError."""
-    running.open_folders()
-    give_way(running.tasks(), processors=processors_for(threads=plan.limits.threads, slot=plan.slot))
-
-
-async def settle(running: Running, plan: Plan) -> None:
-    """Wait until a sandbox is finished and take hold of its folders, without letting it begin.
-
-    Raises SandboxError `sandbox_start_failed`; the caller ends it then.
-    """
-    data = b""
-    with trio.move_on_after(_SETTLE_TIMEOUT_S):
-        while b"\n" not in data:
-            await trio.lowlevel.wait_readable(running.events_fd)
-            part = os.read(running.events_fd, EVENT_CAP_BYTES)
-            if not part:
-                break
-            data += part
-    try:
-        event = EVENTS.decode(data.partition(b"\n")[0])
-        if not isinstance(event, Ready):
-            words = event.words if isinstance(event, Stage1) else "it does not say that it is ready"
-            raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {words}.")
-        take_hold(running, plan)
-    except (msgspec.DecodeError, OSError) as error:
-        raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {error}.") from error
-    running.cpu_before_s = sample(running).cpu_s
-    running.landlock = event.landlock
 
 
 async def supervise(

@@ -23,6 +23,7 @@ from openstall.app.services.orders.job_wire import clip
 from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
+from openstall.compute_agent.serving import Answer
 from openstall.compute_agent.specs import (
     Checkpoint,
     JobEvent,
@@ -280,6 +281,8 @@ class JobProvider:
                 job.checkpoint = await self._checkpoints.offer(order, states, event, owed_micro)
             case UsageTick(usage=usage):
                 await self._meter(order, job, usage.seconds_useful)
+            case Answer() if job.on_answer is not None:
+                job.on_answer(event)
         job.tell()
 
     async def _meter(self, order: OpenOrder, job: RunningJob, seconds: int) -> None:
