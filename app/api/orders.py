@@ -29,6 +29,7 @@ class Rent(Body):
 
     Up to `tries` providers are tried, one after another, where one fails or is silent for `patience_s`.
     With `challenge` the machine is put to the test once, at a random moment while the job runs.
+    `priority_per_s_micro` is paid on top of the price, for an earlier place in the line of paid jobs.
     """
 
     offer_cid: Annotated[str, Field(max_length=80)]
@@ -41,6 +42,7 @@ class Rent(Body):
     tries: int = 1
     patience_s: int = 60
     challenge: bool = False
+    priority_per_s_micro: Annotated[int, Field(ge=0, le=MAX_MICRO)] = 0
 
 
 class Dispute(Body):
@@ -85,6 +87,7 @@ def router(node: Node) -> APIRouter:
             tries=body.tries,
             patience_s=body.patience_s,
             challenge=body.challenge,
+            priority_per_s_micro=body.priority_per_s_micro,
         )
         return {"order_id": await node.trade.orders.placing.rent(request)}
 

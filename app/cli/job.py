@@ -46,6 +46,7 @@ group.add_command(ask)
 @click.option(
     "--patience-s", type=int, default=60, show_default=True, help="Silence after which a provider has failed."
 )
+@click.option("--priority", default="0", help="Credits per second on top of the price, to start earlier.")
 @click.option("--challenge", is_flag=True, help="Put the machine to the test once, while the job runs.")
 @command
 def submit(
@@ -58,6 +59,7 @@ def submit(
     cap: str,
     tries: int,
     patience_s: int,
+    priority: str,
     challenge: bool,
 ) -> None:
     """Rent the machine of OFFER_CID for one job."""
@@ -72,6 +74,7 @@ def submit(
         tries=tries,
         patience_s=patience_s,
         challenge=challenge,
+        priority_per_s_micro=parse_amount(priority),
     )
     order_id = done["order_id"]
     cli.output.document(done, f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}")

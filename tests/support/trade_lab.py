@@ -353,6 +353,7 @@ class TradeLab:
                 "log_bytes": 2**20,
             },
             "price_per_s_micro": 1_000,
+            "priority_per_s_micro": 0,
             "cap_micro": 100_000,
             "max_s": 600,
             "channel": self.chain.chain.params.channel,

@@ -44,6 +44,7 @@ from openstall.market.errors import (
 from openstall.market.metering import Tick, owed, sign_tick
 from openstall.market.orders.agree import SETTLE_AFTER_S
 from openstall.market.orders.documents import InputFile
+from openstall.market.orders.line import head_start_s
 from openstall.market.orders.machine import COMPUTE
 from openstall.market.orders.results import JobReport, sign_report
 from openstall.market.records import BlobRef
@@ -104,7 +105,9 @@ class JobProvider:
         if order.final:
             await self._checkpoints.forget(order.order_id)
         if order.state == "funded":
-            self.line.enter(order.order_id, order.entered_at)
+            terms = order.contract.compute
+            head_s = head_start_s(terms.price_per_s_micro, terms.priority_per_s_micro)
+            self.line.enter(order.order_id, order.entered_at, head_s)
         else:
             self.line.leave(order.order_id)
         now = self.desk.now()

@@ -84,6 +84,8 @@ class JobRequest:
     """How long a provider may be silent before it counts as failed."""
     challenge: bool = False
     """Whether the machine is challenged once, while the job runs."""
+    priority_per_s_micro: int = 0
+    """What is offered on top of the price, for an earlier place in the line."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,6 +161,7 @@ class Placing:
             inputs=await self._inputs(request.inputs),
             max_s=request.max_s,
             cap_micro=request.cap_micro,
+            priority_per_s_micro=request.priority_per_s_micro,
         )
         data: dict[str, Any] = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
         if request.challenge:
@@ -192,7 +195,8 @@ class Placing:
         self, record: SignedRecord, offer: Offer, work: _Work, *, within_s: int, data: dict[str, Any]
     ) -> str:
         max_s = min(work.max_s, offer.max_s)
-        cap_micro = min(work.cap_micro, offer.price_per_s_micro * max_s)
+        price_micro = offer.price_per_s_micro + work.priority_per_s_micro
+        cap_micro = min(work.cap_micro, price_micro * max_s)
         await self._afford(cap_micro)
         fund_by = self.desk.now() + _within(within_s)
         start_by = fund_by + START_WITHIN_S
@@ -209,7 +213,8 @@ class Placing:
                 processes=MAX_PROCESSES,
                 log_bytes=MAX_LOG_BYTES // 4,
             ),
-            price_per_s_micro=offer.price_per_s_micro,
+            price_per_s_micro=price_micro,
+            priority_per_s_micro=work.priority_per_s_micro,
             cap_micro=cap_micro,
             max_s=max_s,
             channel=offer.channel,
@@ -288,6 +293,7 @@ class _Work:
     inputs: list[InputFile]
     max_s: int
     cap_micro: int
+    priority_per_s_micro: int = 0
 
 
 def _from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:

@@ -131,6 +131,7 @@ COMPUTE: dict[str, Any] = {
         "log_bytes": 2**20,
     },
     "price_per_s_micro": 1_000,
+    "priority_per_s_micro": 0,
     "cap_micro": 600_000,
     "max_s": 600,
     "channel": MONEY,

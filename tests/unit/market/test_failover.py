@@ -20,6 +20,7 @@ TERMS = ComputeTerms(
     inputs=[InputFile(name="data.csv", blob=BLOB)],
     limits=Limits(memory_bytes=2**31, disk_bytes=2**30, threads=2, processes=64, log_bytes=2**20),
     price_per_s_micro=20_000,
+    priority_per_s_micro=0,
     cap_micro=4_000_000,
     max_s=200,
     channel=ADDRESS,
