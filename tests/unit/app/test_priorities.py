@@ -36,7 +36,7 @@ def test_more_on_top_is_never_worse(price: int, less: int, more: int) -> None:
 
 
 ARRIVALS = st.lists(
-    st.tuples(st.integers(0, 400), st.integers(0, 10 * PRICE), st.integers(1, 300)), min_size=1, max_size=40
+    st.tuples(st.integers(0, 300), st.integers(0, 10 * PRICE), st.integers(1, 3000)), min_size=1, max_size=40
 )
 
 
