@@ -16,6 +16,7 @@ from openstall.app.endpoint.wiring import Serving
 from openstall.app.events import EventBus
 from openstall.app.logging import Secrets
 from openstall.app.paths import Home
+from openstall.app.services.batches.service import BatchService
 from openstall.app.services.capacity.service import CapacityService
 from openstall.app.services.capacity.wiring import make_capacity, on_trade
 from openstall.app.services.catalogue import Catalogue
@@ -54,6 +55,7 @@ from openstall.market.orders.documents import Contract
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.host import PeerHost
+from openstall.store.batches import Batches
 from openstall.store.database import Store
 from openstall.store.job_log import JobLog
 from openstall.store.library import Library
@@ -122,6 +124,7 @@ class Trade:
             nursery.start_soon(steadily, "house rules", self._keep_house)
             nursery.start_soon(steadily, "demand", self.demand.run)
             nursery.start_soon(steadily, "served models", self.serving.run)
+            nursery.start_soon(steadily, "batches", self.batches.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
@@ -310,6 +313,16 @@ class Trade:
             ("compute", "buyer"): buyer,
             ("compute", "seller"): provider,
         }
+        self.batches = BatchService(
+            books=Batches(ground.store),
+            desk=desk,
+            placing=placing,
+            failover=buyer.failover,
+            catalogue=ground.catalogue,
+            folder=ground.home.library,
+            workers=ground.workers,
+            cancel_order=lambda order_id: self.orders.act(order_id, "cancel"),
+        )
         self.orders = OrderService(
             placing=placing,
             desk=desk,

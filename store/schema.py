@@ -242,3 +242,22 @@ def m0006_cases(db: Database) -> None:
             "CREATE INDEX verdicts_by_order ON verdicts (order_id, at DESC)",
         ),
     )
+
+
+@migrations()
+def m0007_batches(db: Database) -> None:
+    """One model on many tables: what was asked for, and what has become of each part."""
+    _run(
+        db,
+        (
+            """CREATE TABLE batches (
+                batch_id TEXT PRIMARY KEY,
+                state TEXT NOT NULL,
+                plan TEXT NOT NULL,
+                parts TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX batches_by_state ON batches (state, created_at)",
+        ),
+    )

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from openstall.app.api import (
     basics,
+    batches,
     capacity,
     catalogue,
     compute,
@@ -38,4 +39,5 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         models.router,
         serving.router,
         orders.router,
+        batches.router,
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from openstall.app.cli.batch import batch, batches
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain
 from openstall.app.cli.served import ask, serve
@@ -29,6 +30,8 @@ def group() -> None:
 
 group.add_command(serve)
 group.add_command(ask)
+group.add_command(batch)
+group.add_command(batches)
 
 
 @group.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,8 @@ class JobRequest:
     """Whether the machine is challenged once, while the job runs."""
     priority_per_s_micro: int = 0
     """What is offered on top of the price, for an earlier place in the line."""
+    note: dict[str, Any] = field(default_factory=dict)
+    """What the books keep beside the order: which part of which batch it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,6 +168,8 @@ class Placing:
         data: dict[str, Any] = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
         if request.challenge:
             data["challenge"] = True
+        if request.note:
+            data["note"] = request.note
         return await self._place_job(record, offer, work, within_s=request.pay_within_s, data=data)
 
     async def go_on(self, order: OpenOrder, offer_cid: str, *, cap_micro: int, tried: list[str]) -> str:
