@@ -18,6 +18,7 @@ from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import (
     GIB,
     MIB,
+    FederateParams,
     JobKind,
     JobResult,
     JobSpec,
@@ -40,6 +41,7 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "evaluate": "openstall.compute_agent.workloads.evaluate",
     "script": "openstall.compute_agent.workloads.script",
     "serve": "openstall.compute_agent.workloads.serve",
+    "federate": "openstall.compute_agent.workloads.federate",
     "challenge": "openstall.compute_agent.workloads.challenge",
     "verify_challenge": "openstall.compute_agent.workloads.verify_challenge",
     "benchmark": "openstall.compute_agent.workloads.benchmark",
@@ -47,6 +49,8 @@ _MODULES: Final[Mapping[JobKind, str]] = {
 _STATES_BYTES: Final = GIB
 CHECKPOINT: Final = "checkpoint.safetensors"
 """The input that a resumed training goes on from."""
+GLOBAL: Final = "global.safetensors"
+"""The input with the weights that a round of federated averaging starts from."""
 PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
     "lint": ("numpy", "onnx.checker", "openstall.compute_agent.workloads.lint_onnx"),
     "infer": (
@@ -63,6 +67,10 @@ PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
         *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
     ),
     "script": ("numpy",),
+    "federate": (
+        *("openstall.compute_agent.workloads.network", "safetensors.torch"),
+        *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
+    ),
     "serve": (
         *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
         *("openstall.compute_agent.workloads.generate", "openstall.compute_agent.workloads.models"),
@@ -82,6 +90,7 @@ _MEASURING_OUTPUTS: Final = {
     "verify_challenge": {"verdict.json": _REPORT_BYTES},
     "benchmark": {"figures.json": _REPORT_BYTES},
 }
+_MAIN_OUTPUT: Final = {"infer": "predictions.csv", "train": "model.onnx", "federate": "delta.safetensors"}
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
 _SIGXCPU_STATUS: Final = 152
@@ -139,6 +148,8 @@ def input_names(params: Params) -> frozenset[str]:
         return frozenset({params.file})
     if isinstance(params, TrainParams):
         return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
+    if isinstance(params, FederateParams):
+        return frozenset({"data.csv", GLOBAL} if params.resume else {"data.csv"})
     if isinstance(params, ScriptParams):
         return frozenset({SCRIPT, *params.files})
     return _INPUTS.get(type(params), frozenset({"model.onnx", "rows.csv"}))
@@ -154,8 +165,8 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     measuring = _MEASURING_OUTPUTS.get(spec.kind)
     if measuring is not None:
         return {name: min(cap, disk) for name, cap in measuring.items()}
-    main = {"infer": {"predictions.csv": disk}, "train": {"model.onnx": disk}}.get(spec.kind, {})
-    return {**main, "report.json": min(_REPORT_BYTES, disk)}
+    main = _MAIN_OUTPUT.get(spec.kind)
+    return {**({main: disk} if main else {}), "report.json": min(_REPORT_BYTES, disk)}
 
 
 _INPUTS: Final[Mapping[type[Params], frozenset[str]]] = {

@@ -303,6 +303,8 @@ class _Work:
 def _from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:
     """Inputs and parameters of the rest of a job: from its newest checkpoint, if there is a good one."""
     terms = order.contract.compute
+    if terms.job_kind != "train":
+        return list(terms.inputs), terms.params  # no other kind writes checkpoints: it begins anew
     if order.data.get("checkpoint"):
         found = [msgspec.convert(order.data["checkpoint"]["blob"], BlobRef)]
     elif order.data.get("reason") == BAD_CHECKPOINT:

@@ -50,7 +50,7 @@ def finished(market: Market, batch_id: str) -> dict[str, Any]:
 
 
 def predictions(path: Path) -> list[list[str]]:
-    return list(csv.reader(path.open()))
+    return list(csv.reader(path.read_text().splitlines()))
 
 
 def test_a_table_in_parts_over_two_providers_and_a_kill(market: Market, model: Path) -> None:
