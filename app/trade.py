@@ -16,6 +16,7 @@ from openstall.app.endpoint.wiring import Serving
 from openstall.app.events import EventBus
 from openstall.app.logging import Secrets
 from openstall.app.paths import Home
+from openstall.app.services.averaging import Averaging
 from openstall.app.services.batches.service import BatchService
 from openstall.app.services.capacity.service import CapacityService
 from openstall.app.services.capacity.wiring import make_capacity, on_trade
@@ -104,6 +105,7 @@ class Trade:
         self.desk = OrderDesk(orders=self._orders, bus=ground.bus, workers=ground.workers, clock=ground.clock)
         jobs = LocalJobs(agent=ground.agent, folder=ground.home.jobs, workers=ground.workers)
         self.check = ModelCheck(jobs=jobs)
+        self.averaging = Averaging(desk=self.desk, jobs=jobs, workers=ground.workers)
         self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
         self.stock = self._make_stock()
         self.renting = self._make_renting()

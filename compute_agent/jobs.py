@@ -13,12 +13,12 @@ from typing import Final, get_args
 import msgspec
 
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
+from openstall.compute_agent.federate_specs import AverageParams, FederateParams
 from openstall.compute_agent.sandbox.plan import Entry
 from openstall.compute_agent.sandbox.supervisor import Outcome
 from openstall.compute_agent.specs import (
     GIB,
     MIB,
-    FederateParams,
     JobKind,
     JobResult,
     JobSpec,
@@ -42,6 +42,7 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "script": "openstall.compute_agent.workloads.script",
     "serve": "openstall.compute_agent.workloads.serve",
     "federate": "openstall.compute_agent.workloads.federate",
+    "average": "openstall.compute_agent.workloads.average",
     "challenge": "openstall.compute_agent.workloads.challenge",
     "verify_challenge": "openstall.compute_agent.workloads.verify_challenge",
     "benchmark": "openstall.compute_agent.workloads.benchmark",
@@ -150,6 +151,9 @@ def input_names(params: Params) -> frozenset[str]:
         return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
     if isinstance(params, FederateParams):
         return frozenset({"data.csv", GLOBAL} if params.resume else {"data.csv"})
+    if isinstance(params, AverageParams):
+        deltas = {f"delta-{number}.safetensors" for number in range(1, len(params.rows) + 1)}
+        return frozenset(deltas | {GLOBAL} if params.recipe.resume else deltas)
     if isinstance(params, ScriptParams):
         return frozenset({SCRIPT, *params.files})
     return _INPUTS.get(type(params), frozenset({"model.onnx", "rows.csv"}))
@@ -158,6 +162,8 @@ def input_names(params: Params) -> frozenset[str]:
 def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     """Name to greatest size of everything the job must leave."""
     disk = spec.limits.disk_bytes
+    if spec.kind == "average":
+        return {GLOBAL: disk, "model.onnx": disk, "report.json": min(_REPORT_BYTES, disk)}
     if spec.kind == "lint":
         return {"lint.json": min(_REPORT_BYTES, disk)}
     if spec.kind == "script" and isinstance(params := spec.parse_params(), ScriptParams):

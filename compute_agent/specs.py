@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from openstall.compute_agent.capacity_specs import MEASURING, MeasuringKind, MeasuringParams
+from openstall.compute_agent.federate_specs import AverageParams, FederateParams
 from openstall.compute_agent.serving import Answer
 from openstall.market.errors import SandboxError
 from openstall.market.job_kinds import SCRIPT, KindOfJob
@@ -21,7 +22,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-JobKind = Literal["lint", KindOfJob, MeasuringKind]
+JobKind = Literal["lint", "average", KindOfJob, MeasuringKind]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
@@ -59,7 +60,6 @@ SAFE_SUFFIXES: Final = (
 """What a script may leave: formats that nothing runs when they are opened."""
 
 _Decimal = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9]\d{0,5})(\.\d{1,9})?\Z", max_length=16)]
-_Signed = Annotated[str, msgspec.Meta(pattern=r"^-?(0|[1-9]\d{0,5})(\.\d{1,9})?\Z", max_length=17)]
 _Argument = Annotated[str, msgspec.Meta(max_length=400, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -129,31 +129,6 @@ class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
 
 
-class FederateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One round of one party: the recipe that all share. Decimals are strings so that it can be signed.
-
-    `mean` and `spread` are the common scale of the features; `clip` bounds the norm of the whole change.
-    """
-
-    task: Literal["classification", "regression"]
-    label: _Name
-    features: Annotated[tuple[_Name, ...], msgspec.Meta(min_length=1, max_length=500)]
-    classes: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=200)] = ()
-    mean: Annotated[tuple[_Signed, ...], msgspec.Meta(max_length=500)] = ()
-    spread: Annotated[tuple[_Decimal, ...], msgspec.Meta(max_length=500)] = ()
-    hidden: Annotated[
-        tuple[Annotated[int, msgspec.Meta(ge=1, le=4096)], ...],
-        msgspec.Meta(max_length=8),
-    ] = (32,)
-    epochs: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
-    learning_rate: _Decimal = "0.05"
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 32
-    seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
-    clip: _Decimal
-    resume: bool = False
-    """Start from `global.safetensors` among the inputs; else from the seed, as the first round does."""
-
-
 class ServeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hold `model.onnx` ready and answer questions, until none has come for `idle_s`."""
 
@@ -176,6 +151,7 @@ Params = (
     | ScriptParams
     | ServeParams
     | FederateParams
+    | AverageParams
     | MeasuringParams
 )
 _PARAMS: Final[dict[str, type[Params]]] = {
@@ -186,6 +162,7 @@ _PARAMS: Final[dict[str, type[Params]]] = {
     "script": ScriptParams,
     "serve": ServeParams,
     "federate": FederateParams,
+    "average": AverageParams,
     **MEASURING,
 }
 
@@ -211,28 +188,16 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise _bad_params(self.kind, f"{params.file!r} is not a plain file name")
         if isinstance(params, ScriptParams):
             self._check_script(params)
-        if isinstance(params, FederateParams):
-            self._check_federate(params)
+        if isinstance(params, FederateParams | AverageParams):
+            words = params.fault()
+            if words:
+                raise _bad_params(self.kind, words)
         if isinstance(params, TrainParams):
             if not 0 < float(params.learning_rate) <= 10:
                 raise _bad_params(self.kind, "learning_rate must lie between 0 and 10")
             if not 0 < float(params.test_fraction) < 0.9:
                 raise _bad_params(self.kind, "test_fraction must lie between 0 and 0.9")
         return params
-
-    def _check_federate(self, params: FederateParams) -> None:
-        for name in ("features", "classes"):
-            if len(set(getattr(params, name))) != len(getattr(params, name)):
-                raise _bad_params(self.kind, f"{name} names one twice")
-        if params.label in params.features:
-            raise _bad_params(self.kind, "the label is among the features")
-        if (len(params.classes) >= 2) != (params.task == "classification") or len(params.classes) == 1:
-            raise _bad_params(self.kind, "a classification names two classes or more, a regression none")
-        if {len(params.mean), len(params.spread)} not in ({0}, {len(params.features)}):
-            raise _bad_params(self.kind, "mean and spread need one number for each feature, or none at all")
-        positive = (params.clip, params.learning_rate, *params.spread)
-        if not all(float(number) > 0 for number in positive) or float(params.learning_rate) > 10:
-            raise _bad_params(self.kind, "clip, spread and learning_rate (up to 10) must be above 0")
 
     def _check_script(self, params: ScriptParams) -> None:
         for name in (*params.files, *params.outputs):

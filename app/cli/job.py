@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from openstall.app.cli.average import average
 from openstall.app.cli.batch import batch, batches
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain
@@ -32,6 +33,7 @@ group.add_command(serve)
 group.add_command(ask)
 group.add_command(batch)
 group.add_command(batches)
+group.add_command(average)
 
 
 @group.command()

@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from openstall.compute_agent.workloads import network
@@ -30,8 +29,8 @@ from openstall.compute_agent.workloads.channel import (
     write_json,
 )
 from openstall.compute_agent.workloads.tables import Table, parse_number, read_table
+from openstall.compute_agent.workloads.weights import GLOBAL, norm_of, start_network
 
-GLOBAL: Final = "global.safetensors"
 _LEAST_ROWS: Final = 10
 _FIX: Final = "All parties need the weights and the recipe of one and the same round."
 
@@ -45,10 +44,7 @@ def main(params: dict[str, Any]) -> None:
     classify = params["task"] == "classification"
     targets = torch.from_numpy(_classes(table, params) if classify else _numbers(table))
     values = torch.from_numpy(_scaled(table.values, params))
-    outputs = len(params["classes"]) if classify else 1
-    model = network.build([values.shape[1], *params["hidden"], outputs], params["seed"])
-    if params["resume"]:
-        _load(model)
+    model = start_network(params, INPUTS / GLOBAL if params["resume"] else None)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     loss_of: torch.nn.Module = torch.nn.CrossEntropyLoss() if classify else torch.nn.MSELoss()
     begin()
@@ -101,26 +97,6 @@ def _scaled(values: npt.NDArray[np.float32], params: dict[str, Any]) -> npt.NDAr
     return ((values - mean) / spread).astype(np.float32)
 
 
-def _load(model: torch.nn.Sequential) -> None:
-    """The weights of the round. Raises Fault `bad_weights`."""
-    own = dict(model.named_parameters())
-    try:
-        with safe_open(INPUTS / GLOBAL, framework="pt") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise Fault("bad_weights", f"{GLOBAL} cannot be read: {str(error)[:200]}.", _FIX) from error
-    if set(found) != set(own):
-        raise Fault("bad_weights", f"{GLOBAL} holds other tensors than the recipe's network.", _FIX)
-    with torch.no_grad():
-        for name, weight in own.items():
-            given = found[name]
-            if given.shape != weight.shape or given.dtype != torch.float32:
-                raise Fault("bad_weights", f"{GLOBAL}: {name} has another shape or type.", _FIX)
-            if not bool(torch.isfinite(given).all()):
-                raise Fault("bad_weights", f"{GLOBAL}: {name} holds NaN or infinity.", _FIX)
-            weight.copy_(given)
-
-
 def _train(
     model: torch.nn.Sequential,
     loss_of: torch.nn.Module,
@@ -158,8 +134,7 @@ def _write_delta(
 ) -> tuple[float, float]:
     """The change of all weights, no longer than `clip` in all; its norm before and after that."""
     delta = {name: weight.detach() - before[name] for name, weight in model.named_parameters()}
-    squares = sum(float((change.double() ** 2).sum()) for change in delta.values())
-    norm = float(np.sqrt(squares))
+    norm = norm_of(delta)
     factor = min(1.0, clip / norm) if norm else 1.0
     save_file(
         {name: (change * factor).contiguous() for name, change in delta.items()},

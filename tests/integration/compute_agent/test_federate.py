@@ -38,6 +38,12 @@ from openstall.compute_agent.workloads import network
 from safetensors.torch import save_file
 save_file(dict(network.build(json.loads(sys.argv[1]), int(sys.argv[2])).named_parameters()), sys.argv[3])
 """
+SAME = """
+import sys, numpy as np
+from safetensors.numpy import load_file
+one, other = load_file(sys.argv[1]), load_file(sys.argv[2])
+assert set(one) == set(other) and all(np.allclose(one[n], other[n], atol=1e-6) for n in one)
+"""
 ACCURACY = """
 import csv, json, sys, numpy as np
 from safetensors.numpy import load_file
@@ -62,9 +68,15 @@ RunStep = Callable[..., Awaitable[Step]]
 
 
 @pytest.fixture
-async def step(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[RunStep]:
+async def client(nursery: trio.Nursery) -> AsyncIterator[AgentClient]:
     client = AgentClient()
     await client.start(nursery)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def step(tmp_path: Path, client: AgentClient) -> RunStep:
     count = 0
 
     async def run(data: Path, weights: Path | None, recipe: dict[str, Any]) -> Step:
@@ -90,8 +102,7 @@ async def step(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[RunStep]:
             report=json.loads(report.read_text()) if report.exists() else {},
         )
 
-    yield run
-    await client.aclose()
+    return run
 
 
 def in_runtime(runtime: Runtime, code: str, *arguments: str) -> str:
@@ -165,8 +176,33 @@ def first_weights(runtime: Runtime, parties: Parties, folder: Path) -> Path:
     return path
 
 
+async def average(
+    client: AgentClient, steps: list[Step], weights: Path | None, folder: Path, recipe: dict[str, Any]
+) -> JobResult:
+    """Put a round together in a sandbox; the results are in `folder`/out."""
+    (folder / "in").mkdir(parents=True)
+    for number, one in enumerate(steps, 1):
+        shutil.copy(one.delta, folder / "in" / f"delta-{number}.safetensors")
+    if weights is not None:
+        shutil.copy(weights, folder / "in" / "global.safetensors")
+    params = {
+        "recipe": {**recipe, "resume": weights is not None},
+        "rows": [one.report["rows"] for one in steps],
+    }
+    spec = JobSpec(job_id="average", kind="average", params=params, limits=Limits(wall_s=60, cpu_s=60))
+
+    async def ignore(_event: JobEvent) -> None:
+        """The result is enough."""
+
+    return await client.run(spec, folder / "in", folder / "out", ignore)
+
+
 async def test_two_parties_together_know_what_neither_knows_alone(
-    step: RunStep, parties: Parties, workload_runtime: Runtime, tmp_path: Path
+    client: AgentClient,
+    step: RunStep,
+    parties: Parties,
+    workload_runtime: Runtime,
+    tmp_path: Path,
 ) -> None:
     start = first_weights(workload_runtime, parties, tmp_path)
 
@@ -179,6 +215,13 @@ async def test_two_parties_together_know_what_neither_knows_alone(
             parts = json.dumps([[str(one.delta), one.report["rows"]] for one in steps])
             averaged = tmp_path / f"{name}{number}.safetensors"
             in_runtime(workload_runtime, AVERAGE, str(weights or start), str(averaged), parts)
+            if len(steps) > 1:
+                folder = tmp_path / f"round{number}"
+                ended = await average(client, steps, weights, folder, recipe)
+                assert ended.state == "done"
+                ours = folder / "out" / "global.safetensors"
+                in_runtime(workload_runtime, SAME, str(ours), str(averaged))
+                averaged = ours
             weights = averaged
         return float(
             in_runtime(workload_runtime, ACCURACY, str(weights), str(parties.holdout), json.dumps(recipe))
@@ -199,6 +242,21 @@ async def test_a_step_repeats_and_is_clipped(step: RunStep, parties: Parties) ->
     assert clipped.report["clipped"] is True
     assert clipped.report["norm"] != first.report["norm"]  # another seed is another run
     assert clipped.report["norm_kept"] == "0.010000"
+
+
+async def test_a_change_that_breaks_the_recipe_is_refused(
+    client: AgentClient, step: RunStep, parties: Parties, tmp_path: Path
+) -> None:
+    honest = await step(parties.one, None, parties.recipe)
+    greedy = await step(parties.other, None, {**parties.recipe, "clip": "100", "learning_rate": "1"})
+    assert float(greedy.report["norm_kept"]) > float(parties.recipe["clip"])
+    ended = await average(client, [honest, greedy], None, tmp_path / "greedy", parties.recipe)
+    assert (ended.state, ended.reason) == ("failed", "too_long")
+    assert "party 2" in ended.words
+    stranger = await step(parties.other, None, {**parties.recipe, "hidden": [8]})
+    ended = await average(client, [honest, stranger], None, tmp_path / "stranger", parties.recipe)
+    assert (ended.state, ended.reason) == ("failed", "bad_weights")
+    assert "delta-2" in ended.words
 
 
 async def test_weights_of_another_round_are_refused_before_anything_is_owed(
