@@ -68,7 +68,7 @@ COLUMNS: list[Column[Order]] = [
 class OrdersPage(Page):
     """The list; Enter opens the course of an order."""
 
-    listens = frozenset({"order"})
+    listens = frozenset({"order", "batch"})
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(

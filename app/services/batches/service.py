@@ -135,10 +135,12 @@ class BatchService:
 
     async def _step(self, row: BatchRow) -> None:
         plan = msgspec.convert(row.plan, Plan)
-        chains = (await chains_of(self.desk)).get(row.batch_id, {})
+        chains, before = (await chains_of(self.desk)).get(row.batch_id, {}), row.parts
         for number in range(len(plan.parts)):
             await self._settle(row, plan, number, chains.get(number, []))
         row = await self.workers.store(self.books.get, row.batch_id)
+        if row.parts != before:
+            self._announce(row.batch_id)
         waiting = [n for n in range(len(plan.parts)) if not row.parts.get(str(n), {}).get("state")]
         open_parts = [n for n in waiting if chains.get(n) and not chains[n][-1].over]
         if row.state == "cancelling":
@@ -273,6 +275,7 @@ class BatchService:
                 words = error.message
         await self._write_manifest(row.batch_id, plan, state=state, joined=joined, words=words)
         await self.workers.store(self.books.move, row.batch_id, state, at=self.desk.now())
+        self._announce(row.batch_id)
         await self.workers.work(shutil.rmtree, self._place(row.batch_id), ignore_errors=True)
 
     async def _write_manifest(
@@ -306,6 +309,9 @@ class BatchService:
 
     def _place(self, batch_id: str) -> Path:
         return self.folder / f"batch-{batch_id}"
+
+    def _announce(self, batch_id: str) -> None:
+        self.desk.bus.publish("batch", {"batch_id": batch_id})
 
     def _wake(self) -> None:
         self._changed.set()

@@ -20,7 +20,7 @@ from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.specs import JobEvent, JobResult, JobSpec, Limits
 from openstall.market.errors import SandboxError
 
-ROUNDS = 3
+ROUNDS = 2
 EPOCHS = 6
 """As many for who learns alone as for both together."""
 AVERAGE = """
@@ -253,8 +253,8 @@ async def test_a_change_that_breaks_the_recipe_is_refused(
     ended = await average(client, [honest, greedy], None, tmp_path / "greedy", parties.recipe)
     assert (ended.state, ended.reason) == ("failed", "too_long")
     assert "party 2" in ended.words
-    stranger = await step(parties.other, None, {**parties.recipe, "hidden": [8]})
-    ended = await average(client, [honest, stranger], None, tmp_path / "stranger", parties.recipe)
+    greedy.delta.write_bytes(b"\x80\x04cos\nsystem\n(S'id'\ntR.")
+    ended = await average(client, [honest, greedy], None, tmp_path / "stranger", parties.recipe)
     assert (ended.state, ended.reason) == ("failed", "bad_weights")
     assert "delta-2" in ended.words
 
@@ -265,14 +265,11 @@ async def test_weights_of_another_round_are_refused_before_anything_is_owed(
     start = first_weights(workload_runtime, parties, tmp_path)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(start.read_bytes()[:-4])
-    pickled = tmp_path / "pickled.safetensors"
-    pickled.write_bytes(b"\x80\x04cos\nsystem\n(S'id'\ntR.")
     names = parties.recipe["features"]
     wild = {"task": "regression", "classes": [], "label": names[0], "features": names[1:], "hidden": []}
     wild |= {"mean": [], "spread": [], "learning_rate": "10"}
     wrong = [
         (broken, parties.recipe, "bad_weights"),
-        (pickled, parties.recipe, "bad_weights"),
         (start, {**parties.recipe, "hidden": [17]}, "bad_weights"),
         (None, {**parties.recipe, "classes": ["benign", "x"]}, "bad_label"),
         (None, {**parties.recipe, "features": ["nothing"], "mean": [], "spread": []}, "bad_csv"),
