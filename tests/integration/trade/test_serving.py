@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from stage import CREDIT, START_MICRO, Market
 from text_model import train_text_model
 
-from openstall.app.demo.peers import wait_for
+from openstall.app.demo.dataset import LABEL
+from openstall.app.demo.peers import PROGRAM, DemoPeer, wait_for
 from openstall.market.errors import OpenstallError
 
 
@@ -111,3 +113,49 @@ def _closed(url: str) -> bool:
     except httpx.ConnectError:
         return True
     return False
+
+
+def cli(peer: DemoPeer, *words: str, asked: str = "") -> list[Any]:
+    """What the command line prints as JSON."""
+    command = [*PROGRAM, "--json", "--home", str(peer.home), *words]
+    ran = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return (
+        [json.loads(line) for line in ran.stdout.splitlines()] if "ask" in words else [json.loads(ran.stdout)]
+    )
+
+
+def test_a_model_of_tables_by_json_lines_until_nobody_asks(market: Market, model: Path) -> None:
+    seller = market.seller
+    order_id = rent(market, model, params={"idle_s": 15})
+    seller.order_until(order_id, lambda o: o["state"] == "running" and o["job"]["seconds"] > 0, 120)
+    header, *rows = [line.split(",") for line in market.holdout.read_text().splitlines()]
+    named = [
+        {name: float(cell) for name, cell in zip(header, row, strict=True) if name != LABEL}
+        for row in rows[:40]
+    ]
+    lines = [json.dumps({"rows": named[:20]}), "", json.dumps({"rows": named[20:]})]
+    answers = cli(seller, "job", "ask", order_id, asked="\n".join(lines))
+    assert [len(answer["predictions"]) for answer in answers] == [20, 20]
+    [found] = cli(seller, "job", "serve", order_id)
+    headers = {"authorization": f"Bearer {found['key']}"}
+    url = f"{found['base_url']}/predictions"
+    both = httpx.post(url, json={"rows": named}, headers=headers, timeout=60).json()
+    assert both["predictions"] == answers[0]["predictions"] + answers[1]["predictions"]
+    truth = [row[header.index(LABEL)] for row in rows[:40]]
+    assert sum(a == b for a, b in zip(both["predictions"], truth, strict=True)) > 36
+    text = httpx.post(
+        f"{found['base_url']}/completions", json={"model": found["model"], "prompt": "x"}, headers=headers
+    )
+    assert text.status_code == 400
+    assert text.json()["error"]["code"] == "bad_question"
+    with pytest.raises(OpenstallError) as caught:
+        seller.post(f"/v1/orders/{order_id}/ask", question={"rows": []})
+    assert caught.value.code == "bad_question"
+    assert cli(seller, "job", "serve", order_id, "--close") == [{"order_id": order_id, "open": False}]
+    order = seller.order_until(
+        order_id, lambda o: o["state"] == "settled" and bool(o["job"]["artefacts"][0]["path"]), 120
+    )
+    assert order["job"]["result"]["state"] == "done"  # nobody asked for a while
+    report = json.loads(Path(order["job"]["artefacts"][0]["path"]).read_text())
+    assert (report["model"], report["answered"], report["unanswerable"]) == ("table", 3, 1)
