@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import hypercorn.trio
 import trio
@@ -17,6 +17,7 @@ from openstall.app.endpoint.application import make_application
 from openstall.app.logging import Secrets, get_logger
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.market.errors import Conflict, NotFound
+from openstall.p2p.nurseries import single_errors
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -121,31 +122,31 @@ class Endpoints:
         app = make_application(order_id, model=model_name(order_id), lines=self.lines, clock=self.clock)
         guard = Guard(app, token=endpoint.key, where=_WHERE)
         config = Config()
-        config.bind = [f"127.0.0.1:{port}"]
+        listening = socket.create_server(("127.0.0.1", port))
+        endpoint.port = listening.getsockname()[1]
+        config.bind = [f"fd://{listening.detach()}"]  # hypercorn's from now on
         config.graceful_timeout = GRACE_S
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
         config.h11_max_incomplete_size = 64 * 1024
         try:
-            async with trio.open_nursery() as nursery:
-                urls: list[str] = await nursery.start(
-                    lambda task_status: hypercorn.trio.serve(
-                        guard,  # type: ignore[arg-type]  # as in app/api/server.py
-                        config,
-                        shutdown_trigger=endpoint.closing.wait,
-                        task_status=task_status,
-                        mode="asgi",
+            with single_errors():
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(
+                        lambda task_status: hypercorn.trio.serve(
+                            guard,  # type: ignore[arg-type]  # as in app/api/server.py
+                            config,
+                            shutdown_trigger=endpoint.closing.wait,
+                            task_status=task_status,
+                            mode="asgi",
+                        )
                     )
-                )
-                endpoint.port = urlsplit(urls[0]).port or 0
-                guard.listen_on(endpoint.port)
-                self._open[order_id] = endpoint
-                task_status.started()
-                nursery.start_soon(self._close_at_end, endpoint)
-                await endpoint.closing.wait()
-        except* OSError as group:
-            raise group.exceptions[0] from None
+                    guard.listen_on(endpoint.port)
+                    self._open[order_id] = endpoint
+                    task_status.started()
+                    nursery.start_soon(self._close_at_end, endpoint)
+                    await endpoint.closing.wait()
         finally:
             self._open.pop(order_id, None)
             endpoint.closed.set()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import trio
+import trio.testing
 from trade_lab import Side, TradeLab, funded_job, leave, step, trade_lab
 
+from openstall.app.endpoint.listener import Endpoints
+from openstall.app.logging import Secrets
 from openstall.app.services.orders import serve_buyer
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.app.services.orders.serve_provider import ServeDesk
@@ -230,4 +235,38 @@ async def test_a_silent_provider_is_not_waited_for_without_end(
         with pytest.raises(OpenstallError) as caught:
             await lines.ask(order_id, HELLO)
         assert caught.value.code == "peer_silent"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_endpoint_listens_once_on_loopback_and_closes_with_its_job(tmp_path: Path) -> None:
+    async with served(tmp_path) as (lab, order_id, _tell), trio.open_nursery() as nursery:
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        endpoints = Endpoints(lines=lines, clock=lab.clock, secrets=Secrets())
+        nursery.start_soon(lines.run)
+        nursery.start_soon(endpoints.run)
+        await trio.testing.wait_all_tasks_blocked()
+        with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OpenstallError) as caught:
+            await endpoints.open(order_id, taken.getsockname()[1])
+        assert caught.value.code == "port_in_use"
+        with pytest.raises(OpenstallError) as caught:
+            endpoints.show(order_id)
+        assert caught.value.code == "no_endpoint"
+        found = await endpoints.open(order_id)
+        assert await endpoints.open(order_id) == endpoints.show(order_id) == found
+        headers = {"authorization": f"Bearer {found['key']}"}
+        async with httpx.AsyncClient(base_url=found["base_url"], headers=headers) as client:
+            assert (await client.get("models")).status_code == 200
+            async with httpx.AsyncClient(base_url=found["base_url"]) as stranger:
+                assert (await stranger.get("models")).status_code == 401
+                assert (await stranger.post("completions", content=b"{")).status_code == 401
+            for body in (b"{", b"[]", b'{"model": 1}', b'{"model": "x", "prompt": ["a", "b"]}', b"\xff"):
+                answer = await client.post(
+                    "completions", content=body, headers={"content-type": "application/json"}
+                )
+                assert answer.status_code == 400
+                assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        await lab.buyer.desk.patch(order_id, report="x", result="done")
+        with trio.fail_after(30):
+            while order_id in endpoints._open:
+                await trio.testing.wait_all_tasks_blocked(0.05)
         nursery.cancel_scope.cancel()
