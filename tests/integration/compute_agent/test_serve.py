@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 from agent_lab import running_agent
-from text_model import train_text_model
+from text_model import EXAMPLE, train_text_model
 
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.runtime import Runtime
@@ -30,6 +30,7 @@ from openstall.compute_agent.specs import (
     JobSpec,
     Limits,
 )
+from openstall.compute_agent.wire import WarmStock
 from openstall.market.errors import SandboxError
 
 GREEDY = """
@@ -280,3 +281,43 @@ assert found == [0, 1, 2, 3, 4, 5], found
 """
     outcome = await hostile(program)
     assert outcome.exit_code == 0
+
+
+async def test_a_warm_sandbox_answers_too_and_the_example_trains_in_one(
+    text_model: Path, tmp_path: Path
+) -> None:
+    """The program of the guide as a script job; its model in a sandbox that waited for a serve job."""
+    limits = Limits(wall_s=120, cpu_s=120, memory_bytes=2 * GIB)
+    async with running_agent() as client, trio.open_nursery() as nursery:
+        (tmp_path / "in").mkdir()
+        shutil.copy(EXAMPLE, tmp_path / "in" / "script.py")
+        shutil.copy(text_model.with_name("text.txt"), tmp_path / "in" / "text.txt")
+        wanted = {"files": ["text.txt"], "arguments": ["/job/in", "3"], "outputs": ["model.onnx"]}
+        script = JobSpec(job_id="script", kind="script", params=wanted, limits=limits)
+
+        async def ignore(_event: JobEvent) -> None:
+            """The result is enough."""
+
+        result = await client.run(script, tmp_path / "in", tmp_path / "out", ignore)
+        assert result.state == "done", result
+        stock = WarmStock(kinds=("serve",), limits=limits, memory_bytes=2 * GIB, folder=str(tmp_path))
+        assert await client.keep_warm(stock) == ("serve",)
+        (tmp_path / "serve").mkdir()
+        shutil.copy(tmp_path / "out" / "model.onnx", tmp_path / "serve" / "model.onnx")
+        began: list[FirstOutput] = []
+        answered = trio.Event()
+
+        async def on_event(event: JobEvent) -> None:
+            if isinstance(event, FirstOutput):
+                began.append(event)
+                await client.ask("serve", Question(n=1, prompt="x", max_tokens=2))
+            if isinstance(event, Answer) and event.last:
+                assert event.tokens == 2
+                answered.set()
+
+        serve = JobSpec(job_id="serve", kind="serve", params={}, limits=limits)
+        nursery.start_soon(client.run, serve, tmp_path / "serve", tmp_path / "served", on_event)
+        with trio.fail_after(60):
+            await answered.wait()
+        assert began
+        nursery.cancel_scope.cancel()
