@@ -250,6 +250,7 @@ class Node:
                 house=self.house,
                 rigs=self.rigs,
                 catalogue=self.catalogue,
+                secrets=self.secrets,
             )
         )
         forget = self.group.on_head(lambda _height: trade.new_block())

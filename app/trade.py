@@ -12,8 +12,12 @@ from dataclasses import dataclass
 import trio
 
 from openstall.app.clock import Clock
+from openstall.app.endpoint.wiring import Serving
 from openstall.app.events import EventBus
+from openstall.app.logging import Secrets
 from openstall.app.paths import Home
+from openstall.app.services.averaging import Averaging
+from openstall.app.services.batches.service import BatchService
 from openstall.app.services.capacity.wiring import CapacityGround, make_capacity, on_trade
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
@@ -22,9 +26,10 @@ from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
-from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
+from openstall.app.services.orders.grants import grant_again
 from openstall.app.services.orders.guests import JobGuests
 from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_check import make_job_check
@@ -54,6 +59,7 @@ from openstall.market.orders.documents import Contract
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.host import PeerHost
+from openstall.store.batches import Batches
 from openstall.store.database import Store
 from openstall.store.job_log import JobLog
 from openstall.store.library import Library
@@ -89,6 +95,7 @@ class Ground:
     house: House
     rigs: RigHub
     catalogue: Catalogue
+    secrets: Secrets
 
 
 class Trade:
@@ -103,6 +110,7 @@ class Trade:
         self.desk = OrderDesk(orders=self._orders, bus=ground.bus, workers=ground.workers, clock=ground.clock)
         jobs = LocalJobs(agent=ground.agent, folder=ground.home.jobs, workers=ground.workers)
         self.check = ModelCheck(jobs=jobs)
+        self.averaging = Averaging(desk=self.desk, jobs=jobs, workers=ground.workers)
         self.runs = ModelRuns(library=self._library, jobs=jobs, workers=ground.workers)
         self.stock = self._make_stock()
         self.machines = Machines(
@@ -140,6 +148,7 @@ class Trade:
         await self._restore_access()
         self._negotiation.serve()
         self._follow.serve()
+        self.serving.serve()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
@@ -147,6 +156,8 @@ class Trade:
             nursery.start_soon(steadily, "price", self.autoprice.run)
             nursery.start_soon(steadily, "house rules", self._keep_house)
             nursery.start_soon(steadily, "demand", self.demand.run)
+            nursery.start_soon(steadily, "served models", self.serving.run)
+            nursery.start_soon(steadily, "batches", self.batches.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
             nursery.start_soon(steadily, "service levels", self.levels.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
@@ -247,6 +258,7 @@ class Trade:
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
         )
+        self.serving = Serving(provider, peers=ground.host, clock=ground.clock, secrets=ground.secrets)
         placing = self._make_placing()
         buyer = JobBuyer(
             desk=desk,
@@ -287,6 +299,16 @@ class Trade:
             ("compute", "buyer"): buyer,
             ("compute", "seller"): provider,
         }
+        self.batches = BatchService(
+            books=Batches(ground.store),
+            desk=desk,
+            placing=placing,
+            failover=buyer.failover,
+            catalogue=ground.catalogue,
+            folder=ground.home.library,
+            workers=ground.workers,
+            cancel_order=lambda order_id: self.orders.act(order_id, "cancel"),
+        )
         self.orders = OrderService(
             placing=placing,
             desk=desk,
@@ -358,15 +380,5 @@ class Trade:
         for cid in await self._ground.workers.store(self.stock.package_cids):
             self._ground.access.make_public(cid)
         for order_id in await self._ground.workers.store(self._orders.list_ids, kind="compute"):
-            await self._grant(await self.desk.load(order_id))
-
-    async def _grant(self, order: OpenOrder) -> None:
-        if order.role == "buyer" and not order.final:
-            for item in order.contract.compute.inputs:
-                self._ground.access.grant(item.blob.cid, order.other)
-        elif order.role == "seller" and (order.data.get("artefacts") or order.data.get("checkpoints")):
-            self._ground.access.note_paid(order.order_id, await self._channel.highest(order))
-            cids = [*order.data.get("artefacts", []), *order.data.get("checkpoints", [])]
-            self._ground.access.grant_artefacts(
-                order.order_id, order.other, cids, int(order.data["owed_micro"])
-            )
+            order = await self.desk.load(order_id)
+            await grant_again(order, access=self._ground.access, channel=self._channel)

@@ -22,20 +22,18 @@ from pathlib import Path
 import trio
 
 from openstall.compute_agent import jobs
-from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams
-from openstall.compute_agent.gpu_faults import GpuFaults
-from openstall.compute_agent.inventory import probe_gpus, probe_machine
+from openstall.compute_agent.cards import Cards
+from openstall.compute_agent.inventory import probe_machine
 from openstall.compute_agent.lines import lines_of
 from openstall.compute_agent.runtime import Runtime, find_runtime, runtime_state
 from openstall.compute_agent.sandbox.cgroup import CgroupScope, find_scope
-from openstall.compute_agent.sandbox.gpu import Grant, find_grant, no_gpu
-from openstall.compute_agent.sandbox.gpu_check import Proved, prove_gpus
 from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.host import Facilities, find_facilities, run_sandbox
 from openstall.compute_agent.sandbox.plan import Plan
 from openstall.compute_agent.sandbox.pool import Stock, WarmPool, discard
 from openstall.compute_agent.sandbox.selftest import doctor
 from openstall.compute_agent.sandbox.supervisor import Outcome
+from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.sandbox.usage import host_oom_kills
 from openstall.compute_agent.sensors import Sensors
 from openstall.compute_agent.specs import (
@@ -45,7 +43,6 @@ from openstall.compute_agent.specs import (
     JobResult,
     JobSpec,
     OutputFile,
-    Params,
     Usage,
     UsageTick,
 )
@@ -67,10 +64,10 @@ _log = logging.getLogger("openstall.compute_agent")
 @dataclass(slots=True, kw_only=True)
 class _Job:
     slot: int
-    gpus: tuple[str, ...] = ()
     cancel: trio.Event = field(default_factory=trio.Event)
     hold: Hold = field(default_factory=Hold)
     usage: Usage = field(default_factory=Usage)
+    talk: Talk | None = None
 
 
 class Agent:
@@ -86,14 +83,13 @@ class Agent:
         self._scope: CgroupScope | None = None
         self._facilities: Facilities | None = None
         self._facilities_of: Runtime | None = None
-        self._proved: Proved | None = None
+        self._cards = Cards()
         self._preparing = trio.Lock()
         self._sensors = Sensors()
         self._sensing = trio.Lock()
         self._warming = trio.Lock()
         self._pool = WarmPool()
         self._wish: WarmStock | None = None
-        self._gpu_faults: GpuFaults | None = None
 
     async def run(self) -> None:
         """Serve until the node closes the pipe or breaks the protocol."""
@@ -129,6 +125,7 @@ class Agent:
             "suspend": self._suspend,
             "resume": self._suspend,
             "sense": self._sense,
+            "ask": self._ask,
             "run": self._run,
             "warm": self._warm,
         }
@@ -146,7 +143,7 @@ class Agent:
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice
         examined = await doctor()
-        self._proved = examined.gpus
+        self._cards.proved = examined.gpus
         return Reply(id=request.id, checks=examined.checks, tier=examined.tier)
 
     async def _runtime(self, request: Request) -> Reply:
@@ -164,6 +161,14 @@ class Agent:
         async with self._sensing:
             facts = await trio.to_thread.run_sync(self._sensors.read, request.watch)
         return Reply(id=request.id, facts=facts)
+
+    async def _ask(self, request: Request) -> Reply:
+        """The answer comes as events of the job."""
+        job = self._jobs.get(request.job_id or "")
+        if request.question is None or job is None or job.talk is None:
+            raise SandboxError("not_serving", "This job answers no questions (any more).")
+        job.talk.put(request.question)
+        return Reply(id=request.id)
 
     async def _suspend(self, request: Request) -> Reply:
         """The answer comes when every process of the job stands still, or goes on."""
@@ -198,6 +203,7 @@ class Agent:
                 mode=facilities.mode,
                 slot=number,
                 preload=jobs.PRELOAD[kind],
+                asked=jobs.is_asked(kind),
             )
 
         await self._pool.hold(
@@ -221,7 +227,7 @@ class Agent:
             raise SandboxError("job_running", f"Job {spec.job_id} is already running here.")
         taken = {job.slot for job in self._jobs.values()}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
-        self._jobs[spec.job_id] = _Job(slot=slot)
+        self._jobs[spec.job_id] = _Job(slot=slot, talk=Talk() if jobs.is_asked(spec.kind) else None)
         return Reply(id=request.id)
 
     async def _run_job(self, request: Request, spec: JobSpec) -> None:
@@ -240,6 +246,7 @@ class Agent:
             )
         finally:
             job.hold.end()
+            self._cards.take_back(spec.job_id)
             del self._jobs[spec.job_id]
         self._send(Reply(job_id=spec.job_id, event=End(result=result)))
 
@@ -256,10 +263,7 @@ class Agent:
                 jobs.input_names(params),
                 share=facilities.mode == "dropped_root",
             )
-            wanted = _gpus_wanted(spec, params)
-            if wanted is not None and self._proved is None:
-                gpus, _note = await trio.to_thread.run_sync(probe_gpus)
-                self._proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
+            gpu = await self._cards.lend(spec, params, request.gpus, facilities=facilities, runtime=runtime)
             plan = Plan(
                 entry=jobs.entry_of(spec.kind),
                 runtime=runtime,
@@ -269,39 +273,22 @@ class Agent:
                 mode=facilities.mode,
                 checkpoints=Path(request.checkpoints) if request.checkpoints else None,
                 slot=job.slot,
-                gpu=None if wanted is None else await self._grant(request.gpus, wanted, job),
+                gpu=gpu,
+                asked=job.talk is not None,
             )
         except SandboxError as error:
             return JobResult(
                 state="refused", reason=error.code, words=error.message, what_next=error.what_next
             )
         killed_before, began = host_oom_kills(), time.monotonic()
-        if plan.gpu is not None and self._gpu_faults is None:
-            self._gpu_faults = await trio.to_thread.run_sync(GpuFaults)
         try:
             outcome, taken = await self._sandboxed(spec, plan, facilities, job, outputs)
         except SandboxError as error:
             return jobs.failed_collection(error, job.usage)
         # The count includes what a job's own cgroup kills, so behind one it proves nothing.
         host_short = not facilities.scope.manager and (host_oom_kills() or 0) > (killed_before or 0)
-        told = self._gpu_faults.since(began) if plan.gpu is not None and self._gpu_faults is not None else []
-        gpu_faults = [fault for fault in told if plan.gpu is not None and fault.device in plan.gpu.ids]
+        gpu_faults = self._cards.faults(plan.gpu, began)
         return jobs.result_of(spec, outcome, taken, host_short=host_short, gpu_faults=gpu_faults)
-
-    async def _grant(self, offered: tuple[str, ...], wanted: int, job: _Job) -> Grant:
-        """The devices of a job: those that it rents are its own; one that measures sees all of them.
-
-        Raises SandboxError `no_gpu` where they are taken, or did not pass the check on this machine.
-        """
-        proved = self._proved.ids if self._proved is not None else ()
-        free = [name for name in offered if name in proved]
-        if wanted:
-            taken = {name for other in self._jobs.values() for name in other.gpus}
-            free = [name for name in free if name not in taken][:wanted]
-            job.gpus = tuple(free)
-        if len(free) < max(1, wanted):
-            raise no_gpu(f"{len(free)} can be used now, the job needs {max(1, wanted)}")
-        return await trio.to_thread.run_sync(find_grant, free)
 
     async def _sandboxed(
         self, spec: JobSpec, plan: Plan, facilities: Facilities, job: _Job, outputs: Path
@@ -332,6 +319,7 @@ class Agent:
                 allowed=jobs.allowed_outputs(spec),
                 destination=outputs,
                 hold=job.hold,
+                talk=job.talk,
                 warm=slot.running if slot is not None else None,
             )
         finally:
@@ -358,12 +346,6 @@ class Agent:
                 if self._wish is not None and not self._pool.made_for(self._facilities):
                     await self._stock_up(self._wish, runtime, self._facilities)
             return self._facilities
-
-
-def _gpus_wanted(spec: JobSpec, params: Params) -> int | None:
-    """How many devices a job rents, 0 for one that measures all of them; None where it needs none."""
-    measures = isinstance(params, BenchmarkParams | ChallengeParams) and params.device != "cpu"
-    return 0 if measures else spec.limits.gpus or None
 
 
 async def serve() -> None:

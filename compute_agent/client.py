@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import trio
 
 from openstall.compute_agent.lines import lines_of
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import (
     Check,
     End,
@@ -40,6 +41,7 @@ from openstall.compute_agent.wire import (
     Watch,
     decode_reply,
     encode_line,
+    lost,
 )
 from openstall.market.errors import Conflict, SandboxError
 from openstall.market.house import Facts
@@ -183,6 +185,10 @@ class AgentClient:
         """Make a job stand still; returns when it uses the processor no more. No effect when it has ended."""
         if job_id in self._jobs:
             await self._ask("suspend", job_id=job_id)
+
+    async def ask(self, job_id: str, question: Question) -> None:
+        """Ask a serve job; it answers by events. Raises SandboxError `not_serving`, `too_many_open`."""
+        await self._ask("ask", job_id=job_id, question=question)
 
     async def resume(self, job_id: str) -> None:
         """Let a job go on that stands still."""
@@ -371,17 +377,6 @@ class AgentClient:
             job.close()
         for waiting in self._replies.values():
             waiting.close()
-
-
-def lost(usage: Usage) -> JobResult:
-    """The result of a job whose agent is gone."""
-    return JobResult(
-        state="failed",
-        reason="agent_lost",
-        words="The compute agent on the provider's machine stopped while the job ran.",
-        what_next="Send the job again; only the seconds already counted can be owed.",
-        usage=usage,
-    )
 
 
 def _gone() -> SandboxError:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, get_args
 
 import msgspec
 
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
+from openstall.compute_agent.federate_specs import AverageParams, FederateParams
 from openstall.compute_agent.gpu_faults import GpuFault
 from openstall.compute_agent.recheck_specs import CHECKPOINT, CompareParams, ReplayParams
 from openstall.compute_agent.sandbox.plan import Entry
@@ -27,6 +29,7 @@ from openstall.compute_agent.specs import (
     OutputFile,
     Params,
     ScriptParams,
+    ServeParams,
     Tier,
     TrainParams,
     Usage,
@@ -40,6 +43,9 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "train": "openstall.compute_agent.workloads.train",
     "evaluate": "openstall.compute_agent.workloads.evaluate",
     "script": "openstall.compute_agent.workloads.script",
+    "serve": "openstall.compute_agent.workloads.serve",
+    "federate": "openstall.compute_agent.workloads.federate",
+    "average": "openstall.compute_agent.workloads.average",
     "challenge": "openstall.compute_agent.workloads.challenge",
     "verify_challenge": "openstall.compute_agent.workloads.verify_challenge",
     "benchmark": "openstall.compute_agent.workloads.benchmark",
@@ -47,6 +53,8 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "replay": "openstall.compute_agent.workloads.replay",
 }
 _STATES_BYTES: Final = GIB
+GLOBAL: Final = "global.safetensors"
+"""The input with the weights that a round of federated averaging starts from."""
 PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
     "lint": ("numpy", "onnx.checker", "openstall.compute_agent.workloads.lint_onnx"),
     "infer": (
@@ -63,6 +71,14 @@ PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
         *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
     ),
     "script": ("numpy",),
+    "federate": (
+        *("openstall.compute_agent.workloads.network", "safetensors.torch"),
+        *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
+    ),
+    "serve": (
+        *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
+        *("openstall.compute_agent.workloads.generate", "openstall.compute_agent.workloads.models"),
+    ),
 }
 """What a workload imports, by kind: done ahead in a warm sandbox. Never the workload itself."""
 
@@ -80,6 +96,7 @@ _MEASURING_OUTPUTS: Final = {
     "compare": {"comparison.json": _REPORT_BYTES},
     "replay": {"weights.safetensors": _STATES_BYTES, "replay.json": _REPORT_BYTES},
 }
+_MAIN_OUTPUT: Final = {"infer": "predictions.csv", "train": "model.onnx", "federate": "delta.safetensors"}
 _PARAMS_CAP_BYTES: Final = 32 * 1024
 _SIGKILL_STATUS: Final = 137
 _SIGXCPU_STATUS: Final = 152
@@ -108,9 +125,22 @@ _LIMIT_WORDS: Final = {
 }
 
 
+_INPUTS: Final[Mapping[type[Params], AbstractSet[str]]] = {
+    ServeParams: frozenset({"model.onnx"}),
+    VerifyChallengeParams: frozenset({"states.bin"}),
+    ChallengeParams: frozenset(),
+    BenchmarkParams: frozenset(),
+}
+
+
 def entry_of(kind: JobKind) -> Entry:
     """The module of this kind of job."""
     return Entry(module=_MODULES[kind])
+
+
+def is_asked(kind: JobKind) -> bool:
+    """Whether a job of this kind answers questions while it runs."""
+    return kind == "serve"
 
 
 def require_tier(kind: JobKind, tier: Tier) -> None:
@@ -137,22 +167,29 @@ def encode_params(params: Params) -> bytes:
 
 def input_names(params: Params) -> frozenset[str]:
     """The files that must lie in the input folder, and no others."""
-    if isinstance(params, LintParams):
-        return frozenset({params.file})
-    if isinstance(params, TrainParams):
-        return frozenset({"data.csv", CHECKPOINT} if params.resume else {"data.csv"})
-    if isinstance(params, ScriptParams):
-        return frozenset({SCRIPT, *params.files})
-    if isinstance(params, CompareParams | ReplayParams):
-        return params.input_names()
-    if isinstance(params, ChallengeParams | BenchmarkParams | VerifyChallengeParams):
-        return frozenset({"states.bin"} if isinstance(params, VerifyChallengeParams) else set())
-    return frozenset({"model.onnx", "rows.csv"})
+    names: AbstractSet[str] = _INPUTS.get(type(params), {"model.onnx", "rows.csv"})
+    match params:
+        case LintParams(file=file):
+            names = {file}
+        case TrainParams(resume=resume):
+            names = {"data.csv", CHECKPOINT} if resume else {"data.csv"}
+        case FederateParams(resume=resume):
+            names = {"data.csv", GLOBAL} if resume else {"data.csv"}
+        case AverageParams(rows=rows, recipe=recipe):
+            names = {f"delta-{number}.safetensors" for number in range(1, len(rows) + 1)}
+            names |= {GLOBAL} if recipe.resume else set()
+        case ScriptParams(files=files):
+            names = {SCRIPT, *files}
+        case CompareParams() | ReplayParams():
+            names = params.input_names()
+    return frozenset(names)
 
 
 def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     """Name to greatest size of everything the job must leave."""
     disk = spec.limits.disk_bytes
+    if spec.kind == "average":
+        return {GLOBAL: disk, "model.onnx": disk, "report.json": min(_REPORT_BYTES, disk)}
     if spec.kind == "lint":
         return {"lint.json": min(_REPORT_BYTES, disk)}
     if spec.kind == "script" and isinstance(params := spec.parse_params(), ScriptParams):
@@ -160,8 +197,8 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
     measuring = _MEASURING_OUTPUTS.get(spec.kind)
     if measuring is not None:
         return {name: min(cap, disk) for name, cap in measuring.items()}
-    main = {"infer": {"predictions.csv": disk}, "train": {"model.onnx": disk}}.get(spec.kind, {})
-    return {**main, "report.json": min(_REPORT_BYTES, disk)}
+    main = _MAIN_OUTPUT.get(spec.kind)
+    return {**({main: disk} if main else {}), "report.json": min(_REPORT_BYTES, disk)}
 
 
 def check_folders(inputs: Path, outputs: Path, wanted: frozenset[str], *, share: bool) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from openstall.compute_agent import ray_worker
-from openstall.compute_agent.client import AgentClient, OnEvent, lost
+from openstall.compute_agent.client import AgentClient, OnEvent
 from openstall.compute_agent.ray_files import Incoming, checked
 from openstall.compute_agent.ray_worker import FILE_END, PIECE, Examined, InputFile, WorkerJob
 from openstall.compute_agent.specs import (
@@ -34,7 +34,7 @@ from openstall.compute_agent.specs import (
     Usage,
     UsageTick,
 )
-from openstall.compute_agent.wire import WarmStock, decode_reply
+from openstall.compute_agent.wire import WarmStock, decode_reply, lost
 from openstall.market.errors import Conflict, SandboxError
 
 _EXAMINE_S = 120.0

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from openstall.compute_agent.capacity_specs import MEASURING, MeasuringKind, MeasuringParams
+from openstall.compute_agent.federate_specs import AverageParams, FederateParams
+from openstall.compute_agent.serving import Answer
 from openstall.market.errors import SandboxError
 from openstall.market.job_kinds import SCRIPT, KindOfJob
 
@@ -20,7 +22,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-JobKind = Literal["lint", KindOfJob, MeasuringKind]
+JobKind = Literal["lint", "average", KindOfJob, MeasuringKind]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
@@ -130,6 +132,12 @@ class EvaluateParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
 
 
+class ServeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold `model.onnx` ready and answer questions, until none has come for `idle_s`."""
+
+    idle_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 600
+
+
 class ScriptParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run `script.py` with `arguments`; `files` are its other inputs, `outputs` all that it leaves."""
 
@@ -138,13 +146,26 @@ class ScriptParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     outputs: Annotated[tuple[_Name, ...], msgspec.Meta(min_length=1, max_length=16)]
 
 
-Params = LintParams | InferParams | TrainParams | EvaluateParams | ScriptParams | MeasuringParams
+Params = (
+    LintParams
+    | InferParams
+    | TrainParams
+    | EvaluateParams
+    | ScriptParams
+    | ServeParams
+    | FederateParams
+    | AverageParams
+    | MeasuringParams
+)
 _PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
     "infer": InferParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
     "script": ScriptParams,
+    "serve": ServeParams,
+    "federate": FederateParams,
+    "average": AverageParams,
     **MEASURING,
 }
 
@@ -170,6 +191,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise _bad_params(self.kind, f"{params.file!r} is not a plain file name")
         if isinstance(params, ScriptParams):
             self._check_script(params)
+        if isinstance(params, FederateParams | AverageParams):
+            words = params.fault()
+            if words:
+                raise _bad_params(self.kind, words)
         if isinstance(params, TrainParams):
             if not 0 < float(params.learning_rate) <= 10:
                 raise _bad_params(self.kind, "learning_rate must lie between 0 and 10")
@@ -269,7 +294,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     result: JobResult
 
 
-JobEvent = LogLine | FirstOutput | Progress | Checkpoint | UsageTick | End
+JobEvent = LogLine | FirstOutput | Progress | Checkpoint | Answer | UsageTick | End
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,16 +6,19 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import (
     GIB,
     Check,
     Inventory,
     JobEvent,
     JobKind,
+    JobResult,
     JobSpec,
     Limits,
     RuntimeState,
     Tier,
+    Usage,
 )
 from openstall.market.errors import OpenstallError, SandboxError
 from openstall.market.house import Facts
@@ -29,7 +32,7 @@ LINE_CAP_BYTES: Final = 256 * 1024
 _T = TypeVar("_T")
 _DeviceId = Annotated[str, msgspec.Meta(max_length=120)]
 
-Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm"]
+Op = Literal["probe", "doctor", "runtime", "run", "cancel", "suspend", "resume", "sense", "warm", "ask"]
 
 
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +84,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     watch: Watch | None = None
     warm: WarmStock | None = None
     gpus: Annotated[tuple[_DeviceId, ...], msgspec.Meta(max_length=64)] = ()
+    question: Question | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,3 +150,14 @@ def _bad_message(words: str) -> SandboxError:
 def error_reply(error: OpenstallError) -> ErrorReply:
     """`error` as it goes over the pipe."""
     return ErrorReply(code=error.code, message=error.message, what_next=error.what_next)
+
+
+def lost(usage: Usage) -> JobResult:
+    """The result of a job whose agent is gone."""
+    return JobResult(
+        state="failed",
+        reason="agent_lost",
+        words="The compute agent on the provider's machine stopped while the job ran.",
+        what_next="Send the job again; only the seconds already counted can be owed.",
+        usage=usage,
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
-KindOfJob = Literal["infer", "train", "evaluate", "script"]
+KindOfJob = Literal["infer", "train", "evaluate", "script", "serve", "federate"]
 KINDS: Final[tuple[KindOfJob, ...]] = get_args(KindOfJob)
 FOREIGN_CODE: Final[frozenset[KindOfJob]] = frozenset({"script"})
 """Kinds that run a program of the buyer's: a provider takes them only where its owner said so."""

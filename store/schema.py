@@ -304,3 +304,22 @@ def m0008_watches(db: Database) -> None:
             "CREATE INDEX watches_by_buyer ON watches (buyer, role)",
         ),
     )
+
+
+@migrations()
+def m0009_batches(db: Database) -> None:
+    """One model on many tables: what was asked for, and what has become of each part."""
+    _run(
+        db,
+        (
+            """CREATE TABLE batches (
+                batch_id TEXT PRIMARY KEY,
+                state TEXT NOT NULL,
+                plan TEXT NOT NULL,
+                parts TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX batches_by_state ON batches (state, created_at)",
+        ),
+    )

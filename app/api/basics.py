@@ -27,7 +27,10 @@ def router(node: Node) -> APIRouter:
 
     @routes.get("/events")
     async def events() -> StreamingResponse:
-        """Server-sent events: `operation`, `order`, `job_log`, `catalogue`, `wallet`, `peers`, `status`."""
+        """Server-sent events.
+
+        `operation`, `order`, `batch`, `job_log`, `catalogue`, `wallet`, `peers`, `status`.
+        """
         return StreamingResponse(
             _stream(node), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )

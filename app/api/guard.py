@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 1 << 20
+_WHERE = "The token is in api.json in the home folder of the node."
 
 
 class BodyTooLarge(Exception):
@@ -27,7 +28,9 @@ class BodyTooLarge(Exception):
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: AsgiApp, *, token: str) -> None:
+    def __init__(self, app: AsgiApp, *, token: str, where: str = _WHERE) -> None:
+        """`where` tells who has no token where it is found."""
+        self._where = where
         self._app = app
         self._token = token.encode()
         self._hosts: frozenset[bytes] = frozenset()
@@ -64,7 +67,7 @@ class Guard:
                 401,
                 "bad_token",
                 "The local API was called without its token.",
-                "The token is in api.json in the home folder of the node.",
+                self._where,
             )
         length = headers.get(b"content-length", [b"0"])[0]
         if not length.isdigit() or len(length) > 12 or int(length) > MAX_BODY_BYTES:

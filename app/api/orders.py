@@ -32,6 +32,7 @@ class Rent(Body):
     Up to `tries` providers are tried, one after another, where one fails or is silent for `patience_s`.
     With `challenge` the machine is put to the test once, at a random moment while the job runs. With
     `service` the provider is bound to a service level: its own where the object is empty.
+    `priority_per_s_micro` is paid on top of the price, for an earlier place in the line of paid jobs.
     """
 
     offer_cid: Annotated[str, Field(max_length=80)]
@@ -46,6 +47,7 @@ class Rent(Body):
     gpus: Annotated[int, Field(ge=0, le=16)] = 0
     challenge: bool = False
     service: Level | None = None
+    priority_per_s_micro: Annotated[int, Field(ge=0, le=MAX_MICRO)] = 0
 
 
 class Dispute(Body):
@@ -98,6 +100,7 @@ async def _request(node: Node, body: Rent) -> JobRequest:
         patience_s=body.patience_s,
         gpus=body.gpus,
         challenge=body.challenge,
+        priority_per_s_micro=body.priority_per_s_micro,
         service=service,
     )
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from openstall.app.api import (
     autoprice,
     basics,
+    batches,
     capacity,
     catalogue,
     compute,
@@ -21,6 +22,7 @@ from openstall.app.api import (
     reliability,
     renting,
     service_levels,
+    serving,
     wallet,
 )
 from openstall.app.node import Node
@@ -43,5 +45,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         autoprice.router,
         service_levels.router,
         models.router,
+        serving.router,
         orders.router,
+        batches.router,
     ]

@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
+from openstall.app.cli.average import average
+from openstall.app.cli.batch import batch, batches
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, plain
 from openstall.app.cli.promise import parse_service
+from openstall.app.cli.served import ask, serve
 from openstall.market.errors import OpenstallError
 from openstall.market.job_kinds import KINDS
 from openstall.market.mechanisms.agreement import AGREED, check_words
@@ -26,6 +29,13 @@ _PARAMS_HINT = (
 @click.group()
 def group() -> None:
     """Jobs on rented machines."""
+
+
+group.add_command(serve)
+group.add_command(ask)
+group.add_command(batch)
+group.add_command(batches)
+group.add_command(average)
 
 
 @group.command()
@@ -46,6 +56,7 @@ def group() -> None:
 @click.option(
     "--gpus", type=int, default=0, show_default=True, help="Graphics cards to rent (train, script)."
 )
+@click.option("--priority", default="0", help="Credits per second on top of the price, to start earlier.")
 @click.option("--challenge", is_flag=True, help="Put the machine to the test once, while the job runs.")
 @click.option("--service", help="Bind the provider: `offered`, or start=60,uptime=99,steps=0,penalty=5.")
 @command
@@ -60,6 +71,7 @@ def submit(
     tries: int,
     patience_s: int,
     gpus: int,
+    priority: str,
     challenge: bool,
     service: str | None,
 ) -> None:
@@ -77,6 +89,7 @@ def submit(
         gpus=gpus,
         challenge=challenge,
         service=None if service is None else parse_service(service),
+        priority_per_s_micro=parse_amount(priority),
     )
     order_id = done["order_id"]
     words = f"Ordered: {order_id}\nFollow it: openstall job log --follow {order_id}"

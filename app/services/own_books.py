@@ -31,8 +31,8 @@ class OwnBooks:
         return [
             Sold(
                 seconds=int(job.data["seconds"]),
-                price_per_s_micro=job.contract.compute.price_per_s_micro,
+                price_per_s_micro=terms.price_per_s_micro - terms.priority_per_s_micro,
             )
-            for job in jobs
+            for job, terms in ((job, job.contract.compute) for job in jobs)
             if job.final and int(job.data.get("seconds", 0)) > 0
         ]

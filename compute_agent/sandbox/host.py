@@ -27,6 +27,7 @@ from openstall.compute_agent.sandbox.launcher import Running, launch
 from openstall.compute_agent.sandbox.plan import Entry, Mode, Plan
 from openstall.compute_agent.sandbox.seccomp import build_filter
 from openstall.compute_agent.sandbox.supervisor import Emit, Outcome, supervise
+from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.sandbox.unboxed import sweep
 from openstall.compute_agent.specs import MIB, JobEvent, Limits, LogLine, OutputFile, Tier
 from openstall.market.errors import SandboxError
@@ -84,6 +85,7 @@ async def run_sandbox(
     destination: Path,
     hold: Hold | None = None,
     warm: Running | None = None,
+    talk: Talk | None = None,
 ) -> tuple[Outcome, tuple[OutputFile, ...]]:
     """Start, supervise, collect. Outputs are taken only from a job that ended well.
 
@@ -101,7 +103,7 @@ async def run_sandbox(
         prefix=facilities.scope.prefix(plan.limits),
     )
     try:
-        outcome = await supervise(running=running, plan=plan, emit=emit, cancel=cancel, hold=hold)
+        outcome = await supervise(running=running, plan=plan, emit=emit, cancel=cancel, hold=hold, talk=talk)
         if outcome.exit_code or outcome.limit or outcome.cancelled or outcome.fault is not None:
             return outcome, ()
         outputs = await trio.to_thread.run_sync(collect, running.folders["job/out"], allowed, destination)

@@ -26,7 +26,7 @@ _INFO_TIMEOUT_MS = 10_000
 class Running:
     """A started sandbox. All descriptors are owned here; `close()` gives them back.
 
-    `landlock` is known (0 for none) once `supervisor.settle` has seen that the sandbox is finished;
+    `landlock` is known (0 for none) once `settling.settle` has seen that the sandbox is finished;
     `cpu_before_s` is what its imports took until then, which nobody pays.
     """
 
@@ -37,6 +37,8 @@ class Running:
     log_fd: int
     events_fd: int
     params_fd: int
+    questions_fd: int = -1
+    answers_fd: int = -1
     place: Place | None = None
     landlock: int | None = None
     cpu_before_s: float = 0.0
@@ -79,10 +81,11 @@ class Running:
 
     def close(self) -> None:
         """Give back the descriptors; the last one frees the sandbox's tmpfs."""
-        for fd in (self.params_fd, self.init_pidfd, self.outer_pidfd, *self.folders.values()):
+        talk = (self.questions_fd, self.answers_fd)
+        for fd in (self.params_fd, *talk, self.init_pidfd, self.outer_pidfd, *self.folders.values()):
             if fd >= 0:
                 os.close(fd)
-        self.params_fd = self.init_pidfd = self.outer_pidfd = -1
+        self.questions_fd = self.answers_fd = self.params_fd = self.init_pidfd = self.outer_pidfd = -1
         self.folders.clear()
         if self.place is not None:
             self.place.remove()
@@ -96,10 +99,11 @@ def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] =
     with bubblewrap's words when they cannot be made.
     """
     pipes = _Pipes()
+    talk = _Talk() if plan.asked else None
     place = None if plan.boxed else Place.make()
     process: subprocess.Popen[bytes] | None = None
     try:
-        process = _spawn(pipes, plan, place, bwrap=bwrap, seccomp=seccomp, prefix=prefix)
+        process = _spawn(pipes, talk, plan, place, bwrap=bwrap, seccomp=seccomp, prefix=prefix)
         init_pid = _init_pid(pipes.info[0]) if place is None else process.pid
         return Running(
             process=process,
@@ -109,6 +113,8 @@ def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] =
             log_fd=pipes.log[0],
             events_fd=pipes.events[0],
             params_fd=pipes.params[1],
+            questions_fd=talk.questions[1] if talk else -1,
+            answers_fd=talk.answers[0] if talk else -1,
             place=place,
         )
     except (OSError, ValueError, SandboxError, msgspec.DecodeError) as error:
@@ -116,7 +122,8 @@ def launch(plan: Plan, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...] =
             process.kill()
             process.wait()
         failure = _start_failed(pipes.log[0], error)
-        for fd in (pipes.params[1], pipes.log[0], pipes.events[0]):
+        ours = (talk.questions[1], talk.answers[0]) if talk else ()
+        for fd in (pipes.params[1], pipes.log[0], pipes.events[0], *ours):
             os.close(fd)
         if place is not None:
             place.remove()
@@ -139,23 +146,39 @@ class _Pipes:
     info: tuple[int, int] = field(default_factory=_pipe)
 
 
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """As above, for a job that is asked while it runs."""
+
+    questions: tuple[int, int] = field(default_factory=_pipe)
+    answers: tuple[int, int] = field(default_factory=_pipe)
+
+
 def _spawn(
-    pipes: _Pipes, plan: Plan, place: Place | None, *, bwrap: Path, seccomp: bytes, prefix: tuple[str, ...]
+    pipes: _Pipes,
+    talk: _Talk | None,
+    plan: Plan,
+    place: Place | None,
+    *,
+    bwrap: Path,
+    seccomp: bytes,
+    prefix: tuple[str, ...],
 ) -> subprocess.Popen[bytes]:
     """Start the outermost process; whatever happens, the sandbox's ends of the pipes are closed here."""
     seccomp_fd = os.memfd_create("openstall-seccomp", os.MFD_CLOEXEC)
-    theirs = (seccomp_fd, pipes.info[1], pipes.events[1])
+    asked = (talk.questions[0], talk.answers[1]) if talk else ()
+    theirs = (seccomp_fd, pipes.info[1], pipes.events[1], *asked)
     try:
         os.write(seccomp_fd, seccomp)
         os.lseek(seccomp_fd, 0, os.SEEK_SET)
         if place is None:
             command = bwrap_arguments(
-                plan, bwrap=bwrap, seccomp_fd=seccomp_fd, info_fd=theirs[1], events_fd=theirs[2]
+                plan, bwrap=bwrap, seccomp_fd=seccomp_fd, info_fd=theirs[1], events_fd=theirs[2], talk=asked
             )
         else:
             pairs = [f"{name}={value}" for name, value in unboxed_environment(plan, place).items()]
             command = ["/usr/bin/env", "-i", *pairs]  # a scope's command needs the bus, the job must not
-            command += unboxed_command(plan, place, seccomp_fd=seccomp_fd, events_fd=theirs[2])
+            command += unboxed_command(plan, place, seccomp_fd=seccomp_fd, events_fd=theirs[2], talk=asked)
         return subprocess.Popen(
             [*prefix, *command],
             stdin=pipes.params[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,8 @@ class Plan:
     """One sandbox. `inputs` is mounted read-only at /job/in; `params` reaches the job as argv[1].
 
     `checkpoints` is where checkpoints are copied to while the job runs; None where nobody wants them.
-    `preload` names modules that are imported before the job is known. `without` is for tests.
+    `preload` names modules that are imported before the job is known. `asked`: it gets two more pipes, for
+    questions and answers. `without` is for tests.
     """
 
     entry: Entry
@@ -65,6 +67,7 @@ class Plan:
     allow_fork: bool = False
     preload: tuple[str, ...] = ()
     gpu: Grant | None = None
+    asked: bool = False
     without: frozenset[Layer] = frozenset()
 
     @property
@@ -78,7 +81,9 @@ class Plan:
         return DROPPED_ID_BASE + self.slot if self.mode == "dropped_root" else -1
 
 
-def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, events_fd: int) -> list[str]:
+def bwrap_arguments(
+    plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, events_fd: int, talk: Sequence[int] = ()
+) -> list[str]:
     """The whole command. The sandbox sees libraries, runtime, inputs and three small tmpfs; no procfs."""
     arguments = [str(bwrap), *_isolation(plan.mode)]
     arguments += ["--info-fd", str(info_fd)]
@@ -110,7 +115,7 @@ def bwrap_arguments(plan: Plan, *, bwrap: Path, seccomp_fd: int, info_fd: int, e
     folders += [plan.gpu.libraries] if plan.gpu is not None and plan.gpu.libraries else []
     arguments += ["--setenv", "LD_LIBRARY_PATH", ":".join(folders)] if folders else []
     arguments += ["--", python, "-I", "-S", "-B", "/sbx/stage1.py"]
-    return [*arguments, json.dumps(_stage1_config(plan, events_fd, prefix))]
+    return [*arguments, json.dumps(_stage1_config(plan, events_fd, prefix) | {"talk": list(talk)})]
 
 
 def _isolation(mode: Mode) -> list[str]:
@@ -227,6 +232,7 @@ def common_config(plan: Plan, events_fd: int) -> dict[str, object]:
     return {
         "events_fd": events_fd,
         "seccomp_fd": -1,
+        "talk": [],
         "drop_to": -1,
         "parent": 0,
         "temporary": "",

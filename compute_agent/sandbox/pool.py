@@ -21,7 +21,7 @@ import trio
 from openstall.compute_agent.sandbox.host import Facilities
 from openstall.compute_agent.sandbox.launcher import Running, launch
 from openstall.compute_agent.sandbox.plan import Plan
-from openstall.compute_agent.sandbox.supervisor import settle
+from openstall.compute_agent.sandbox.settling import settle
 from openstall.compute_agent.sandbox.usage import sample
 from openstall.compute_agent.specs import MIB, JobKind, Limits
 from openstall.market.errors import SandboxError

@@ -3,7 +3,7 @@
 Standard library only and no import from this package: this file is mounted alone. It is trusted
 until the job's first line; after that everything that comes out of the sandbox is hostile.
 
-argv[1] is JSON: {events_fd, seccomp_fd, drop_to, parent, landlock: {read, write, devices, remove,
+argv[1] is JSON: {events_fd, talk, seccomp_fd, drop_to, parent, landlock: {read, write, devices, remove,
 needed}, rlimits, nice, threads, gpu_memory_bytes, temporary, preload, path, module|script}. On the events
 pipe it says {"t": "ready"}; then it waits on standard input for one line {"cpu_s", "rlimits"} and the
 parameters after it. Until that line has come, it runs nothing but imports of the workload runtime.
@@ -12,6 +12,7 @@ parameters after it. Until that line has come, it runs nothing but imports of th
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -25,6 +26,8 @@ import threading
 from typing import Any, NoReturn
 
 _EVENTS_FD = 3
+_TALK_FD = 4  # questions; the next one is for answers
+_ABOVE_ALL = 64
 _FAILED = 97
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -132,13 +135,16 @@ def _filter_calls(program: bytes) -> None:
 
 def _start(config: dict[str, Any]) -> None:
     """Close everything, up to saying that the sandbox is finished."""
+    talk = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE_ALL) for fd in config["talk"]]  # out of the way first
     if config["events_fd"] != _EVENTS_FD:
         os.dup2(config["events_fd"], _EVENTS_FD)
     program = b""
     if config["seccomp_fd"] >= 0:
         with os.fdopen(config["seccomp_fd"], "rb") as file:
             program = file.read()
-    os.closerange(_EVENTS_FD + 1, 65536)
+    for at, fd in enumerate(talk):
+        os.dup2(fd, _TALK_FD + at)
+    os.closerange(_TALK_FD + len(talk), 65536)
     os.nice(config["nice"])
     if config["drop_to"] >= 0:
         _drop_root(config["drop_to"])

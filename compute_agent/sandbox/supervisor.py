@@ -16,7 +16,6 @@ import msgspec
 import trio
 
 from openstall.compute_agent.collector import take
-from openstall.compute_agent.sandbox.background import give_way, processors_for
 from openstall.compute_agent.sandbox.events import (
     EVENT_CAP_BYTES,
     EVENTS,
@@ -32,6 +31,8 @@ from openstall.compute_agent.sandbox.hold import Hold, let_go, stop_all
 from openstall.compute_agent.sandbox.launcher import Running
 from openstall.compute_agent.sandbox.log_lines import LogLines, plain_text
 from openstall.compute_agent.sandbox.plan import INODE_CAP, Plan
+from openstall.compute_agent.sandbox.settling import take_hold
+from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.sandbox.usage import Sample, sample
 from openstall.compute_agent.specs import (
     Checkpoint,
@@ -48,7 +49,6 @@ from openstall.market.mechanisms.blame import blame
 POLL_S: Final = 0.1
 _STOPPING_S: Final = 0.002
 _READY_TIMEOUT_S: Final = 20.0
-_SETTLE_TIMEOUT_S: Final = 120.0
 _TICK_S: Final = 1.0
 _PROGRESS_S: Final = 0.1
 _CHECKPOINT_GAP_S: Final = 2.0
@@ -74,8 +74,16 @@ class Supervisor:
     """One sandbox's life: `outcome = await Supervisor(...).run()`."""
 
     def __init__(
-        self, *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event, hold: Hold | None = None
+        self,
+        *,
+        running: Running,
+        plan: Plan,
+        emit: Emit,
+        cancel: trio.Event,
+        hold: Hold | None = None,
+        talk: Talk | None = None,
     ) -> None:
+        self._talk = talk
         self._hold = hold or Hold()
         self._held_at: float | None = None
         self._held_s = 0.0
@@ -116,9 +124,13 @@ class Supervisor:
                 if self._plan.gpu is not None:
                     cap_bytes = self._limits.gpu_memory_bytes
                     watchers.start_soon(watch, self._running, self._plan.gpu, cap_bytes, self._stop)
+                if self._talk is not None:
+                    watchers.start_soon(self._talk.write, self._running)
                 async with trio.open_nursery() as readers:
                     readers.start_soon(self._read_log)
                     readers.start_soon(self._read_events)
+                    if self._talk is not None:
+                        readers.start_soon(self._talk.read, self._running, self._emit, self._refuse)
                     if self._running.landlock is None:
                         readers.start_soon(self._begin_when_ready)
                     status = await self._wait_dead()
@@ -146,6 +158,11 @@ class Supervisor:
     def _stop(self, limit: str) -> None:
         if not self._limit and self._ended is None:
             self._limit = limit
+        self._running.kill()
+
+    def _refuse(self, error: SandboxError) -> None:
+        """The job broke the rules of its pipes."""
+        self._fault = (error.code, plain_text(error.message.encode()), "")
         self._running.kill()
 
     async def _wait_dead(self) -> int:
@@ -345,45 +362,22 @@ class Supervisor:
         await self._emit(Progress(done=step.done, total=step.total))
 
 
-def take_hold(running: Running, plan: Plan) -> None:
-    """Of the folders of a finished sandbox, and of its place behind the owner. Raises OSError."""
-    running.open_folders()
-    give_way(running.tasks(), processors=processors_for(threads=plan.limits.threads, slot=plan.slot))
-
-
-async def settle(running: Running, plan: Plan) -> None:
-    """Wait until a sandbox is finished and take hold of its folders, without letting it begin.
-
-    Raises SandboxError `sandbox_start_failed`; the caller ends it then.
-    """
-    data = b""
-    with trio.move_on_after(_SETTLE_TIMEOUT_S):
-        while b"\n" not in data:
-            await trio.lowlevel.wait_readable(running.events_fd)
-            part = os.read(running.events_fd, EVENT_CAP_BYTES)
-            if not part:
-                break
-            data += part
-    try:
-        event = EVENTS.decode(data.partition(b"\n")[0])
-        if not isinstance(event, Ready):
-            words = event.words if isinstance(event, Stage1) else "it does not say that it is ready"
-            raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {words}.")
-        take_hold(running, plan)
-    except (msgspec.DecodeError, OSError) as error:
-        raise SandboxError("sandbox_start_failed", f"A sandbox could not be prepared: {error}.") from error
-    running.cpu_before_s = sample(running).cpu_s
-    running.landlock = event.landlock
-
-
 async def supervise(
-    *, running: Running, plan: Plan, emit: Emit, cancel: trio.Event, hold: Hold | None = None
+    *,
+    running: Running,
+    plan: Plan,
+    emit: Emit,
+    cancel: trio.Event,
+    hold: Hold | None = None,
+    talk: Talk | None = None,
 ) -> Outcome:
     """Run `plan`'s sandbox to its end. The caller collects outputs, then calls `running.close()`.
 
     Raises SandboxError `sandbox_start_failed` when the job never came to its first line.
     """
-    outcome = await Supervisor(running=running, plan=plan, emit=emit, cancel=cancel, hold=hold).run()
+    outcome = await Supervisor(
+        running=running, plan=plan, emit=emit, cancel=cancel, hold=hold, talk=talk
+    ).run()
     stopped = outcome.cancelled or outcome.limit
     if not stopped and outcome.fault is not None and outcome.fault[0] == "sandbox_start_failed":
         raise SandboxError(

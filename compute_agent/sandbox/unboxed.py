@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def sweep() -> None:
         remove_tree(path)
 
 
-def unboxed_command(plan: Plan, place: Place, *, seccomp_fd: int, events_fd: int) -> list[str]:
+def unboxed_command(
+    plan: Plan, place: Place, *, seccomp_fd: int, events_fd: int, talk: Sequence[int] = ()
+) -> list[str]:
     """The job's own interpreter, to close the doors on itself before it runs anything.
 
     Raises SandboxError `needs_namespaces` for a plan that only namespaces could hold.
@@ -133,6 +136,7 @@ def unboxed_command(plan: Plan, place: Place, *, seccomp_fd: int, events_fd: int
         read.append(str(plan.entry.script))
     config = common_config(plan, events_fd) | {
         "seccomp_fd": -1 if "seccomp" in plan.without else seccomp_fd,
+        "talk": list(talk),
         "parent": os.getpid(),
         "temporary": str(place.root / "tmp"),
         "landlock": landlock_rules(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,8 +87,27 @@ def run_model(params: dict[str, Any]) -> Run:
         )
     begin()
     log(f"{len(table.values)} rows, {len(table.features)} features")
-    predictions = _interpret(_predict(session, table, params["batch_size"]), tuple(report.classes))
+    predictions = _interpret(
+        _predict(session, table.values, params["batch_size"], progress), tuple(report.classes)
+    )
     return Run(table=table, predictions=predictions, lint=report)
+
+
+class TableModel:
+    """A model of tables that stays loaded, for rows that come one by one."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, features: tuple[str, ...], classes: tuple[str, ...]
+    ) -> None:
+        """Raises Fault `model_not_tabular` for a model that takes something else."""
+        self._session = session
+        self._classes = classes
+        self.features = features
+        self.width = _input_width(session) or len(features) or None
+
+    def predict(self, values: npt.NDArray[np.float32]) -> Predictions:
+        """Predictions for float32 [rows, columns]. Raises Fault `model_failed`."""
+        return _interpret(_predict(self._session, values, len(values)), self._classes)
 
 
 def true_values(labels: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -112,14 +131,19 @@ def _input_width(session: onnxruntime.InferenceSession) -> int | None:
     return width if isinstance(width, int) else None
 
 
-def _predict(session: onnxruntime.InferenceSession, table: Table, batch_size: int) -> list[npt.NDArray[Any]]:
+def _predict(
+    session: onnxruntime.InferenceSession,
+    values: npt.NDArray[np.float32],
+    batch_size: int,
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[npt.NDArray[Any]]:
     name = session.get_inputs()[0].name
     batch = session.get_inputs()[0].shape[0]
     step = batch if isinstance(batch, int) and batch > 0 else batch_size
-    total = len(table.values)
+    total = len(values)
     parts: list[list[npt.NDArray[Any]]] = []
     for start in range(0, total, step):
-        rows = table.values[start : start + step]
+        rows = values[start : start + step]
         short = step - len(rows) if isinstance(batch, int) and batch > 0 else 0
         fed = np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)]) if short else rows
         try:
@@ -132,7 +156,7 @@ def _predict(session: onnxruntime.InferenceSession, table: Table, batch_size: in
                 f"The model failed on rows from {start + 1}: {shown(str(error), length=_REASON_CHARS)}",
             ) from error
         parts.append([a[: len(rows)] for a in answers if isinstance(a, np.ndarray) and len(a) == len(fed)])
-        progress(min(start + step, total), total)
+        tell(min(start + step, total), total)
     if not parts[0] or any(len(part) != len(parts[0]) for part in parts):
         raise Fault("model_failed", "The model gives no output with one value per row.")
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]

@@ -86,7 +86,7 @@ def _check_sale(terms: SaleTerms, cid: str, listing: Listing, chain_id: int, now
 def _check_compute(terms: ComputeTerms, cid: str, offer: Offer, chain_id: int, now: int) -> None:
     same = {
         "offer": terms.offer == cid,
-        "price": terms.price_per_s_micro == offer.price_per_s_micro,
+        "price": terms.price_per_s_micro == offer.price_per_s_micro + terms.priority_per_s_micro,
         "kind of job": terms.job_kind in offer.kinds,
         "longest time": terms.max_s <= offer.max_s,
         "memory": terms.limits.memory_bytes <= offer.memory_bytes,

@@ -20,6 +20,7 @@ from openstall.market.records import (
     DAY_S,
     Address,
     AddressOrNone,
+    Amount,
     BlobRef,
     Body,
     Cid,
@@ -108,6 +109,8 @@ class ComputeTerms(Body, frozen=True, kw_only=True, omit_defaults=True):
     inputs: Annotated[list[InputFile], Meta(min_length=1, max_length=16)]
     limits: Limits
     price_per_s_micro: Price
+    priority_per_s_micro: Amount = 0
+    """What of the price is on top of the offer's, for an earlier place in the line of paid jobs."""
     cap_micro: Price
     max_s: JobTime
     channel: Address
@@ -240,6 +243,8 @@ def _check_times(order: Order, terms: SaleTerms | ComputeTerms) -> None:
 
 
 def _check_cap(terms: ComputeTerms) -> None:
+    if terms.priority_per_s_micro >= terms.price_per_s_micro:
+        raise InvalidOrder("bad_priority", "What is offered on top is all of the price.")
     if terms.cap_micro > terms.price_per_s_micro * terms.max_s:
         raise InvalidOrder("cap_too_high", "The cap of the job is above its price for its longest time.")
     if terms.cap_micro < terms.price_per_s_micro:

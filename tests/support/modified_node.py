@@ -25,6 +25,7 @@ from openstall.app.services.orders import (
     sale,
 )
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.compute_agent import client, specs
 from openstall.market import metering
 from openstall.market.errors import Refused
 from openstall.market.orders import results
@@ -86,6 +87,15 @@ def spoilt_checkpoint() -> None:
         return await honest(self, order, folder, event, owed_micro)
 
     job_checkpoints.OfferedCheckpoints.offer = offer  # type: ignore[method-assign]
+
+
+def loses_agent() -> None:
+    """The provider's agent is gone in the middle of each job."""
+
+    async def run(self: Any, spec: Any, inputs: Path, outputs: Path, on_event: Any, **rest: Any) -> Any:
+        return specs.JobResult(state="failed", reason="agent_lost", words="The agent is gone.")
+
+    client.AgentClient.run = run  # type: ignore[method-assign]
 
 
 def decline() -> None:
@@ -184,6 +194,7 @@ TRICKS: dict[str, Callable[..., None]] = {
     "dear_report": dear_report,
     "spoilt_checkpoint": spoilt_checkpoint,
     "decline": decline,
+    "loses_agent": loses_agent,
     "stay_in": stay_in,
     "made_up_result": made_up_result,
     "claimed_gpu": claimed_gpu,

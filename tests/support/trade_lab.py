@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import trio
 from ledger_lab import CREDIT, Clock, Lab
 
 from openstall.app.events import EventBus
@@ -35,6 +36,7 @@ from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.rigs.machines import THIS, Needs
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import FirstOutput, JobResult, OutputFile, Usage, UsageTick
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.memory_host import MemoryHost
@@ -65,13 +67,17 @@ JobScript = Callable[[Any, Path, Path, Any], Awaitable[JobResult]]
 LIMITS = {"memory_bytes": 2**30, "disk_bytes": 2**28, "threads": 1, "processes": 8, "log_bytes": 2**20}
 
 
-@dataclass(slots=True)
+@dataclass
 class ScriptedAgent:
     """Runs the test's own function as the job."""
 
     script: JobScript | None = None
     cancelled: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.heard, self.asked = trio.open_memory_channel[Question](100)
 
     async def run(
         self,
@@ -85,6 +91,10 @@ class ScriptedAgent:
         self.ran.append(spec.job_id)
         assert self.script is not None
         return await self.script(spec, inputs, outputs, on_event)
+
+    async def ask(self, _job_id: str, question: Question) -> None:
+        self.questions.append(question)
+        await self.heard.send(question)
 
     async def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)

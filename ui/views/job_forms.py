@@ -172,3 +172,83 @@ class ScriptForm(JobForm):
 
     def _outputs(self) -> list[str]:
         return [name.strip() for name in self.outputs.text().split(",") if name.strip()]
+
+
+class ServeForm(JobForm):
+    """A model that answers for as long as it is rented."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = FileDrop("a model (ONNX)", "Models (*.onnx)", suffixes=(".onnx",))
+        self.idle = NumberField(600, 1, 86_400, suffix=" s")
+        facts = Facts()
+        facts.setContentsMargins(0, 0, 0, 0)
+        facts.add("Model", self.model)
+        facts.add("Ends when idle for", self.idle)
+        words = "It is loaded once, and answers rows or prompts until you stop it, until nobody has asked for"
+        facts.add(
+            "",
+            Text(f"{words} that long, or until the longest time. Open its endpoint on the order.", "small"),
+        )
+        self.setLayout(facts)
+        self.watch(self.model)
+
+    def problem(self) -> str:
+        return "" if self.model.path else "Choose the model that is to answer."
+
+    def inputs(self) -> dict[str, str]:
+        return {"model.onnx": self.model.path}
+
+    def params(self) -> dict[str, Any]:
+        return {"idle_s": self.idle.value()}
+
+
+class BatchForm(JobForm):
+    """One table in parts, on this provider and others at its price or less."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = FileDrop("a model (ONNX)", "Models (*.onnx)", suffixes=(".onnx",))
+        self.table = FileDrop("a large table (CSV)", "Tables (*.csv)", suffixes=(".csv",))
+        self.rows = NumberField(1000, 1, 10_000_000)
+        self.at_once = NumberField(2, 1, 16)
+        self.folder = QLineEdit()
+        self.folder.setPlaceholderText("a new folder for the results, like /home/me/results")
+        facts = Facts()
+        facts.setContentsMargins(0, 0, 0, 0)
+        facts.add("Model", self.model)
+        facts.add("Table", self.table)
+        facts.add("Rows in each part", self.rows)
+        facts.add("Parts at once", self.at_once)
+        facts.add("Results", self.folder)
+        words = (
+            "Each part is an order of its own, here or at whoever asks no more; failed ones are tried again."
+        )
+        facts.add("", Text(f"{words} The cap on the right is for all parts together.", "small"))
+        self.setLayout(facts)
+        self.watch(self.model, self.table, self.folder)
+
+    def problem(self) -> str:
+        if not self.model.path:
+            return "Choose the model to run."
+        if not self.table.path:
+            return "Choose the table to run it on."
+        return (
+            "" if PurePath(self.folder.text().strip()).is_absolute() else "Name the folder for the results."
+        )
+
+    def inputs(self) -> dict[str, str]:
+        return {}
+
+    def params(self) -> dict[str, Any]:
+        return {}
+
+    def batch(self) -> dict[str, Any]:
+        """What the node is given besides price, time and cap."""
+        return {
+            "model": self.model.path,
+            "files": [self.table.path],
+            "rows_per_part": self.rows.value(),
+            "at_once": self.at_once.value(),
+            "folder": self.folder.text().strip(),
+        }

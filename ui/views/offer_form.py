@@ -42,7 +42,7 @@ class OfferForm(Panel):
         self._follows.hide()
         self._threads = NumberField(1, 1, 1)
         self._memory = NumberField(1, 1, 1, suffix=" GiB")
-        self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate", "script")]
+        self._kinds = [Tick(kind) for kind in ("train", "infer", "evaluate", "serve", "federate", "script")]
         for box in self._kinds:
             box.setChecked(box.text() != "script")
             box.setAccessibleName(f"Accept {box.text()} jobs")
@@ -57,7 +57,7 @@ class OfferForm(Panel):
         self._at_once, self._queue = NumberField(1, 1, 64), NumberField(3, 0, 256)
         self._longest, self._life = Choice(LONGEST, chosen=1), Choice(LIFE_S, chosen=1)
         kinds = QWidget()
-        kinds.setLayout(column(row(*self._kinds[:2], 1), row(*self._kinds[2:], 1), spacing=theme.GRID))
+        kinds.setLayout(column(*(row(*self._kinds[at : at + 2], 1) for at in (0, 2, 4)), spacing=theme.GRID))
         facts = Facts()
         facts.add("Price per second", self.price)
         said = QWidget()

@@ -13,6 +13,7 @@ from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.trade import LogPage, Order
+from openstall.ui.views.endpoint import EndpointPanel
 from openstall.ui.views.job_check import JobCheckPanel
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
@@ -77,7 +78,7 @@ class OrderPage(Page):
         self._log_busy = False
         self._badge = Badge()
         self.tools.addWidget(self._badge, 0, Qt.AlignmentFlag.AlignTop)
-        self._progress = ProgressRow(cancel=False)
+        self._progress, self._endpoint = ProgressRow(cancel=False), EndpointPanel(desk, order_id)
         self._now = Panel()
         self._state = Text("", "heading")
         self._clock = When(0, "strong")
@@ -122,7 +123,7 @@ class OrderPage(Page):
         side.setFixedWidth(352)
         panels = (self._money, self._promise, self._way, self._files, self._check)
         side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
-        left = column(self._now, course, self._log_panel, 1, spacing=2 * theme.GRID)
+        left = column(self._now, self._endpoint, course, self._log_panel, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
 
@@ -164,6 +165,7 @@ class OrderPage(Page):
         )
         self._show_files(order)
         self._check.show_order(order)
+        self._endpoint.show_order(order)
         if order.job is not None:
             self._log_panel.setVisible(not order.final or order.job.log_lines > 0)
             self._more_log()

@@ -9,6 +9,7 @@ from PySide6.QtCore import QTimer
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.trade import Order, Orders
+from openstall.ui.views.batches import BatchesPanel
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.inputs import SearchBar
 from openstall.ui.widgets.layout import Panel
@@ -67,7 +68,7 @@ COLUMNS: list[Column[Order]] = [
 class OrdersPage(Page):
     """The list; Enter opens the course of an order."""
 
-    listens = frozenset({"order"})
+    listens = frozenset({"order", "batch"})
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(
@@ -89,6 +90,8 @@ class OrdersPage(Page):
         self.table.opened.connect(lambda order: desk.go.emit(f"orders:{order.order_id}"))
         panel = Panel(margin=theme.GRID // 2)
         panel.body.addWidget(self.table)
+        self._batches = BatchesPanel(desk)
+        self.body.addWidget(self._batches)
         self.body.addWidget(self.search)
         self.body.addWidget(panel, 1)
         self._clock = QTimer(self)
@@ -97,6 +100,7 @@ class OrdersPage(Page):
         self._clock.start()
 
     def load(self) -> None:
+        self._batches.load()
         self.desk.api.get("/v1/orders", Orders, self._show, owner=self, failed=self.fail)
 
     def _show(self, orders: Orders) -> None:

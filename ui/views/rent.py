@@ -7,18 +7,21 @@ from PySide6.QtWidgets import QStackedWidget, QWidget
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, WalletBook
+from openstall.ui.served import BatchRef
 from openstall.ui.trade import Entry, OrderRef
 from openstall.ui.views.capacity import ClaimPanel
-from openstall.ui.views.job_forms import JobForm, RecipeForm, RowsForm, ScriptForm
+from openstall.ui.views.job_forms import BatchForm, JobForm, RecipeForm, RowsForm, ScriptForm, ServeForm
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
 from openstall.ui.views.reliability import ExperiencePanel
 from openstall.ui.views.service_levels import BindChoice
-from openstall.ui.widgets.inputs import Choice, NumberField, Tick
+from openstall.ui.widgets.inputs import AmountField, Choice, NumberField, Tick
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
 
+BATCH = "batch"
+"""No kind of job: many infer jobs, here and at others."""
 DEFAULT_MAX_S = 600
 TRIES = 3
 """How many providers are tried, where the reader wants another one tried at all."""
@@ -29,6 +32,8 @@ _KIND_WORDS = {
     "infer": "Run a model on my rows",
     "evaluate": "Measure a model on my rows",
     "script": "Run my own program",
+    "serve": "Have a model answer my questions",
+    BATCH: "Run a model on a large table, in parts",
 }
 
 
@@ -46,12 +51,14 @@ class RentPage(Page):
         self._kind = Choice()
         self._kind.setAccessibleName("Kind of job")
         self._kind.currentIndexChanged.connect(self._kind_changed)
-        self._train, self._infer = RecipeForm(), RowsForm(answers=False)
+        self._train, self._infer, self._batch = RecipeForm(), RowsForm(answers=False), BatchForm()
         self._by_kind: dict[str, JobForm] = {
             "train": self._train,
             "infer": self._infer,
             "evaluate": RowsForm(answers=True),
             "script": ScriptForm(),
+            "serve": ServeForm(),
+            BATCH: self._batch,
         }
         self._forms = QStackedWidget()
         for form in self._by_kind.values():
@@ -82,7 +89,14 @@ class RentPage(Page):
         self._rate = bill.line("Per second of useful work", 0)
         self._cap = bill.line("Hard cap, set aside now", 0, total=True)
         bill.note(chain_fee_words(self.desk))
+        self._top = AmountField("0", name="On top of the price per second, in credits")
+        self._top.setToolTip(
+            "Counts as if you had paid earlier: the price once more is ten minutes, and more is no more."
+        )
+        self._top.edited.connect(self._price)
+        self._top.setMaximumWidth(120)
         panel.body.addLayout(row(Text("Stop the job after", wrap=False), 1, self._max_s))
+        panel.body.addLayout(row(Text("On top per second, to start earlier", wrap=False), 1, self._top))
         panel.body.addWidget(bill)
         panel.body.addWidget(
             Text(
@@ -145,8 +159,13 @@ class RentPage(Page):
         self._facts.add("Longest job", words.span(body.max_s))
         self._max_s.setRange(1, max(1, body.max_s))
         if not self._kind.count():
-            for kind in sorted(body.kinds, reverse=True):
-                self._kind.addItem(_KIND_WORDS.get(kind, words.one_line(kind, 40)), kind)
+            kinds = [
+                kind
+                for kind in _KIND_WORDS
+                if kind in body.kinds or (kind == BATCH and "infer" in body.kinds)
+            ]
+            for kind in kinds:
+                self._kind.addItem(_KIND_WORDS[kind], kind)
         self._kind_changed()
         self._claim.load(entry.author)
         self._experience.load(entry.author)
@@ -163,15 +182,22 @@ class RentPage(Page):
     @property
     def cap_micro(self) -> int:
         """The most that the job can cost."""
-        return self._entry.body.price_per_s_micro * self._max_s.value()
+        return (self._entry.body.price_per_s_micro + self._on_top_micro) * self._max_s.value()
+
+    @property
+    def _on_top_micro(self) -> int:
+        """What is offered on top of the price per second."""
+        return 0 if self._kind.currentData() == BATCH else (self._top.micro or 0)
 
     def _kind_changed(self) -> None:
         self._forms.setCurrentWidget(self._form)
         self._gpu.setVisible(bool(self._entry.body.gpus) and self._kind.currentData() in _GPU_KINDS)
-        self._check()
+        for field in (self._top, self._again, self._test):
+            field.setEnabled(self._kind.currentData() != BATCH)
+        self._price()
 
     def _price(self) -> None:
-        self._rate.show_micro(self._entry.body.price_per_s_micro)
+        self._rate.show_micro(self._entry.body.price_per_s_micro + self._on_top_micro)
         self._cap.show_micro(self.cap_micro)
         self._bind.price(self.cap_micro)
         self._go.setText(f"&Set aside {words.amount(self.cap_micro)} and start")
@@ -184,6 +210,8 @@ class RentPage(Page):
             return "This is your own machine."
         if why := self._form.problem():
             return why
+        if self._top.text().strip() and self._top.micro is None:
+            return self._top.why
         if self._balance_micro is None:
             return "Your wallet is asked what it holds…"
         if self.cap_micro > self._balance_micro:
@@ -200,6 +228,9 @@ class RentPage(Page):
     def _rent(self) -> None:
         self._renting = True
         self._go.setEnabled(False)
+        if self._kind.currentData() == BATCH:
+            self._start_batch()
+            return
         self.desk.api.post(
             "/v1/orders/job",
             {
@@ -213,9 +244,25 @@ class RentPage(Page):
                 "gpus": int(self._gpu.isVisibleTo(self) and self._gpu.isChecked()),
                 "challenge": self._test.isChecked(),
                 "service": self._bind.wanted(),
+                "priority_per_s_micro": self._on_top_micro,
             },
             OrderRef,
             lambda ref: self.desk.go.emit(f"orders:{ref.order_id}"),
+            owner=self,
+            failed=self._failed,
+        )
+
+    def _start_batch(self) -> None:
+        limits = {
+            "cap_micro": self.cap_micro,
+            "max_s": self._max_s.value(),
+            "max_price_micro": self._entry.body.price_per_s_micro,
+        }
+        self.desk.api.post(
+            "/v1/batches",
+            {**self._batch.batch(), **limits},
+            BatchRef,
+            lambda _ref: self.desk.go.emit("orders"),
             owner=self,
             failed=self._failed,
         )

@@ -340,7 +340,7 @@ class JobBuyer:
 def _waiting_words(ahead: int) -> str:
     if not ahead:
         return "Next in line for a place on the provider's machine"
-    return f"Waiting for a place on the provider's machine: {ahead} paid before you"
+    return f"Waiting for a place on the provider's machine: {ahead} before you"
 
 
 def _last_tick(order: OpenOrder) -> Tick | None:

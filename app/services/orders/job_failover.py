@@ -20,6 +20,7 @@ from openstall.market.records import Offer
 _LOST = ("declined", "lapsed")
 _AT_WORK = ("funded", "running")
 MOST_OFFERS = 200
+NOBODY_ELSE = "no_other_provider"
 
 log = get_logger("openstall.jobs")
 
@@ -82,16 +83,19 @@ class Failover:
         tried = set(order.data.get("tried", [])) | {self.placing.me.peer_id}
         if order.data.get("reason") != BAD_CHECKPOINT:  # the fault of whoever wrote it
             tried.add(order.other)
-        found = choose(await self._offers(), terms, tried=tried, cap_micro=cap_micro)
+        found = choose(await self.offers(), terms, tried=tried, cap_micro=cap_micro)
         if found is None:
             raise Refused(
-                "no_other_provider",
+                NOBODY_ELSE,
                 "The provider has failed, and no other offer is as large at the same price or less.",
                 "It is looked for again. You can also cancel, and order elsewhere yourself.",
             )
+        if not self._has_failed(await self.desk.load(order.order_id)):
+            raise Refused(NOBODY_ELSE, "The job is not tried with another provider any more.")
         return await self.placing.go_on(order, found.cid, cap_micro=cap_micro, tried=sorted(tried))
 
-    async def _offers(self) -> list[Candidate]:
+    async def offers(self) -> list[Candidate]:
+        """The live offers of the group."""
         page = await self.catalogue.find(types=("offer",), limit=MOST_OFFERS)
         found = []
         for item in page["items"]:

@@ -159,6 +159,8 @@ class JobFollow:
         sent.update(fresh)
         if "done" in fresh and job is not None:
             fresh["total"] = job.total  # a step without its whole says nothing
+        if "ahead" in fresh:
+            fresh["phase"] = "waiting"  # nor does a number of others without what they do
         return (FromProvider(**fresh) if fresh else None), next_line
 
 

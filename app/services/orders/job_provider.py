@@ -26,6 +26,7 @@ from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.services.rigs.events import Energy, JobRunner, MachineEvent, Standing
 from openstall.app.services.rigs.machines import needs_of
 from openstall.app.threads import Workers
+from openstall.compute_agent.serving import Answer
 from openstall.compute_agent.specs import (
     Checkpoint,
     FirstOutput,
@@ -45,6 +46,7 @@ from openstall.market.errors import (
 )
 from openstall.market.orders.agree import SETTLE_AFTER_S
 from openstall.market.orders.documents import InputFile
+from openstall.market.orders.line import head_start_s
 from openstall.market.orders.machine import COMPUTE
 from openstall.market.orders.results import JobReport, sign_report
 from openstall.market.records import BlobRef
@@ -102,7 +104,9 @@ class JobProvider:
         if order.final:
             await self._checkpoints.forget(order.order_id)
         if order.state == "funded":
-            self.line.enter(order.order_id, order.entered_at)
+            terms = order.contract.compute
+            head_s = head_start_s(terms.price_per_s_micro, terms.priority_per_s_micro)
+            self.line.enter(order.order_id, order.entered_at, head_s)
         else:
             self.line.leave(order.order_id)
         now = self.desk.now()
@@ -294,6 +298,8 @@ class JobProvider:
                     await self.end(order.order_id, why)
             case Standing() | Energy():
                 await note(self.desk, order.order_id, job, event)
+            case Answer() if job.on_answer is not None:
+                job.on_answer(event)
         job.tell()
 
     async def _finish(

@@ -28,12 +28,15 @@ class Work:
     max_s: int
     cap_micro: int
     gpus: int
+    priority_per_s_micro: int = 0
     service: ServiceLevel | None = None
 
 
 def from_checkpoint(order: OpenOrder) -> tuple[list[InputFile], dict[str, Any]]:
     """Inputs and parameters of the rest of a job: from its newest checkpoint, if there is a good one."""
     terms = order.contract.compute
+    if terms.job_kind != "train":
+        return list(terms.inputs), terms.params  # no other kind writes checkpoints: it begins anew
     if order.data.get("checkpoint"):
         found = [msgspec.convert(order.data["checkpoint"]["blob"], BlobRef)]
     elif order.data.get("reason") == BAD_CHECKPOINT:

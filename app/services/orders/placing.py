@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,10 @@ class JobRequest:
     """Whether the machine is challenged once, while the job runs."""
     service: ServiceLevel | None = None
     """What the provider is bound to; see `LevelService.choose`."""
+    priority_per_s_micro: int = 0
+    """What is offered on top of the price, for an earlier place in the line."""
+    note: dict[str, Any] = field(default_factory=dict)
+    """What the books keep beside the order: which part of which batch it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,10 +163,13 @@ class Placing:
             cap_micro=request.cap_micro,
             gpus=request.gpus,
             service=request.service,
+            priority_per_s_micro=request.priority_per_s_micro,
         )
         data: dict[str, Any] = {"tries_left": request.tries - 1, "patience_s": request.patience_s}
         if request.challenge:
             data["challenge"] = True
+        if request.note:
+            data["note"] = request.note
         return await self._place_job(record, offer, work, within_s=request.pay_within_s, data=data)
 
     async def go_on(self, order: OpenOrder, offer_cid: str, *, cap_micro: int, tried: list[str]) -> str:
@@ -230,7 +237,8 @@ class Placing:
         self, record: SignedRecord, offer: Offer, work: Work, *, within_s: int, data: dict[str, Any]
     ) -> str:
         max_s = min(work.max_s, offer.max_s)
-        cap_micro = min(work.cap_micro, offer.price_per_s_micro * max_s)
+        price_micro = offer.price_per_s_micro + work.priority_per_s_micro
+        cap_micro = min(work.cap_micro, price_micro * max_s)
         await self._afford(cap_micro)
         fund_by = self.desk.now() + _within(within_s)
         start_by = fund_by + START_WITHIN_S
@@ -249,7 +257,8 @@ class Placing:
                 gpus=work.gpus,
                 gpu_memory_bytes=gpu_memory(work, offer),
             ),
-            price_per_s_micro=offer.price_per_s_micro,
+            price_per_s_micro=price_micro,
+            priority_per_s_micro=work.priority_per_s_micro,
             cap_micro=cap_micro,
             max_s=max_s,
             channel=offer.channel,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
 
 from openstall.app.services.orders.job_logbook import Logbook
 from openstall.app.services.orders.job_wire import JobCheckpoint
+from openstall.compute_agent.serving import Answer
 from openstall.market.metering import Tick
 
 
@@ -33,6 +35,9 @@ class RunningJob:
     machine: str = "this"
     """Where it runs: this machine, or the peer id of a rig."""
     log: Logbook | None = None
+    asked: int = 0
+    on_answer: Callable[[Answer], None] | None = None
+    """Who hears the answers of a job that serves a model."""
 
     async def note(self, words: str) -> None:
         """A line of the provider's own in the job's log, on disk when this returns."""

@@ -204,6 +204,7 @@ def _job(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "seconds": int(order.data.get("seconds", 0)),
         "max_s": terms.max_s,
         "price_per_s_micro": terms.price_per_s_micro,
+        "priority_per_s_micro": terms.priority_per_s_micro,
         "cap_micro": terms.cap_micro,
         "owed_micro": int(order.data.get("owed_micro", 0)),
         "vouchers": around.vouchers,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import JobEvent, JobResult, JobSpec
 
 
@@ -46,3 +47,6 @@ class JobRunner(Protocol):
 
     async def cancel(self, job_id: str) -> None:
         """Stop a job; no effect when it has ended."""
+
+    async def ask(self, job_id: str, question: Question) -> None:
+        """Ask a serve job; see `AgentClient.ask`."""

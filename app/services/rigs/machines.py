@@ -17,6 +17,7 @@ from openstall.app.services.rigs.hub import RigHub
 from openstall.app.services.rigs.link import RigLink, lost
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.jobs import require_tier
+from openstall.compute_agent.serving import Question
 from openstall.compute_agent.specs import Inventory, JobKind, JobResult, JobSpec, Tier, Usage
 from openstall.market.errors import Refused, SandboxError
 from openstall.market.house import HouseRules
@@ -65,6 +66,8 @@ class Room:
             require_tier(needs.kind, self.tier)
         except SandboxError:
             return False
+        if needs.kind == "serve" and self.key != THIS:
+            return False  # questions reach the node's own machine only
         return (
             needs.threads <= min(self.threads, self.job_threads)
             and needs.memory_bytes <= min(self.memory_bytes, self.job_memory_bytes)
@@ -232,6 +235,10 @@ class Machines:
             await self.agent.cancel(job_id)
         elif link is not None:
             await link.cancel(job_id)
+
+    async def ask(self, job_id: str, question: Question) -> None:
+        """Ask a serve job; those run on this machine only."""
+        await self.agent.ask(job_id, question)
 
     async def _own_room(self) -> Room | None:
         size = await self._own_size()

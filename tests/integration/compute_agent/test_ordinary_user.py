@@ -20,10 +20,8 @@ SCRIPT = """
 import sys, trio
 from pathlib import Path
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import JobSpec
-
-async def ignore(event):
-    print("event", event)
+from openstall.compute_agent.serving import Question
+from openstall.compute_agent.specs import FirstOutput, JobSpec
 
 async def main():
     async with trio.open_nursery() as nursery:
@@ -35,18 +33,24 @@ async def main():
         recipe = {"task": "classification", "label": "y", "epochs": 3}
         folder = Path(sys.argv[1])
         await work(client, "train", recipe, folder / "in", folder / "out")
-        for kind, names in (("lint", ["model.onnx"]), ("infer", ["model.onnx", "rows.csv"])):
+        kinds = (("lint", ["model.onnx"]), ("infer", ["model.onnx", "rows.csv"]), ("serve", ["model.onnx"]))
+        for kind, names in kinds:
             inputs = folder / f"in-{kind}"
             inputs.mkdir()
             for name in names:
                 source = folder / "in" / "data.csv" if name == "rows.csv" else folder / "out" / name
                 (inputs / name).write_bytes(source.read_bytes())
-            params = {"file": "model.onnx"} if kind == "lint" else {"label": "y"}
+            params = {"lint": {"file": "model.onnx"}, "infer": {"label": "y"}, "serve": {"idle_s": 2}}[kind]
             await work(client, kind, params, inputs, folder / f"out-{kind}")
         await client.aclose()
 
 async def work(client, kind, params, inputs, outputs):
-    result = await client.run(JobSpec(job_id="job", kind=kind, params=params), inputs, outputs, ignore)
+    async def on_event(event):
+        print("event", event)
+        if kind == "serve" and isinstance(event, FirstOutput):
+            await client.ask("job", Question(n=1, rows=[[1, 2]]))
+
+    result = await client.run(JobSpec(job_id="job", kind=kind, params=params), inputs, outputs, on_event)
     print("job", kind, result.state, result.words, sorted(path.name for path in outputs.iterdir()))
 
 trio.run(main)
@@ -135,6 +139,7 @@ JOBS = [
     "job train done The job is done. ['model.onnx', 'report.json']",
     "job lint done The job is done. ['lint.json']",
     "job infer done The job is done. ['predictions.csv', 'report.json']",
+    "job serve done The job is done. ['report.json']",
 ]
 
 
@@ -148,6 +153,7 @@ def test_doctor_and_a_job_without_root(
     assert any("user namespace of its own" in line for line in lines)
     assert "tier full" in lines
     assert [line for line in lines if line.startswith("job")] == JOBS
+    assert [line for line in lines if line.startswith("event Answer(n=1") and "predictions=['" in line]
 
 
 @NOT_ROOT
@@ -165,4 +171,5 @@ def test_without_namespaces_jobs_on_data_run_in_the_reduced_tier(
     assert "allow user namespaces" in said.partition("|")[2]
     assert "tier reduced" in lines
     assert [line for line in lines if line.startswith("job")] == JOBS
+    assert [line for line in lines if line.startswith("event Answer(n=1") and "predictions=['" in line]
     assert list((shared_folder / "tmp").iterdir()) == []

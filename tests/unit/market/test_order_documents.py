@@ -110,6 +110,8 @@ def test_hostile_orders(order: Callable[..., Plain], code: str, change: Plain) -
         ("compute", "duplicate_file", {"inputs": [{"name": n, "blob": BLOB} for n in ("x.csv", "X.csv")]}),
         ("compute", "bad_schema", {"inputs": [{"name": "../../x", "blob": BLOB}]}),
         ("compute", "bad_schema", {"price_per_s_micro": 0}),
+        ("compute", "bad_schema", {"priority_per_s_micro": -1}),
+        ("compute", "bad_priority", {"priority_per_s_micro": 1_000}),
         ("compute", "bad_schema", {"cap_micro": 0}),
         ("compute", "cap_too_low", {"cap_micro": 999}),
         ("compute", "cap_too_high", {"cap_micro": 600_001}),
