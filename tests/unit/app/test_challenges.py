@@ -109,10 +109,10 @@ async def test_one_challenge_at_a_time_is_answered(tmp_path: Path) -> None:
         reached, go_on = trio.Event(), trio.Event()
         honest = lab.provider.machine.run
 
-        async def slow(*args: Any) -> Any:
+        async def slow(*args: Any, **more: Any) -> Any:
             reached.set()
             await go_on.wait()
-            return await honest(*args)
+            return await honest(*args, **more)
 
         lab.provider.capacity.answering.bench.jobs.agent.run = slow  # type: ignore[method-assign,assignment]
         found: list[tuple[str, str]] = []
@@ -135,7 +135,7 @@ async def test_a_challenger_who_leaves_ends_the_work(tmp_path: Path) -> None:
         order_id = await lab.lease()
         reached, ended = trio.Event(), trio.Event()
 
-        async def endless(*_args: Any) -> Any:
+        async def endless(*_args: Any, **_more: Any) -> Any:
             reached.set()
             try:
                 await trio.sleep_forever()
@@ -318,7 +318,7 @@ async def test_the_house_rules_win_over_a_challenge_and_cost_no_bond(tmp_path: P
         reached = trio.Event()
         found: list[tuple[str, str]] = []
 
-        async def endless(*_args: Any) -> Any:
+        async def endless(*_args: Any, **_more: Any) -> Any:
             reached.set()
             await trio.sleep_forever()
 
