@@ -76,6 +76,11 @@ class Home:
         """The node's log."""
         return self.root / "log" / "node.jsonl"
 
+    @property
+    def rig(self) -> Home:
+        """Where this machine keeps its own things as a rig, so that it never shares a key with a node."""
+        return Home(self.root / "rig")
+
     def create(self) -> None:
         """Make the folders, readable by their owner only; raises StoreError."""
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -13,9 +13,13 @@ import msgspec
 from openstall.app.cli.context import Cli, command, read_secret
 from openstall.app.cli.output import fields, plain
 from openstall.app.cli.rule_changes import changed_rules
-from openstall.app.rig.book import MAX_JOBS, RigBook, rig_home
 from openstall.market.house import HouseRules
 from openstall.market.house_hours import format_hours
+
+if TYPE_CHECKING:
+    from openstall.app.rig.book import RigBook
+
+MAX_JOBS = 64
 
 
 @click.group()
@@ -32,7 +36,7 @@ def pair(cli: Cli, name: str | None, code_file: str | None) -> None:
     from openstall.app.rig.process import pair_rig
 
     text = read_secret("Pairing code", code_file)
-    owner = pair_rig(rig_home(cli.home), text, name)
+    owner = pair_rig(cli.home.rig, text, name)
     cli.output.document(
         {"node": owner.peer_id, "name": owner.name},
         f"Paired: this machine works for {plain(owner.name)}. Start it with `openstall rig run`.",
@@ -48,7 +52,7 @@ def run(cli: Cli, node: str, ray: str, log_level: str) -> None:
     """Work in this terminal until Ctrl-C."""
     from openstall.app.rig.process import RigConfig, run_rig
 
-    config = RigConfig(home=rig_home(cli.home), node=node, ray=ray, log_level=log_level)
+    config = RigConfig(home=cli.home.rig, node=node, ray=ray, log_level=log_level)
     run_rig(config, lambda words: cli.output.line({"event": "rig", "words": words}, plain(words)))
 
 
@@ -87,7 +91,7 @@ def change_rules(cli: Cli, changes: tuple[str, ...], hours: str | None, file: IO
 
     with _book(cli) as (book, present):
         if changes or hours is not None or file is not None:
-            set_rules(rig_home(cli.home), changed_rules(msgspec.to_builtins(present), changes, hours, file))
+            set_rules(cli.home.rig, changed_rules(msgspec.to_builtins(present), changes, hours, file))
     with _book(cli) as (book, rules):
         found = _as_dict(book, rules)
     cli.output.document(found, _page(found) if not cli.output.as_json else None)
@@ -99,7 +103,7 @@ def pause(cli: Cli) -> None:
     """Have this machine back: its jobs stand still, and none starts."""
     from openstall.app.rig.settings import pause_rig
 
-    pause_rig(rig_home(cli.home))
+    pause_rig(cli.home.rig)
     cli.output.document({"paused": True}, "Paused. `openstall rig resume` takes it back.")
 
 
@@ -109,7 +113,7 @@ def resume(cli: Cli) -> None:
     """Take a pause back; the rules hold as before."""
     from openstall.app.rig.settings import resume_rig
 
-    resume_rig(rig_home(cli.home))
+    resume_rig(cli.home.rig)
     cli.output.document({"paused": False}, "Jobs may run again, as far as the rules let them.")
 
 
@@ -119,7 +123,7 @@ def unpair(cli: Cli) -> None:
     """Work for that node no more."""
     from openstall.app.rig.process import unpair_rig
 
-    owner, heard = unpair_rig(rig_home(cli.home))
+    owner, heard = unpair_rig(cli.home.rig)
     words = f"This machine works for {plain(owner.name)} no more."
     if not heard:
         words += " The node could not be told: unpair it there too, with `openstall compute rigs unpair`."
@@ -130,7 +134,7 @@ def unpair(cli: Cli) -> None:
 def _book(cli: Cli) -> Iterator[tuple[RigBook, HouseRules]]:
     from openstall.app.rig.settings import open_book
 
-    with open_book(rig_home(cli.home)) as opened:
+    with open_book(cli.home.rig) as opened:
         yield opened
 
 

@@ -8,12 +8,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from openstall.app.paths import Home
 from openstall.market.errors import Conflict
 from openstall.market.text import clean
 from openstall.store.settings import Settings
 
-MAX_JOBS = 64
 _OWNER, _NAME, _JOBS, _STATE = "rig.owner", "rig.name", "rig.jobs_at_once", "rig.state"
 
 
@@ -24,11 +22,6 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     addrs: Annotated[tuple[str, ...], Meta(max_length=16)]
     name: str
     paired_at: int
-
-
-def rig_home(home: Home) -> Home:
-    """A rig keeps its own things in one folder of the home, so that it never shares a key with a node."""
-    return Home(home.root / "rig")
 
 
 class RigBook:
