@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 HARDWARE: Final = frozenset({48, 62, 63, 64, 74, 79, 92, 94, 95, 140})
-"""Uncorrectable memory, links, the bus, a halted controller: nothing that a program brings about by itself."""
+"""Uncorrectable memory, links, the bus, a halted controller: nothing that a program brings about."""
 _MOST_EVENTS: Final = 64
 
 
