@@ -69,7 +69,14 @@ _BUYER: Final = {
 _OF_THE_JOB: Final = (
     *("bad_csv", "bad_label", "columns_mismatch", "job_error", "model_failed", "model_not_runnable"),
     *("model_not_tabular", "model_refused", "output_missing", "output_not_plain", "output_too_large"),
-    *("output_unexpected", "script_failed", "too_few_rows", "training_diverged"),
+    *(
+        "output_unexpected",
+        "script_failed",
+        "too_few_rows",
+        "training_diverged",
+        "bad_weights",
+        "model_not_text",
+    ),
 )
 """What a workload says of its own end, and what is said of files that it left."""
 _NOBODY: Final = {
