@@ -190,7 +190,7 @@ async def test_without_bubblewrap_it_refuses_and_says_how(tmp_path: Path) -> Non
         checks = await client.doctor()
     assert (result.state, result.reason) == ("refused", "sandbox_unavailable")
     assert "bubblewrap" in result.words
-    assert "apt install bubblewrap" in result.what_next
+    assert "apt-get install -y bubblewrap" in result.what_next
     assert [check.name for check in checks if not check.ok and check.severity == "error"] == ["bubblewrap"]
     assert "workload runtime" in [check.name for check in checks]
 

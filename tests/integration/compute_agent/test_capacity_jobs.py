@@ -129,7 +129,7 @@ async def test_a_changed_proof_is_caught_where_it_is_opened(run_job: Any, tamper
 
 async def test_a_device_that_is_not_there_is_a_plain_answer(run_job: Any) -> None:
     result, _ = await run_job("challenge", **{**WORK, "device": "cuda:63"})
-    assert (result.state, result.reason) == ("failed", "no_such_device")
+    assert (result.state, result.reason) == ("refused", "no_gpu")
 
 
 async def test_a_proof_with_another_number_of_digests_runs_nothing(run_job: Any) -> None:

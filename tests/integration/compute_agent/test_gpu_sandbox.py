@@ -17,7 +17,8 @@ from openstall.compute_agent.sandbox.gpu import Grant, find_grant
 from openstall.compute_agent.sandbox.host import Facilities, own_interpreter
 from openstall.compute_agent.sandbox.launcher import launch
 from openstall.compute_agent.sandbox.plan import Entry, Plan
-from openstall.compute_agent.sandbox.supervisor import settle, supervise
+from openstall.compute_agent.sandbox.settling import settle
+from openstall.compute_agent.sandbox.supervisor import supervise
 from openstall.compute_agent.specs import GIB, MIB, JobEvent, JobResult, JobSpec, Limits
 from openstall.market.errors import SandboxError
 
