@@ -123,7 +123,9 @@ def test_a_known_provider_is_checked_by_a_stretch_that_it_could_not_foresee(
     for _ in range(FEW):
         assert check(market, order_id)["outcome"] == "same"
     some = check(market, infer(market, honest, inputs, batch_size=4))
-    assert (some["part"], some["outcome"]) == ("64 of 171 rows, drawn at random", "same")
+    # sixteen batches of four, or fifteen and the last one of three
+    assert some["part"] in ("64 of 171 rows, drawn at random", "63 of 171 rows, drawn at random")
+    assert some["outcome"] == "same"
     found = check(market, trained["order_id"])
     assert found["part"].startswith("epochs ")
     assert found["outcome"] in ("same", "within_tolerance")
