@@ -31,6 +31,10 @@ from openstall.market.errors import Refused
 from openstall.market.orders import results
 
 
+IMPATIENT_S = 5
+"""A cheat waits no longer for its last voucher: nobody will send it."""
+
+
 def never_deliver() -> None:
     """The seller takes the money and stays silent."""
 
@@ -62,6 +66,7 @@ def fast_meter() -> None:
         return honest(fast, contract, seed)
 
     job_meter.sign_tick = sign
+    job_provider.LAST_VOUCHER_WAIT_S = IMPATIENT_S
 
 
 def dear_report() -> None:
@@ -75,6 +80,7 @@ def dear_report() -> None:
         )
 
     job_provider.sign_report = sign
+    job_provider.LAST_VOUCHER_WAIT_S = IMPATIENT_S
 
 
 def spoilt_checkpoint() -> None:
