@@ -30,7 +30,6 @@ from openstall.market import metering
 from openstall.market.errors import Refused
 from openstall.market.orders import results
 
-
 IMPATIENT_S = 5
 """A cheat waits no longer for its last voucher: nobody will send it."""
 
