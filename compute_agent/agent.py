@@ -142,8 +142,8 @@ class Agent:
 
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice
-        examined = await doctor()
-        self._cards.proved = examined.gpus
+        examined = await doctor(lent=self._cards.lent)
+        self._cards.examined(examined.gpus)
         return Reply(id=request.id, checks=examined.checks, tier=examined.tier)
 
     async def _runtime(self, request: Request) -> Reply:

@@ -21,7 +21,21 @@ class Cards:
         self.proved: Proved | None = None
         """Those that passed the doctor's check; None before one was made."""
         self._lent: dict[str, tuple[str, ...]] = {}
+        self._proving = trio.Lock()
         self._faults: GpuFaults | None = None
+
+    @property
+    def lent(self) -> frozenset[str]:
+        """Those that a job has now."""
+        return frozenset(name for names in self._lent.values() for name in names)
+
+    def examined(self, found: Proved | None) -> None:
+        """What the doctor found; of those that are lent it had to keep away, and they stand as before."""
+        before = self.proved.ids if self.proved is not None else ()
+        kept = tuple(name for name in before if name in self.lent)
+        if kept:
+            found = Proved(ids=(*kept, *(found.ids if found else ())), words=found.words if found else "")
+        self.proved = found
 
     async def lend(
         self,
@@ -40,13 +54,13 @@ class Cards:
         wanted = spec.limits.gpus
         if not wanted and not measures:
             return None
-        if self.proved is None:
-            gpus, _note = await trio.to_thread.run_sync(probe_gpus)
-            self.proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
+        async with self._proving:
+            if self.proved is None:
+                gpus, _note = await trio.to_thread.run_sync(probe_gpus)
+                self.proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
         free = [name for name in offered if name in self.proved.ids]
         if wanted:
-            taken = {name for names in self._lent.values() for name in names}
-            free = [name for name in free if name not in taken][:wanted]
+            free = [name for name in free if name not in self.lent][:wanted]
         if len(free) < max(1, wanted):
             raise no_gpu(f"{len(free)} can be used now, the job needs {max(1, wanted)}")
         if wanted:

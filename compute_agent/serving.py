@@ -129,6 +129,10 @@ class OpenQuestions:
             raise bad_question(f"number {n} waits for its answer already")
         self._sizes[n] = 0
 
+    def forget(self, n: int) -> None:
+        """The question was not handed in."""
+        self._sizes.pop(n, None)
+
     def take(self, answer: Answer, size: int) -> None:
         """Count a line. Raises SandboxError `bad_answer` if nobody asked, or it is too long."""
         if answer.n not in self._sizes:

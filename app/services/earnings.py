@@ -24,7 +24,7 @@ from openstall.market.money import format_amount
 from openstall.store.orders import Orders
 
 DEVICE = "processor"
-"""Every kind of job runs on the processor in this version; a rig's goes by the name of the rig."""
+"""What earnings go by, with or without a graphics card; a rig's goes by the name of the rig."""
 MEASURED_PART = 0.8
 """A job whose power was known for less of its time counts as not measured."""
 _BY = {"measured": "measured", "stated": "stated by you", "unknown": "not known"}

@@ -243,9 +243,9 @@ class Renting:
         return 1 if rules is None else rules.jobs_at_once
 
     async def gpus(self) -> tuple[str, ...]:
-        """The graphics cards that jobs may use now, by the driver's ids."""
+        """The graphics cards for jobs, by the driver's ids; also for paid ones, once the switch is off."""
         rules = await self.rules()
-        return () if rules is None or not rules.gpus else await self.cards.ids()
+        return () if rules is not None and not rules.gpus else await self.cards.ids()
 
     async def threads(self) -> int:
         """The threads of a job of the offer."""
@@ -381,7 +381,7 @@ def _shown_of(rig: RigLink) -> Shown:
         raise ValueError("a rig that has not told its state cannot be shown")
     return Shown(
         cpu=clean(state.cpu) or "another machine",
-        gpus=tuple(Gpu(name=clean(gpu.name), memory_bytes=gpu.memory_bytes) for gpu in state.gpus),
+        gpus=(),  # rigs lend none
     )
 
 

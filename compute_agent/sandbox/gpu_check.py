@@ -44,20 +44,28 @@ class Proved:
 async def prove_gpus(facilities: Facilities, runtime: Runtime, ids: tuple[str, ...]) -> Proved:
     """Run the check on each device alone: it works in the sandbox, and keeps nothing of an earlier job.
 
-    Raises:
-        SandboxError: `no_gpu`, with what does not hold; then no job may use any of them.
+    One that does not pass is left out. Raises:
+        SandboxError: `no_gpu`, with what does not hold, where none passes.
     """
     if facilities.tier != "full" or not facilities.landlock:
         raise no_gpu("it takes the full sandbox with Landlock, which this machine does not have")
     if not ids:
         raise no_gpu("there is none")
-    words = []
+    passed, words, first = [], [], None
     for name in ids:
-        grant, secret = find_grant([name]), secrets.randbelow(2**62) + 1
-        await _look(facilities, runtime, grant, secret, write=True)
-        after = await _look(facilities, runtime, grant, secret, write=False)
+        try:
+            grant, secret = find_grant([name]), secrets.randbelow(2**62) + 1
+            await _look(facilities, runtime, grant, secret, write=True)
+            after = await _look(facilities, runtime, grant, secret, write=False)
+        except SandboxError as error:
+            first = first or error
+            words.append(error.message)
+            continue
+        passed.append(name)
         words.append(f"{after.name}: works in the sandbox, {after.looked // MIB} MiB looked at were cleared")
-    return Proved(ids=ids, words="; ".join(words))
+    if first is not None and not passed:
+        raise first
+    return Proved(ids=tuple(passed), words="; ".join(words))
 
 
 async def _look(

@@ -51,7 +51,7 @@ class Examination:
     gpus: Proved | None = None
 
 
-async def doctor() -> Examination:
+async def doctor(*, lent: frozenset[str] = frozenset()) -> Examination:
     """Every check, so that all that is missing is named at once. Never raises for a failed check."""
     needed = [
         await _check("system", require_platform, "Linux, supported processor"),
@@ -79,7 +79,7 @@ async def doctor() -> Examination:
         checks.append(await _runtime_starts(facilities, runtime))
     proved = None
     if facilities is not None and runtime is not None:
-        gpu_check, proved = await _gpus(facilities, runtime)
+        gpu_check, proved = await _gpus(facilities, runtime, lent)
         checks += gpu_check
     checks += _machine()
     unfit = facilities is None or any(check.severity == "error" and not check.ok for check in checks)
@@ -127,19 +127,27 @@ async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
     return _passed("libraries in the sandbox", words)
 
 
-async def _gpus(facilities: Facilities, runtime: Runtime) -> tuple[list[Check], Proved | None]:
+async def _gpus(
+    facilities: Facilities, runtime: Runtime, lent: frozenset[str]
+) -> tuple[list[Check], Proved | None]:
     """Whether jobs may use the graphics cards; no line where there are none."""
     gpus, _note = await trio.to_thread.run_sync(probe_gpus)
+    free = tuple(gpu.id for gpu in gpus if gpu.id not in lent)
     if not gpus:
         return [], None
+    if not free:
+        words = "each is at work for a job now, and was looked at before"
+        return [Check(name=GPU_CHECK, severity="warning", ok=True, cause=words)], None
     try:
-        proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
+        proved = await prove_gpus(facilities, runtime, free)
     except SandboxError as error:
         told = gpu_advice(error, runtime)
         return [
             Check(name=GPU_CHECK, severity="warning", ok=False, cause=told.message, fix=told.what_next)
         ], None
-    return [Check(name=GPU_CHECK, severity="warning", ok=True, cause=proved.words)], proved
+    whole = len(proved.ids) == len(free)
+    fix = "" if whole else "Take out the card that does not pass, or sell without graphics cards."
+    return [Check(name=GPU_CHECK, severity="warning", ok=whole, cause=proved.words, fix=fix)], proved
 
 
 def _landlock(abi: int) -> Check:

@@ -37,7 +37,14 @@ class Talk:
     def put(self, question: Question) -> None:
         """Ask. Raises SandboxError `too_many_open`, `bad_question`."""
         self._open.put(question.n)
-        self._send.send_nowait(msgspec.json.encode(question) + b"\n")
+        try:
+            self._send.send_nowait(msgspec.json.encode(question) + b"\n")
+        except trio.WouldBlock as error:
+            # a job that answers what it has not read makes room in the count, and none in the pipe
+            self._open.forget(question.n)
+            raise SandboxError(
+                "too_many_open", "The job does not read its questions.", "Ask again when it has answered."
+            ) from error
 
     async def write(self, running: Running) -> None:
         """Hand in what is asked, until cancelled or the job reads no more."""

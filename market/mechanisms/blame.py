@@ -38,6 +38,7 @@ _PROVIDER: Final = {
     "house_rules": "The house rules of the provider ended the job.",
     "owner_stopped": "The provider took the machine back.",
     "provider_restarted": "The provider's node was restarted while the job ran.",
+    "no_gpu": "A graphics card of the provider could not be used.",
     "output_not_stored": "The provider's machine could not store what the job made.",
     "runtime_broken": "What jobs run with is damaged on the provider's machine.",
     "runtime_missing": "The provider's machine lacks what jobs run with.",
@@ -50,6 +51,7 @@ _PROVIDER: Final = {
     VANISHED: "The provider could not be reached any more.",
 }
 _BUYER: Final = {
+    "bad_answer": "The job answered what nobody had asked, or at too great length.",
     "bad_event": "The job wrote nonsense to its sandbox.",
     "bad_job_inputs": "The job's files are not as this kind of job needs them.",
     "bad_job_params": "The job's parameters are not valid.",

@@ -52,10 +52,18 @@ def choose(
         for one in candidates
         if one.author not in tried
         and terms.job_kind in one.offer.kinds
-        and one.offer.price_per_s_micro <= min(terms.price_per_s_micro, cap_micro)
+        and one.offer.price_per_s_micro
+        <= min(terms.price_per_s_micro - terms.priority_per_s_micro, cap_micro)
         and one.offer.memory_bytes >= terms.limits.memory_bytes
         and one.offer.threads >= terms.limits.threads
-        and len(one.offer.gpus) >= terms.limits.gpus
+        and _has_cards(one.offer, terms)
         and one.offer.disk_bytes >= max(total, terms.limits.disk_bytes)
     ]
     return min(fit, key=lambda one: (not one.reachable, one.offer.price_per_s_micro, one.cid), default=None)
+
+
+def _has_cards(offer: Offer, terms: ComputeTerms) -> bool:
+    """Whether an offer has as many graphics cards as the job rents, each with as much memory."""
+    limits = terms.limits
+    least = min((gpu.memory_bytes for gpu in offer.gpus), default=0)
+    return not limits.gpus or (len(offer.gpus) >= limits.gpus and least >= limits.gpu_memory_bytes)

@@ -92,7 +92,7 @@ class OfferForm(Panel):
         self._gpu_memory.setValue(max(cards, default=1))
         if offer is None:
             return
-        self._gpus.setChecked(bool(offer.gpus))
+        self._gpus.setChecked(bool(cards and offer.gpus))
         if offer.gpus:
             self._gpu_memory.setValue(max(gpu.memory_bytes // GIB for gpu in offer.gpus))
         self.price.setText(words.amount(offer.price_per_s_micro))

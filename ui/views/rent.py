@@ -192,7 +192,7 @@ class RentPage(Page):
     def _kind_changed(self) -> None:
         self._forms.setCurrentWidget(self._form)
         self._gpu.setVisible(bool(self._entry.body.gpus) and self._kind.currentData() in _GPU_KINDS)
-        for field in (self._top, self._again, self._test):
+        for field in (self._top, self._again, self._test, self._bind):
             field.setEnabled(self._kind.currentData() != BATCH)
         self._price()
 

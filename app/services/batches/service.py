@@ -35,7 +35,9 @@ LOOK_S = 2.0
 PAUSE_S = 10
 LONGEST_PAUSE_S = 600
 """How long a provider that had no place is not asked again for the same part: longer each time."""
-NO_PLACE = frozenset({"machine_busy", "too_many", "too_many_unpaid", "house_closed"})
+NO_PLACE = frozenset(
+    {"machine_busy", "too_many", "too_many_unpaid", "house_closed", "house_closes", "no_machine"}
+)
 
 Cancel = Callable[[str], Awaitable[object]]
 
@@ -234,7 +236,8 @@ class BatchService:
             params=plan.params,
             max_s=plan.max_s,
             cap_micro=left_micro,
-            tries=plan.tries if len({one.author for one in fit}) > 1 else 1,
+            # failover would look beyond the providers that were named
+            tries=plan.tries if len({one.author for one in fit}) > 1 and not plan.providers else 1,
             note={"batch": row.batch_id, "part": number},
         )
         await self.placing.rent(request)

@@ -33,7 +33,11 @@ async def note(desk: OrderDesk, order_id: str, job: RunningJob, event: Standing 
         job.energy_mj += event.millijoules
         job.measured_ms += event.milliseconds
         return
-    job.held_at = desk.now() if event.still else 0
+    if event.still:
+        job.held_at = job.held_at or desk.now()
+    elif job.held_at:
+        job.paused_s += desk.now() - job.held_at
+        job.held_at = 0
     await job.note(event.words)
     stage = "Paused by the house rules" if event.still else "Running"
     desk.progress(order_id, stage, job.done, job.total, "steps")

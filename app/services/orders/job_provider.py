@@ -102,6 +102,7 @@ class JobProvider:
         """Do what is due; see `Handler.step`."""
         order = await self.channel.catch_up(order)
         if order.final:
+            self.places.leave(order.order_id)
             await self._checkpoints.forget(order.order_id)
         if order.state == "funded":
             terms = order.contract.compute

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +24,9 @@ RATE = Rate(per_s=1, burst=40)
 FIRST_FRAME_S = 15.0
 QUESTIONS = Rate(per_s=20, burst=40)
 """Who asks faster is read no faster."""
+
+MOST_UNREAD = 64
+"""Answers, or pieces of them, that may wait for a buyer to read them."""
 
 log = get_logger("openstall.jobs")
 
@@ -57,6 +59,7 @@ class ServeDesk:
                 scope = self._streams[order.order_id] = nursery.cancel_scope
                 nursery.start_soon(talk.send)
                 nursery.start_soon(talk.take, scope)
+                nursery.start_soon(talk.left_alone, scope)
                 try:
                     while self.provider.jobs.get(order.order_id) is job:
                         await job.changed.wait()
@@ -89,8 +92,9 @@ class _Talk:
         self._stream = stream
         self._agent = agent
         self._theirs: dict[int, int] = {}
-        # bounded by what a job may have open, and by the longest answer
-        self._put, self._waiting = trio.open_memory_channel[Answer](math.inf)
+        # a job may write no more than the answers that are open; a buyer who lets them lie here is left
+        self._put, self._waiting = trio.open_memory_channel[Answer](MOST_UNREAD)
+        self._unread = trio.Event()
         job.on_answer = self._hear
 
     def leave(self) -> None:
@@ -126,9 +130,19 @@ class _Talk:
             return  # the question of an earlier stream
         if answer.last:
             del self._theirs[answer.n]
-        self._put.send_nowait(msgspec.structs.replace(answer, n=theirs))
+        try:
+            self._put.send_nowait(msgspec.structs.replace(answer, n=theirs))
+        except trio.WouldBlock:
+            self.leave()
+            self._unread.set()
+
+    async def left_alone(self, scope: trio.CancelScope) -> None:
+        """End the stream of a buyer who does not read; the job goes on, and may be asked on another."""
+        await self._unread.wait()
+        log.info("asker does not read", order=self._order_id)
+        scope.cancel()
 
     async def send(self) -> None:
-        """Answers, as they come; a buyer who does not read them holds nobody up but itself."""
+        """Answers, as they come."""
         async for answer in self._waiting:
             await self._stream.send(msgspec.json.encode(answer))

@@ -84,11 +84,12 @@ class Room:
 def choose(rooms: Iterable[Room], needs: Needs) -> Room | None:
     """The smallest room that holds the job now; of equal ones that of a rig: people sit at this machine."""
     free = [room for room in rooms if room.places > 0 and room.holds(needs)]
-    return min(
-        free,
-        key=lambda room: (room.gpus, room.memory_bytes, room.threads, room.key == THIS, room.key),
-        default=None,
-    )
+
+    def rank(room: Room) -> tuple[bool, int, int, int, bool, str]:
+        closes = room.left_s < needs.max_s
+        return closes, room.gpus, room.memory_bytes, room.threads, room.key == THIS, room.key
+
+    return min(free, key=rank, default=None)
 
 
 def needs_of(terms: ComputeTerms) -> Needs:

@@ -69,6 +69,14 @@ def test_a_graphics_card_is_one_jobs_alone_and_kept_for_those_who_rent_one() -> 
     assert found.key == "larger"  # the card stays free
 
 
+def test_a_machine_that_closes_too_soon_is_the_last_choice() -> None:
+    closing, large = room("closing", left_s=30), room("large", memory_bytes=64 * GIB)
+    chosen = choose([closing, large], replace(SMALL, max_s=60))
+    assert chosen is not None
+    assert chosen.key == "large"
+    assert choose([closing], replace(SMALL, max_s=60)) == closing
+
+
 def test_this_machine_shares_only_what_is_capped() -> None:
     free = replace(own_size(None, HouseRules(), "full"), places=2)
     assert choose([free.less(LARGE)], LARGE) is not None

@@ -100,6 +100,15 @@ def test_a_job_that_rents_a_card_goes_on_where_there_is_one() -> None:
     with_one = replace(FIRST, cid="two", offer=offer(gpus=[card], price_per_s_micro=19_999))
     assert choose([FIRST, with_one], terms, tried=[], cap_micro=4_000_000) == with_one
     assert choose([FIRST], terms, tried=[], cap_micro=4_000_000) is None
+    small = replace(with_one, offer=offer(gpus=[Gpu(name="A small card", memory_bytes=2**29)]))
+    assert choose([small], terms, tried=[], cap_micro=4_000_000) is None
+
+
+def test_what_was_paid_on_top_for_a_place_is_no_higher_price_elsewhere() -> None:
+    terms = msgspec.structs.replace(TERMS, price_per_s_micro=25_000, priority_per_s_micro=5_000)
+    dearer = replace(FIRST, offer=offer(price_per_s_micro=20_001))
+    assert choose([dearer], terms, tried=[], cap_micro=4_000_000) is None
+    assert choose([FIRST], terms, tried=[], cap_micro=4_000_000) == FIRST
 
 
 def test_reachable_before_cheap_and_the_same_for_whoever_looks() -> None:
