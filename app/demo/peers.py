@@ -44,7 +44,12 @@ class DemoPeer:
         Raises:
             OpenstallError: the node's own error, with its code and words.
         """
-        return _checked(self.api.get(path, params=params))
+        try:
+            answer = self.api.get(path, params=params)
+        except httpx.RemoteProtocolError:
+            # a busy node may close a connection just when it is used again; looking twice changes nothing
+            answer = self.api.get(path, params=params)
+        return _checked(answer)
 
     def post(self, path: str, /, **body: Any) -> dict[str, Any]:
         """The answer of a POST with a JSON body; raises like `get`."""
