@@ -159,7 +159,8 @@ def test_a_node_that_is_killed_while_its_rig_works(market: Market, rig: RigProce
     provider, buyer = market.provider, market.seller
     order_id = working(market)
     restart(provider, WITHOUT_AGENT)
-    order = buyer.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    # the settlement can be seen on the chain before the report has come
+    order = buyer.order_until(order_id, lambda o: o["state"] == "settled" and o["job"]["result"], 120)
     assert order["job"]["result"]["reason"] == "provider_restarted"
     wait_ready(provider, "tower", rig)
     assert rig_command(rig.home, "show")["state"]["jobs_running"] == 0
