@@ -35,6 +35,11 @@ def rig(market: Market) -> Iterator[RigProcess]:
         yield running
 
 
+def _told(order: dict[str, Any]) -> bool:
+    """Settled, with its report: the settlement can be seen on the chain before that has come."""
+    return order["state"] == "settled" and bool(order["job"]["result"])
+
+
 def listening(rig: RigProcess) -> list[Any]:
     """Where the rig, its agent or a sandbox takes connections."""
     own = psutil.Process(rig.process.pid)
@@ -117,7 +122,7 @@ def test_the_rigs_own_rules_and_both_pauses_win(market: Market, rig: RigProcess)
     wait_for(lambda: rig_command(rig.home, "show")["state"]["jobs_waiting"] == 1 or None, 30, "paused")
     assert provider.post("/v1/compute/machines/resume", machine="tower")["items"][1]["name"] == "tower"
     seller.post(f"/v1/orders/{order_id}/cancel")
-    ended = seller.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    ended = seller.order_until(order_id, _told, 120)
     assert (ended["job"]["result"]["state"], ended["job"]["result"]["reason"]) == ("cancelled", "cancelled")
     assert market.money() == 3 * START_MICRO
 
@@ -129,7 +134,7 @@ def test_a_rig_that_is_killed_in_the_middle_of_a_job(market: Market, rig: RigPro
     order_id = working(market, offer, tries=2, patience_s=10)
     market.seen_by(buyer, other.post("/v1/compute/sell", **RULES)["cid"])
     rig.kill()
-    first = buyer.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    first = buyer.order_until(order_id, _told, 120)
     assert first["job"]["result"]["reason"] == "agent_lost"
     assert first["paid_micro"] > 0
     second = until(buyer, order_id, lambda o: o["continued_by"])["continued_by"]
@@ -140,7 +145,7 @@ def test_a_rig_that_is_killed_in_the_middle_of_a_job(market: Market, rig: RigPro
     )
     assert buyer.get(f"/v1/orders/{second}")["contract"]["seller"] == other.peer_id
     buyer.post(f"/v1/orders/{second}/cancel")
-    buyer.order_until(second, lambda o: o["state"] == "settled", 120)
+    buyer.order_until(second, _told, 120)
     other.post("/v1/compute/stop")
     assert market.money() == 3 * START_MICRO
     away = machine(provider, "tower")
@@ -159,16 +164,13 @@ def test_a_node_that_is_killed_while_its_rig_works(market: Market, rig: RigProce
     provider, buyer = market.provider, market.seller
     order_id = working(market)
     restart(provider, WITHOUT_AGENT)
-    # the settlement can be seen on the chain before the report has come
-    order = buyer.order_until(order_id, lambda o: o["state"] == "settled" and o["job"]["result"], 120)
+    order = buyer.order_until(order_id, _told, 120)
     assert order["job"]["result"]["reason"] == "provider_restarted"
     wait_ready(provider, "tower", rig)
     assert rig_command(rig.home, "show")["state"]["jobs_running"] == 0
     short = {**LONG, "epochs": 2}
     again = market.rent(market.offer(), params=short)
-    assert (
-        buyer.order_until(again, lambda o: o["state"] == "settled", 120)["job"]["result"]["state"] == "done"
-    )
+    assert buyer.order_until(again, _told, 120)["job"]["result"]["state"] == "done"
     assert market.money() == 3 * START_MICRO
 
 
@@ -206,7 +208,7 @@ def test_the_owner_unpairs_a_rig(market: Market, rig: RigProcess) -> None:
     assert rig.process.wait(60) == 1
     assert "unpaired" in rig.said
     assert rig_command(rig.home, "show")["node"] is None
-    order = buyer.order_until(order_id, lambda o: o["state"] == "settled", 120)
+    order = buyer.order_until(order_id, _told, 120)
     assert order["job"]["result"]["reason"] == "agent_lost"
     assert [one["name"] for one in provider.get("/v1/compute/machines")["items"]] == ["this machine"]
     assert market.money() == 3 * START_MICRO
