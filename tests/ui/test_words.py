@@ -3,7 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openstall.market.job_kinds import GPU_KINDS
+from openstall.market.orders import documents
 from openstall.ui import words
+from openstall.ui.views import rent, service_levels
 
 
 def test_amounts_are_exact_and_signed() -> None:
@@ -54,3 +57,9 @@ def test_percent_stays_between_its_bounds() -> None:
     assert words.percent(5, 0) == 0
     assert words.percent(30, 20) == 100
     assert words.percent(-1, 20) == 0
+
+
+def test_what_the_desktop_says_of_orders_is_what_orders_say() -> None:
+    """It loads none of the market's rooms; see test_imports."""
+    assert service_levels.MOST_TIMES_CAP == documents.MOST_TIMES_CAP
+    assert set(rent._GPU_KINDS) == GPU_KINDS

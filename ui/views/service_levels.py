@@ -6,7 +6,6 @@ from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
-from openstall.market.orders.documents import MOST_TIMES_CAP
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
@@ -21,6 +20,10 @@ _COMPLAINTS = {
     "dismissed": "The oracles did not find that anything was broken.",
     "expired": "Too few oracles answered in time.",
 }
+
+
+MOST_TIMES_CAP = 10
+"""A penalty is at most so many times the cap: as in market.orders.documents, which is not loaded here."""
 
 
 class PromisePanel(Panel):
