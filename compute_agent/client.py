@@ -273,7 +273,8 @@ class AgentClient:
         try:
             try:
                 async with self._send_lock:
-                    await process.stdin.send_all(line)
+                    with trio.CancelScope(shield=True):  # half a line would end the agent, and every job
+                        await process.stdin.send_all(line)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise _gone() from error
             try:

@@ -166,6 +166,7 @@ class RigLink:
         except PeerError:
             return lost(job.usage)
         finally:
+            receive.close()  # or events that nobody takes would hold up the whole link
             with trio.CancelScope(shield=True):
                 if not ended:
                     await self.cancel(spec.job_id)

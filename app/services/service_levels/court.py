@@ -6,10 +6,11 @@ on disk before it is given out, so it never says two things of one order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import trio
 
 from openstall.app.clock import Clock
 from openstall.app.events import EventBus
@@ -24,6 +25,7 @@ from openstall.ledger.chain import Chain
 from openstall.ledger.channel import ChannelClient, ChannelTerms
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import InvalidOrder, Refused
+from openstall.market.orders.agree import LONGEST_FUND_S, LONGEST_START_S, SETTLE_AFTER_S, START_WITHIN_S
 from openstall.market.orders.documents import Contract
 from openstall.market.records import MAX_CLOCK_SKEW_S
 from openstall.market.service_levels import broken, penalty
@@ -33,6 +35,8 @@ from openstall.store.watches import Watches, WatchRow
 
 ROLE = "service-oracle"
 MOST_WATCHES, MOST_PER_BUYER = 200, 20
+LONGEST_BESIDE_S = LONGEST_FUND_S + START_WITHIN_S + LONGEST_START_S + SETTLE_AFTER_S + 600
+"""What an honest order takes at most beside the job itself, from its date to its settlement."""
 
 log = get_logger("openstall.service")
 
@@ -51,6 +55,7 @@ class Court:
     workers: Workers
     clock: Clock
     bus: EventBus
+    _taking: trio.Lock = field(default_factory=trio.Lock)
 
     async def watch(self, peer_id: str, lease: wire.Lease) -> wire.Watching:
         """Watch a paid job for its buyer.
@@ -70,6 +75,14 @@ class Court:
             raise InvalidOrder("other_network", "The order belongs to another group.")
         if not order.created - MAX_CLOCK_SKEW_S <= now <= terms.settle_by:
             raise Refused("bad_times", "This order is not one to watch now.")
+        if terms.settle_by > order.created + terms.max_s + LONGEST_BESIDE_S:
+            raise Refused("bad_times", "The deadlines of this order are too far away to be watched.")
+        async with self._taking:  # two at once must not both get the last place, or the last of a bond
+            return await self._take(peer_id, lease, contract, until=until, now=now)
+
+    async def _take(
+        self, peer_id: str, lease: wire.Lease, contract: Contract, *, until: int, now: int
+    ) -> wire.Watching:
         await self._check_quota(peer_id)
         await self._check_bond(contract)
         await self._check_paid(contract)
@@ -88,7 +101,7 @@ class Court:
             ends_at=until,
         )
         if await self.witness.begin(row):
-            log.info("job watched", order=contract.order_id, provider=order.seller)
+            log.info("job watched", order=contract.order_id, provider=contract.order.seller)
         return wire.Watching(until=until)
 
     async def complain(self, peer_id: str, file: wire.File) -> wire.Finding:

@@ -232,7 +232,7 @@ class Pursuit:
         client = BondClient(self.chain)
         said = wire.sentence(contract, 1)
         if await self.workers.chain(client.settled, said.bond_id, said.case_hash):
-            return await self._end(row, contract, "paid", int(row.data["paying_micro"]))  # before a restart
+            return await self._end(row, contract, "paid", int(row.data.get("paying_micro", 0)))
         answers: dict[str, Any] = dict(row.data.get("answers", {}))
         for oracle in bond.oracles:
             if answers.get(oracle, {}).get("state", "open") == "open":
