@@ -83,7 +83,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     wall_s: Annotated[int, msgspec.Meta(ge=1, le=7 * 86400)] = 600
     cpu_s: Annotated[int, msgspec.Meta(ge=1, le=7 * 86400 * 64)] = 1200
     memory_bytes: Annotated[int, msgspec.Meta(ge=128 * MIB, le=4096 * GIB)] = 2 * GIB
-    processes: Annotated[int, msgspec.Meta(ge=4, le=4096)] = 64
+    processes: Annotated[int, msgspec.Meta(ge=4, le=512)] = 64
     disk_bytes: Annotated[int, msgspec.Meta(ge=MIB, le=1024 * GIB)] = 256 * MIB
     log_bytes: Annotated[int, msgspec.Meta(ge=KIB, le=64 * MIB)] = MIB
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1

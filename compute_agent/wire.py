@@ -152,12 +152,14 @@ def error_reply(error: OpenstallError) -> ErrorReply:
     return ErrorReply(code=error.code, message=error.message, what_next=error.what_next)
 
 
-def lost(usage: Usage) -> JobResult:
-    """The result of a job whose agent is gone."""
+def lost(
+    usage: Usage, words: str = "The compute agent on the provider's machine stopped while the job ran."
+) -> JobResult:
+    """The result of a job whose agent is gone, or the whole machine that it ran on."""
     return JobResult(
         state="failed",
         reason="agent_lost",
-        words="The compute agent on the provider's machine stopped while the job ran.",
+        words=words,
         what_next="Send the job again; only the seconds already counted can be owed.",
         usage=usage,
     )

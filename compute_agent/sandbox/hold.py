@@ -58,18 +58,26 @@ class Hold:
 def stop_all(running: Running) -> bool:
     """Stop every process of the sandbox. False while one still moves: call again at once.
 
-    A process is looked at for children only once it stands still, so none can slip through.
+    A process is looked at for children only once it stands still, so none that it makes can slip
+    through. One that makes another and dies hands it to the first process of the sandbox, perhaps behind
+    our back: it shows when we look a second time.
     """
-    pending, looked = [running.init_pid], 0
+    seen = _stop_seen(running)
+    return seen is not None and seen == _stop_seen(running)
+
+
+def _stop_seen(running: Running) -> set[int] | None:
+    """The processes of the sandbox; None while one of them moves, or there are too many."""
+    pending: list[int] = [running.init_pid]
+    seen: set[int] = set()
     _signal(running.init_pidfd, signal.SIGSTOP)
-    still = True
-    while pending and looked < _MOST_PROCESSES:
+    moves = False
+    while pending and len(seen) < _MOST_PROCESSES:
         pid = pending.pop()
-        looked += 1
-        if not _is_still(pid):
-            still = False
+        seen.add(pid)
+        moves = moves or not _is_still(pid)
         pending += _signal_children(pid, signal.SIGSTOP)
-    return still and not pending
+    return None if moves or pending else seen
 
 
 def let_go(running: Running) -> None:
@@ -82,21 +90,19 @@ def let_go(running: Running) -> None:
 
 def _signal_children(parent: int, number: signal.Signals) -> list[int]:
     """Signal the children of `parent`, and no stranger that got the number of one which has died."""
-    held: dict[int, int] = {}
-    try:
-        for pid in children_of(parent):
-            try:
-                held[pid] = os.pidfd_open(pid)
-            except ProcessLookupError:
-                continue
-        alive = set(children_of(parent))
-        for pid, descriptor in held.items():
-            if pid in alive:
+    found = []
+    for pid in children_of(parent):
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if _parent_of(pid) == parent:
                 _signal(descriptor, number)
-        return [pid for pid in held if pid in alive]
-    finally:
-        for descriptor in held.values():
+                found.append(pid)
+        finally:
             os.close(descriptor)
+    return found
 
 
 def _signal(pidfd: int, number: signal.Signals) -> None:
@@ -108,14 +114,20 @@ def _signal(pidfd: int, number: signal.Signals) -> None:
 
 def _is_still(pid: int) -> bool:
     try:
-        states = [_state(task) for task in Path(f"/proc/{pid}/task").iterdir()]
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return all(state in _STILL for state in states)
+    return all(fields is None or fields[0] in _STILL for fields in map(_stat, tasks))
 
 
-def _state(task: Path) -> bytes:
+def _parent_of(pid: int) -> int | None:
+    fields = _stat(Path(f"/proc/{pid}"))
+    return None if fields is None else int(fields[1])
+
+
+def _stat(process: Path) -> list[bytes] | None:
+    """What /proc tells of a process or a thread from its state on; None when it is gone."""
     try:
-        return (task / "stat").read_bytes().rpartition(b")")[2].split(maxsplit=1)[0]
+        return (process / "stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return b"X"
+        return None

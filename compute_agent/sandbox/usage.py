@@ -12,7 +12,8 @@ from openstall.compute_agent.sandbox.plan import INODE_CAP
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _THREADS_FIELD = 17  # of /proc/PID/stat after the command name, as in proc(5) minus 3
 _TIMES_FIELDS = slice(11, 15)
-_PROCESSES_READ = 4096
+_PROCESSES_READ = 1024
+"""Twice what any job may have: who makes processes faster than we look is not followed for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

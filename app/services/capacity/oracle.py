@@ -28,11 +28,11 @@ from openstall.app.services.capacity.casefile import (
 )
 from openstall.app.services.capacity.challenging import Challenging, Heard
 from openstall.app.services.capacity.testbench import silent
+from openstall.app.services.orders.channel_terms import is_paid
 from openstall.app.services.orders.placing import Party
 from openstall.app.threads import Workers
 from openstall.ledger.bond import BondClient
 from openstall.ledger.chain import Chain
-from openstall.ledger.channel import ChannelClient, ChannelTerms
 from openstall.ledger.wallet import Wallet
 from openstall.market import canonical
 from openstall.market.capacity import costs_the_bond
@@ -151,18 +151,7 @@ class Oracle:
             raise Refused("no_lease", "Without a lease only an oracle of the bond may complain.")
 
     async def _check_lease(self, contract: Contract) -> None:
-        client, terms = ChannelClient(self.chain), contract.compute
-        channel = client.channel_id(
-            ChannelTerms(
-                payer=contract.order.buyer_wallet,
-                payee=contract.order.seller_wallet,
-                deposit_micro=terms.cap_micro,
-                withdraw_delay_s=terms.withdraw_delay_s,
-                salt=contract.order_hash,
-            )
-        )
-        seen = await self.workers.chain(client.channel, channel)
-        if seen.state == "none" or seen.deposit_micro < terms.cap_micro:
+        if not await is_paid(self.chain, self.workers, contract):
             raise Refused("no_lease", "The order of the complaint was never paid.")
 
     async def _judge(self, row: CaseRow) -> None:

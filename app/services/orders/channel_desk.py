@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from openstall.app.services.orders.channel_terms import channel_terms, holds_the_cap
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk, check_chain
 from openstall.app.services.orders.escrow_desk import Seen
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
 from openstall.ledger.chain import Chain, TxRequest
-from openstall.ledger.channel import ChannelClient, ChannelOnChain, ChannelTerms
+from openstall.ledger.channel import ChannelClient, ChannelTerms
 from openstall.ledger.vouchers import Voucher
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import InvalidOrder
@@ -57,17 +58,27 @@ class ChannelDesk:
     async def open(self, order: OpenOrder) -> None:
         """Buyer: set the cap aside, in one transaction with its allowance."""
         pay_by = order.contract.compute.fund_by
-        await self._send(order, "fund", lambda client: client.open(self.wallet, _terms(order), pay_by=pay_by))
+        await self._send(
+            order,
+            "fund",
+            lambda client: client.open(self.wallet, _terms(order), pay_by=pay_by),
+        )
 
     async def start_withdraw(self, order: OpenOrder) -> None:
         """Buyer: announce that the rest is taken back after the delay."""
         await self._send(
-            order, "start_withdraw", lambda client: client.start_withdraw(client.channel_id(_terms(order)))
+            order,
+            "start_withdraw",
+            lambda client: client.start_withdraw(client.channel_id(_terms(order))),
         )
 
     async def withdraw(self, order: OpenOrder) -> None:
         """Anybody after the delay: the rest goes back to the buyer."""
-        await self._send(order, "withdraw", lambda client: client.withdraw(client.channel_id(_terms(order))))
+        await self._send(
+            order,
+            "withdraw",
+            lambda client: client.withdraw(client.channel_id(_terms(order))),
+        )
 
     async def withdrawing(self, order: OpenOrder) -> bool:
         """Whether the buyer has asked for the rest back, or has it already."""
@@ -120,7 +131,9 @@ class ChannelDesk:
         except ValueError as error:
             raise InvalidOrder("bad_voucher", "The voucher's signature is malformed.") from error
         voucher = Voucher(
-            channel_id=client.channel_id(_terms(order)), amount_micro=amount_micro, signature=raw
+            channel_id=client.channel_id(_terms(order)),
+            amount_micro=amount_micro,
+            signature=raw,
         )
         client.check(voucher, _terms(order), least_micro=highest)
         await self._keep(order, voucher)
@@ -164,7 +177,7 @@ class ChannelDesk:
         client = ChannelClient(self.chain)
         terms = _terms(order)
         channel = client.channel(client.channel_id(terms))
-        if channel.state == "none" or not self._is_ours(channel, terms):
+        if channel.state == "none" or not holds_the_cap(self.chain, channel, terms):
             return []
         deepest = self.chain.head().number - self.chain.params.confirmations + 1
         events = self.chain.events(
@@ -174,12 +187,6 @@ class ChannelDesk:
             to_block=deepest,
         )
         return [found for found in (self._step(event, channel.withdraw_at) for event in events) if found]
-
-    def _is_ours(self, channel: ChannelOnChain, terms: ChannelTerms) -> bool:
-        """A channel with less money than was signed is no channel; payer, payee and delay are in its id."""
-        return (
-            channel.deposit_micro >= terms.deposit_micro and channel.token == self.chain.params.credit.lower()
-        )
 
     def _step(self, event: Event, withdraw_at: int) -> Seen | None:
         names = {"Opened": "fund", "WithdrawStarted": "start_withdraw", "Closed": "close"}
@@ -197,11 +204,4 @@ class ChannelDesk:
 
 
 def _terms(order: OpenOrder) -> ChannelTerms:
-    terms = order.contract.compute
-    return ChannelTerms(
-        payer=order.contract.order.buyer_wallet,
-        payee=order.contract.order.seller_wallet,
-        deposit_micro=terms.cap_micro,
-        withdraw_delay_s=terms.withdraw_delay_s,
-        salt=order.contract.order_hash,
-    )
+    return channel_terms(order.contract)

@@ -43,6 +43,7 @@ from openstall.app.services.rigs.wire import (
 )
 from openstall.compute_agent import specs
 from openstall.compute_agent.jobs import allowed_outputs
+from openstall.compute_agent.wire import lost as wire_lost
 from openstall.market.errors import Conflict, OpenstallError, PeerError, SandboxError
 from openstall.market.text import clean
 from openstall.p2p.framing import Framed
@@ -321,13 +322,7 @@ class RigLink:
 
 def lost(usage: specs.Usage) -> specs.JobResult:
     """The result of a job whose machine is gone."""
-    return specs.JobResult(
-        state="failed",
-        reason="agent_lost",
-        words="The provider's machine that ran the job was lost while the job ran.",
-        what_next="Send the job again; only the seconds already counted can be owed.",
-        usage=usage,
-    )
+    return wire_lost(usage, "The provider's machine that ran the job was lost while the job ran.")
 
 
 def _standing(state: State) -> tuple[Any, ...]:

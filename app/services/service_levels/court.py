@@ -16,13 +16,13 @@ from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.services.capacity.bonds import Bonds, place_of
+from openstall.app.services.orders.channel_terms import is_paid
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.service_levels import wire
 from openstall.app.services.service_levels.witness import ORACLE, Witness, verdict
 from openstall.app.threads import Workers
 from openstall.ledger.bond import BondClient
 from openstall.ledger.chain import Chain
-from openstall.ledger.channel import ChannelClient, ChannelTerms
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import InvalidOrder, Refused
 from openstall.market.orders.agree import LONGEST_FUND_S, LONGEST_START_S, SETTLE_AFTER_S, START_WITHIN_S
@@ -178,18 +178,7 @@ class Court:
             raise Refused("bond_pledged", "The bond stands for other orders already, and cannot pay for all.")
 
     async def _check_paid(self, contract: Contract) -> None:
-        client, terms = ChannelClient(self.chain), contract.compute
-        channel = client.channel_id(
-            ChannelTerms(
-                payer=contract.order.buyer_wallet,
-                payee=contract.order.seller_wallet,
-                deposit_micro=terms.cap_micro,
-                withdraw_delay_s=terms.withdraw_delay_s,
-                salt=contract.order_hash,
-            )
-        )
-        seen = await self.workers.chain(client.channel, channel)
-        if seen.state == "none" or seen.deposit_micro < terms.cap_micro:
+        if not await is_paid(self.chain, self.workers, contract):
             raise Refused("not_paid_yet", "The chain does not show the money of this order yet.")
 
     async def _close(self, row: CaseRow, found: wire.Finding) -> CaseRow:

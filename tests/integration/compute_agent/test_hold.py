@@ -159,21 +159,31 @@ async def test_the_time_limit_does_not_run_while_a_job_is_held(run_script: RunSc
 async def test_a_job_that_makes_processes_without_end_stands_still_too(run_script: RunScript) -> None:
     """Each child makes the next and dies: who only looks once misses one of them."""
     script = """
-import os, sys
-print("begun", flush=True)
-while True:
-    if os.fork():
-        os._exit(0) if os.getppid() != 1 else os.wait()
+import os, time
+if os.fork():
+    print("begun", flush=True)
+    time.sleep(600)
+while not os.fork():
+    time.sleep(0.0005)  # so that the dead are buried as fast
+os._exit(0)
 """
     hold = Hold()
     began = trio.Event()
     cancel = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            lambda: run_script(
-                script, hold=hold, cancel=cancel, allow_fork=True, on_line=lambda _line: began.set()
-            )
+
+    async def work() -> None:
+        await run_script(
+            script,
+            hold=hold,
+            cancel=cancel,
+            allow_fork=True,
+            processes=512,
+            cpu_s=600,
+            on_line=lambda _line: began.set(),
         )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
         await began.wait()
         await hold.ask(still=True)
         inside = descendants(os.getpid())

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import CREDIT, START_MICRO, Market, open_market
+from court import Oracles
+from stage import CREDIT, START_MICRO, open_market
 
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
@@ -21,26 +22,8 @@ LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 
 
 
 @dataclass(slots=True, kw_only=True)
-class Court:
+class Court(Oracles):
     """A market whose provider has a bond that two of three oracles can make pay."""
-
-    market: Market
-    oracles: list[DemoPeer]
-
-    @property
-    def buyer(self) -> DemoPeer:
-        """Who rents the machine."""
-        return self.market.seller
-
-    @property
-    def peers(self) -> list[DemoPeer]:
-        """Everybody with a wallet."""
-        return [*self.market.peers, *self.oracles[1:]]
-
-    def money(self) -> int:
-        """All credits there are; the same at any moment when nothing is on its way."""
-        wallets = [peer.get("/v1/wallet") for peer in self.peers]
-        return sum(wallet["balance_micro"] + wallet["held_micro"] for wallet in wallets)
 
     def bond(self) -> dict[str, Any]:
         """The provider's bond as the chain has it."""

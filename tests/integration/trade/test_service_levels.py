@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from stage import CREDIT, RULES, START_MICRO, Market, open_market
+from court import Oracles
+from stage import CREDIT, RULES, START_MICRO, open_market
 
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
@@ -27,27 +28,10 @@ raise ValueError("the buyer's own bug")
 
 
 @dataclass(slots=True, kw_only=True)
-class Court:
+class Court(Oracles):
     """A market whose provider has promised something, with a bond that two of three oracles can make pay."""
 
-    market: Market
     provider: DemoPeer
-    oracles: list[DemoPeer]
-
-    @property
-    def buyer(self) -> DemoPeer:
-        """Who rents the machine."""
-        return self.market.seller
-
-    @property
-    def peers(self) -> list[DemoPeer]:
-        """Everybody with a wallet."""
-        return [*self.market.peers, *self.oracles[1:]]
-
-    def money(self) -> int:
-        """All credits there are; the same at any moment when nothing is on its way."""
-        wallets = [peer.get("/v1/wallet") for peer in self.peers]
-        return sum(wallet["balance_micro"] + wallet["held_micro"] for wallet in wallets)
 
     def rent(self, **changes: Any) -> str:
         """A job with the promise as the provider gives it, watched by all oracles."""

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from offers import OWN
 
 from openstall.market.errors import Refused
 from openstall.market.mechanisms.auto_price import (
@@ -22,22 +23,6 @@ from openstall.market.mechanisms.auto_price import (
 from openstall.market.mechanisms.compute_prices import Suggestion
 from openstall.market.records import Offer
 
-ADDRESS = "0x" + "11" * 20
-OWN = Offer(
-    title="My machine",
-    kinds=["train"],
-    cpu="A processor",
-    threads=2,
-    memory_bytes=2**31,
-    disk_bytes=2**30,
-    gpus=[],
-    price_per_s_micro=20_000,
-    max_s=600,
-    withdraw_delay_s=600,
-    wallet=ADDRESS,
-    chain_id=1,
-    channel=ADDRESS,
-)
 RULES = PriceRules(floor_micro=5_000, ceiling_micro=50_000)
 PRICES = st.integers(1, 10**9)
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from offers import OWN
 
 from openstall.market.errors import InvalidRecord
 from openstall.market.mechanisms.compute_prices import (
@@ -19,23 +20,6 @@ from openstall.market.mechanisms.compute_prices import (
 )
 from openstall.market.mechanisms.lost_jobs import Moment, conclude, explain, refused_then, seen_then
 from openstall.market.records import Gpu, Offer
-
-ADDRESS = "0x" + "11" * 20
-OWN = Offer(
-    title="My machine",
-    kinds=["train"],
-    cpu="A processor",
-    threads=2,
-    memory_bytes=2**31,
-    disk_bytes=2**30,
-    gpus=[],
-    price_per_s_micro=20_000,
-    max_s=600,
-    withdraw_delay_s=600,
-    wallet=ADDRESS,
-    chain_id=1,
-    channel=ADDRESS,
-)
 
 
 def offer(**changes: object) -> Offer:
