@@ -192,6 +192,13 @@ class BondClient:
         """Whether a case was paid already."""
         return bool(self._chain.view("ProviderBond", "settled", bond_id, case_hash)[0])
 
+    def paid_micro(self, bond_id: bytes, case_hash: bytes) -> int:
+        """What a bond has paid for a case; 0 as long as it has not."""
+        topics = [self._abi.topic("Slashed"), "0x" + bond_id.hex()]
+        head = self._chain.head().number
+        events = self._chain.events("ProviderBond", topics, from_block=0, to_block=head)
+        return sum(event.args["amount"] for event in events if event.args["caseHash"] == case_hash)
+
     def slashed(self, from_block: int, to_block: int) -> list[Slashed]:
         """All cases that bonds have paid for in `[from_block, to_block]`, oldest first."""
         events = self._chain.events("ProviderBond", [], from_block=from_block, to_block=to_block)

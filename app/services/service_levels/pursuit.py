@@ -232,7 +232,8 @@ class Pursuit:
         client = BondClient(self.chain)
         said = wire.sentence(contract, 1)
         if await self.workers.chain(client.settled, said.bond_id, said.case_hash):
-            return await self._end(row, contract, "paid", int(row.data.get("paying_micro", 0)))
+            paid = await self.workers.chain(client.paid_micro, said.bond_id, said.case_hash)
+            return await self._end(row, contract, "paid", paid)
         answers: dict[str, Any] = dict(row.data.get("answers", {}))
         for oracle in bond.oracles:
             if answers.get(oracle, {}).get("state", "open") == "open":
@@ -291,9 +292,6 @@ class Pursuit:
                 signatures.append((place_of(bond, oracle), raw))
         if len(signatures) < bond.quorum:
             return False
-        await self.workers.store(
-            lambda: self.cases.patch(row.case_hash, ROLE, at=self.clock.now(), paying_micro=amount)
-        )
         await self.transactions.send(
             "slash", row.case_hash, lambda: client.slash(said, signatures[: bond.quorum])
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trio
 from capacity_lab import BOND_MICRO, Stall, capacity_lab
-from hearing import LONG_S, Hearing, hearing
+from hearing import LONG_S, PENALTY, Hearing, hearing
 
 from openstall.app.services.renting import OFFER_KEY
 from openstall.app.services.service_levels import court, wire
@@ -90,7 +90,41 @@ async def test_a_witness_without_any_line_sees_nothing(tmp_path: Path) -> None:
         assert [one["state"] for one in seen] == ["silent", "blind"]
 
 
-Refusal = tuple[str, Callable[[Hearing], Any]]
+async def test_two_orders_at_once_do_not_both_get_the_last_place_of_an_oracle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hearing(tmp_path) as court_:
+        lab, oracle = court_.lab, court_.lab.oracles[0].levels.court
+        leases = []
+        for _ in range(2):
+            level = court_.level(penalty_micro=PENALTY // 4)
+            court_.order_id = await lab.lease(service=msgspec.to_builtins(level))
+            leases.append(await court_.contract_lease())
+        monkeypatch.setattr(court, "MOST_PER_BUYER", 1)
+        answers = []
+
+        async def watch(lease: wire.Lease) -> None:
+            try:
+                await oracle.watch(lab.buyer.peer_id, lease)
+                answers.append("watched")
+            except Refused as error:
+                answers.append(error.code)
+
+        async with trio.open_nursery() as nursery:
+            for lease in leases:
+                nursery.start_soon(watch, lease)
+        assert sorted(answers) == ["too_many_watched", "watched"]
+        assert oracle.watches.count("oracle") == 1
+
+
+async def test_an_order_that_never_ends_is_not_watched(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as court_:
+        lab = court_.lab
+        level = msgspec.to_builtins(court_.level())
+        court_.order_id = await lab.lease(service=level, settle_by=lab.trade.clock.now() + 90 * 86_400)
+        with pytest.raises(Refused) as caught:
+            await lab.oracles[0].levels.court.watch(lab.buyer.peer_id, await court_.contract_lease())
+        assert caught.value.code == "bad_times"
 
 
 async def test_what_an_oracle_does_not_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from capacity_lab import BOND_MICRO, make_stall
 from hearing import MAX_S, PENALTY, done, hearing
 from trade_lab import step
 
+from openstall.app.services.capacity.bonds import place_of
 from openstall.app.services.service_levels import court, wire
 from openstall.app.services.service_levels.pursuit import ROLE
 from openstall.compute_agent.specs import JobResult
+from openstall.ledger.bond import BondClient
 from openstall.market.errors import Refused
 from openstall.market.sightings import JUDGE_S
 
@@ -156,6 +158,27 @@ async def test_what_was_begun_is_finished_after_a_restart_and_paid_once(tmp_path
             oracle.levels.serve()
             with pytest.raises(Refused):
                 await oracle.levels.court.sign(lab.buyer.peer_id, court_.order_id, PENALTY + 1)
+
+
+async def test_a_case_that_others_have_settled_ends_with_what_the_bond_paid(tmp_path: Path) -> None:
+    """A provider whose own oracles make its bond pay next to nothing, before the buyer complains."""
+    async with hearing(tmp_path) as court_:
+        lab = court_.lab
+        await court_.lease()
+        async with court_.running(done(state="failed", reason="agent_lost")):
+            await court_.look(20)
+        await court_.look(1)
+        contract = wire.open_lease(await court_.contract_lease())
+        said = wire.sentence(contract, 1)
+        bond = await lab.buyer.capacity.bonds.read(wire.level_of(contract).bond)
+        client = BondClient(lab.oracles[0].levels.court.chain)
+        signatures = [
+            (place_of(bond, one.wallet), client.sign(one.levels.court.wallet, said)) for one in lab.oracles
+        ][: bond.quorum]
+        transactions = lab.oracles[0].levels.pursuit.transactions
+        await transactions.send("slash", "ahead of the buyer", lambda: client.slash(said, signatures))
+        found = await court_.judge()
+        assert (found["state"], found["amount_micro"]) == ("paid", 1)
 
 
 async def test_a_buyer_that_hides_the_report_is_answered_from_what_the_oracles_saw(tmp_path: Path) -> None:
