@@ -87,6 +87,7 @@ class OrderEngine:
         retry_s = FIRST_RETRY_S
         try:
             while True:
+                looked_at = trio.current_time()
                 wake = self._wakes[order_id] = trio.Event()
                 trouble: OpenstallError | None = None
                 pause_s = POLL_S
@@ -110,9 +111,9 @@ class OrderEngine:
                     retry_s = FIRST_RETRY_S
                 else:
                     pause_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
-                with trio.move_on_after(pause_s - LEAST_GAP_S):
+                with trio.move_on_after(pause_s):
                     await wake.wait()
-                await trio.sleep(LEAST_GAP_S)
+                await trio.sleep_until(looked_at + LEAST_GAP_S)
         finally:
             self._driven.discard(order_id)
             self._wakes.pop(order_id, None)

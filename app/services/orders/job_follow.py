@@ -30,8 +30,8 @@ from openstall.store.job_log import JobLog
 RATE = Rate(per_s=1, burst=40)
 """A buyer comes back with all of its jobs at once when a connection was lost."""
 FIRST_FRAME_S = 15.0
-BETWEEN_JOBS_S = 1.0
-"""How often a follower of a job that does not run (yet, or any more) looks at the books."""
+BETWEEN_JOBS_S = 2.0
+"""How often a follower of a job that does not run looks at the books, besides the moment when it begins."""
 LEAST_GAP_S = 0.05
 """Between two frames of a running job; what happened meanwhile comes together."""
 VOUCHERS = Rate(per_s=5, burst=100)
@@ -111,7 +111,7 @@ class JobFollow:
         heard = trio.current_time()
         while True:
             job = self._provider.jobs.get(order.order_id)
-            changed = job.changed if job is not None else trio.Event()
+            changed = job.changed if job is not None else self._provider.beginning(order.order_id)
             order = await self._desk.load(order.order_id)
             message, next_line = await self._news(order, sent, next_line)
             if message is not None:
@@ -126,10 +126,7 @@ class JobFollow:
             if trio.current_time() > heard + IDLE_S:
                 heard = trio.current_time()
                 await stream.send(write(FromProvider()))
-            if job is None:
-                await trio.sleep(BETWEEN_JOBS_S)
-                continue
-            with trio.move_on_after(IDLE_S):
+            with trio.move_on_after(BETWEEN_JOBS_S if job is None else IDLE_S):
                 await changed.wait()
             await trio.sleep(LEAST_GAP_S)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -23,6 +23,8 @@ class Logbook:
     desk: OrderDesk
     log: JobLog
     workers: Workers
+    kept: Callable[[], None] | None = None
+    """Called after lines were kept: who reads them from the disk may look now."""
     _waiting: list[str] = field(default_factory=list)
     _some: trio.Event = field(default_factory=trio.Event)
     _writing: trio.Lock = field(default_factory=trio.Lock)
@@ -55,3 +57,5 @@ class Logbook:
         end = await self.workers.store(self.log.append, self.order_id, *texts, at=self.desk.now())
         for seq, text in zip(range(first, end), texts, strict=False):
             self.desk.bus.publish("job_log", {"order_id": self.order_id, "seq": seq, "text": text})
+        if self.kept is not None:
+            self.kept()

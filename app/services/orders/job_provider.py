@@ -85,6 +85,7 @@ class JobProvider:
     """What the job has earned and used, for the owner's books."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
     line: JobLine = field(default_factory=JobLine)
+    _beginnings: dict[str, trio.Event] = field(default_factory=dict)
     _inputs: JobInputs = field(init=False)
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class JobProvider:
             self.line.enter(order.order_id, order.entered_at, head_s)
         else:
             self.line.leave(order.order_id)
+            self._no_longer_waits(order.order_id)
         now = self.desk.now()
         match order.state:
             case "proposed" | "agreed" if now > order.contract.compute.fund_by + LAPSE_GRACE_S:
@@ -137,6 +139,15 @@ class JobProvider:
             self.places.leave(order.order_id)
             if self.line.first is not None:
                 self.wake(self.line.first)
+
+    def beginning(self, order_id: str) -> trio.Event:
+        """Set when the job of a paid order begins, or is to wait no longer for another reason."""
+        return self._beginnings.setdefault(order_id, trio.Event())
+
+    def _no_longer_waits(self, order_id: str) -> None:
+        event = self._beginnings.pop(order_id, None)
+        if event is not None:
+            event.set()
 
     async def cancel(self, order: OpenOrder) -> None:
         """End the job on the buyer's word; without a job, end the order's work now."""
@@ -239,9 +250,12 @@ class JobProvider:
         if order.state != "running":
             return  # cancelled in this very moment
         self.jobs[order.order_id] = job
+        self._no_longer_waits(order.order_id)
         states = place / "states"
         await self.workers.work(states.mkdir)
-        log = job.log = Logbook(order_id=order.order_id, desk=self.desk, log=self.log, workers=self.workers)
+        log = job.log = Logbook(
+            order_id=order.order_id, desk=self.desk, log=self.log, workers=self.workers, kept=job.tell
+        )
         self.begun()
         try:
             with single_errors():

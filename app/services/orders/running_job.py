@@ -44,7 +44,6 @@ class RunningJob:
         if self.log is not None:
             await self.log.add(words)
             await self.log.flush()
-        self.tell()
 
     def tell(self) -> None:
         """Wake the followers."""

@@ -15,6 +15,8 @@ from agent_lab import cpu_ticks, descendants, running_agent, states, table, trai
 from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.specs import JobEvent, JobResult, Progress, UsageTick
 
+WORKS = 20
+"""Ticks of a hundredth of a second: one that computes uses more in a second, standing still about none."""
 RunScript = Callable[..., Awaitable[Any]]
 SAY = """
 import json, os
@@ -52,7 +54,7 @@ async def test_a_held_torch_job_stands_still_costs_nothing_and_goes_on_to_its_en
         while trio.current_time() < before_s + 6:
             await client.probe()  # the agent itself goes on answering
             assert states(inside) == {"T"}
-        assert cpu_ticks(inside) == used
+        assert cpu_ticks(inside) - used < WORKS
         assert len(steps) <= done + 1  # what was on its way when it stopped
         await client.resume("job")
     [result] = results
@@ -126,7 +128,7 @@ async def test_a_job_that_is_held_before_it_runs_does_not_run_until_let_go(tmp_p
         used = cpu_ticks(descendants(client.pid or 0))
         with trio.move_on_after(2):
             await trio.sleep_forever()
-        assert cpu_ticks(descendants(client.pid or 0)) == used
+        assert cpu_ticks(descendants(client.pid or 0)) - used < WORKS
         assert not any(isinstance(event, UsageTick) for event in events)
         await client.resume("job")
     assert results[0].state == "done"
@@ -193,5 +195,5 @@ os._exit(0)
         with trio.move_on_after(1):
             await trio.sleep_forever()
         assert descendants(os.getpid()) == inside
-        assert cpu_ticks(inside) == used
+        assert cpu_ticks(inside) - used < WORKS
         cancel.set()
