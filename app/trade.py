@@ -25,6 +25,7 @@ from openstall.app.services.earnings import Earnings
 from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
+from openstall.app.services.orders.chain_wakes import ChainWakes
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -132,6 +133,9 @@ class Trade:
             running=lambda: self.orders.provider.jobs,
         )
         self._engine = OrderEngine(desk=self.desk)
+        self._wakes = ChainWakes(
+            chain=ground.chain, desk=self.desk, engine=self._engine, workers=ground.workers
+        )
         self._books = OwnBooks(
             desk=self.desk, orders=self._orders, house=ground.house, workers=ground.workers
         )
@@ -152,6 +156,7 @@ class Trade:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
+            nursery.start_soon(steadily, "blocks", self._wakes.run)
             nursery.start_soon(steadily, "offer", self.renting.keep_alive)
             nursery.start_soon(steadily, "price", self.autoprice.run)
             nursery.start_soon(steadily, "house rules", self._keep_house)
@@ -172,8 +177,8 @@ class Trade:
             house.guests = NoGuests()
 
     def new_block(self) -> None:
-        """The chain has a new block: open orders look at it at once."""
-        self._engine.wake_all()
+        """The chain has a new block: orders whose money it moves look at once."""
+        self._wakes.new_block()
         self.demand.new_block()
 
     def _make_stock(self) -> Stock:

@@ -59,6 +59,34 @@ class RateBudget:
         return enough
 
 
+class Pace:
+    """Keeps what we ask of others within the rate that they allow; over it, they would ban us in the end.
+
+    Each turn is a moment on the other's time line, `1 / per_s` after the one before (the generic cell rate
+    algorithm, ITU-T I.371), and up to `burst` of them may be taken ahead.
+    """
+
+    def __init__(self, rate: Rate, *, clock: Clock = trio.current_time) -> None:
+        """`rate` is theirs; a fifth of it is left for what they count and we do not."""
+        self._gap_s = 1.25 / rate.per_s
+        self._ahead_s = 0.8 * rate.burst * self._gap_s
+        self._clock = clock
+        self._next: OrderedDict[str, float] = OrderedDict()
+
+    def delay_s(self, key: str) -> float:
+        """Take a turn; how long to wait for it."""
+        now = self._clock()
+        turn = max(self._next.pop(key, now), now) + self._gap_s
+        self._next[key] = turn
+        if len(self._next) > _MAX_KEYS:
+            self._next.popitem(last=False)
+        return max(0.0, turn - self._ahead_s - now)
+
+    async def turn(self, key: str) -> None:
+        """Wait until one more fits."""
+        await trio.sleep(self.delay_s(key))
+
+
 class Scores:
     """Penalty points per peer, fading with time; at `BAN_SCORE` the peer is banned for `BAN_S`."""
 

@@ -17,7 +17,8 @@ from openstall.app.threads import Workers
 from openstall.ledger import gateway
 from openstall.ledger.transport import JsonValue, RpcRefusal, read_answer
 from openstall.market.errors import ChainError, PeerError
-from openstall.p2p.host import PeerHost, Rate
+from openstall.p2p.host import PeerHost
+from openstall.p2p.limits import Pace, Rate
 
 PROTOCOL = "/openstall/chain/1"
 MAX_REQUEST_BYTES = 256 * 1024
@@ -29,6 +30,8 @@ HOST_IN_TROUBLE = -32001
 """Code of the ledger's gateway where the chain itself could not answer: nothing was refused."""
 _NOTHING_LOST = "Your money is safe; what was signed is sent as soon as the host is back."
 RATE = Rate(per_s=100, burst=1_000)
+MOST_AT_ONCE = 8
+"""Calls of one member: its host answers no more than some two dozen requests of a peer at a time."""
 
 
 class ChainHost(Protocol):
@@ -101,6 +104,8 @@ class MemberTransport:
         self._find_host = find_host
         self._peer_id = peer_id
         self._token = token
+        self._pace = Pace(RATE)
+        self._at_once = trio.CapacityLimiter(MOST_AT_ONCE)
 
     def __call__(self, method: str, params: list[Any]) -> JsonValue:
         """One call; ChainError when the host is away, RpcRefusal when the chain says no."""
@@ -111,6 +116,11 @@ class MemberTransport:
 
     async def call(self, method: str, params: list[Any], timeout_s: float = CALL_TIMEOUT_S) -> JsonValue:
         """The same from the trio thread."""
+        await self._pace.turn(self._peer_id)
+        async with self._at_once:
+            return await self._ask(method, params, timeout_s)
+
+    async def _ask(self, method: str, params: list[Any], timeout_s: float) -> JsonValue:
         payload = json.dumps({"id": 1, "method": method, "params": params}, separators=(",", ":")).encode()
         try:
             content = await self._find_host().request(
@@ -131,7 +141,7 @@ class MemberTransport:
 
     async def await_head(self, number: int) -> int:
         """The chain's height, as soon as it is above `number` (or after a while as it is)."""
-        answer = await self.call(AWAIT_HEAD, [number], timeout_s=AWAIT_HEAD_S + CALL_TIMEOUT_S)
+        answer = await self._ask(AWAIT_HEAD, [number], timeout_s=AWAIT_HEAD_S + CALL_TIMEOUT_S)
         if not isinstance(answer, int):
             raise ChainError("bad_answer", "The host of the chain gave a malformed height.")
         return answer

@@ -22,7 +22,7 @@ POLL_S = 5.0
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 20.0
 LEAST_GAP_S = 0.2
-"""Between two looks at an order in which nothing changed: any member can make as many blocks as it likes."""
+"""Between two looks at an order in which nothing changed, however often it is woken."""
 
 
 _FAULT = OpenstallError(
@@ -64,6 +64,11 @@ class OrderEngine:
             finally:
                 self._nursery = None
 
+    @property
+    def driven(self) -> frozenset[str]:
+        """The orders that have a driver now."""
+        return frozenset(self._driven)
+
     def watch(self, order_id: str) -> None:
         """Begin to drive an order, or wake its driver."""
         if order_id in self._driven:
@@ -79,7 +84,7 @@ class OrderEngine:
             event.set()
 
     def wake_all(self) -> None:
-        """The chain has a new block: look at every open order now."""
+        """Look at every open order now."""
         for event in self._wakes.values():
             event.set()
 

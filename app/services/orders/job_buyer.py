@@ -14,6 +14,7 @@ from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import Live, OpenOrder, OrderDesk
 from openstall.app.services.orders.job_checkpoints import BroughtCheckpoints
 from openstall.app.services.orders.job_failover import Failover
+from openstall.app.services.orders.job_follow import RATE
 from openstall.app.services.orders.job_logbook import Logbook
 from openstall.app.services.orders.job_results import JobResults
 from openstall.app.services.orders.job_wire import (
@@ -37,7 +38,7 @@ from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
-from openstall.p2p.limits import Rate, RateBudget
+from openstall.p2p.limits import Pace, Rate, RateBudget
 from openstall.p2p.nurseries import single_errors
 from openstall.store.job_log import JobLog
 
@@ -71,6 +72,7 @@ class JobBuyer:
     folder: Path
     workers: Workers
     failover: Failover
+    _pace: Pace = field(default_factory=lambda: Pace(RATE))
     _results: JobResults = field(init=False)
     _checkpoints: BroughtCheckpoints = field(init=False)
 
@@ -230,6 +232,7 @@ class JobBuyer:
     async def _follow(self, order: OpenOrder) -> OpenOrder:
         """Stay on the job's stream until its report is here and the last tick is paid."""
         next_line = await self.workers.store(self.log.next_seq, order.order_id)
+        await self._pace.turn(order.other)
         async with await self.peers.open_stream(
             order.other, PROTOCOL, timeout_s=OPEN_S, max_frame=MAX_FRAME
         ) as stream:

@@ -23,7 +23,7 @@ from openstall.market.records import MAX_CLOCK_SKEW_S
 from openstall.market.text import clean
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
-from openstall.p2p.limits import Rate
+from openstall.p2p.limits import Pace, Rate
 
 PROTOCOL = "/openstall/order/1"
 MAX_MESSAGE = 128 * 1024
@@ -97,6 +97,7 @@ class Negotiation:
         self._on_cancel = on_cancel
         self._admitting = trio.Lock()
         self._copy_at: dict[str, float] = {}
+        self._pace = Pace(RATE)
 
     def serve(self) -> None:
         """Answer other peers from now on."""
@@ -199,6 +200,7 @@ class Negotiation:
 
     async def _ask(self, peer_id: str, message: dict[str, Any]) -> str:
         """The answer; Refused where the other peer considered the message and said no."""
+        await self._pace.turn(peer_id)
         try:
             raw = await self._peers.request(
                 peer_id, PROTOCOL, canonical.encode(message), timeout_s=TIMEOUT_S, max_response=MAX_ANSWER

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from openstall.p2p.limits import BAN_S, Rate, RateBudget, Scores
+from openstall.p2p.limits import BAN_S, Pace, Rate, RateBudget, Scores
 
 
 class Clock:
@@ -42,3 +42,17 @@ def test_points_fade_and_a_ban_ends() -> None:
     clock.now += BAN_S + 1
     assert not scores.is_banned("a")
     assert scores.score("a") == 0
+
+
+def test_who_keeps_the_pace_is_never_refused_and_loses_little_time() -> None:
+    clock, rate = Clock(), Rate(per_s=2, burst=20)
+    pace, theirs = Pace(rate, clock=clock), RateBudget(rate, clock=clock)
+    for _ in range(16):
+        assert pace.delay_s("a") == 0, "a burst goes out at once"
+        assert theirs.take("a")
+    began = clock.now
+    for _ in range(200):
+        clock.now += pace.delay_s("a")
+        assert theirs.take("a")
+    assert clock.now - began < 1.5 * 200 / rate.per_s
+    assert pace.delay_s("b") == 0, "peers do not share a pace"
