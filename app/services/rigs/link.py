@@ -291,7 +291,7 @@ class RigLink:
                 await self._send(FromNode())
 
     async def _send(self, message: FromNode) -> None:
-        """Whole, or the connection ends: a job that is let go must not leave half a frame before the others'."""
+        """Whole, or the connection ends: a job that is let go leaves no half frame before those of others."""
         try:
             await self._stream.send_whole(write(message), within_s=LOST_S)
         except Cut:
