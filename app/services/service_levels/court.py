@@ -79,6 +79,7 @@ class Court:
             raise Refused("bad_times", "This order is not one to watch now.")
         if terms.settle_by > order.created + terms.max_s + LONGEST_BESIDE_S:
             raise Refused("bad_times", "The deadlines of this order are too far away to be watched.")
+        await self.bonds.check_oracle()
         async with self._taking:  # two at once must not both get the last place, or the last of a bond
             return await self._take(peer_id, lease, contract, until=until, now=now)
 

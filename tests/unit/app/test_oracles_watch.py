@@ -147,6 +147,23 @@ async def test_what_an_oracle_does_not_watch(tmp_path: Path, monkeypatch: pytest
         assert await refused(lab.buyer, await court_.contract_lease()) == "no_service"
 
 
+async def test_nobody_is_an_oracle_who_has_not_agreed(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as court_:
+        lab, oracle = court_.lab, court_.lab.oracles[0]
+        court_.order_id = await lab.lease(service=msgspec.to_builtins(court_.level()))
+        lease = await court_.contract_lease()
+        oracle.capacity.bonds.settings.remove("capacity.oracle")  # as before its user was asked
+        with pytest.raises(Refused) as refusal:
+            await oracle.levels.court.watch(lab.buyer.peer_id, lease)
+        assert (refusal.value.code, oracle.levels.court.watches.count("oracle")) == ("no_oracle", 0)
+        assert await oracle.capacity.be_oracle(on=True) == {"oracle": True}
+        await oracle.levels.court.watch(lab.buyer.peer_id, lease)
+        await oracle.capacity.be_oracle(on=False)
+        await oracle.levels.court.watch(lab.buyer.peer_id, lease)  # what it took on, it finishes
+        with pytest.raises(Refused):
+            await oracle.capacity.bonds.check_oracle()
+
+
 async def test_one_provider_cannot_have_all_places_of_an_oracle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
