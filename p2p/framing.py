@@ -56,7 +56,8 @@ class Framed:
             Cut: as `send`, or the other side did not read.
         """
         async with self._sending:
-            with trio.move_on_after(within_s, shield=True):
+            with trio.move_on_after(within_s) as scope:
+                scope.shield = True
                 try:
                     await self._write(payload)
                 except _BROKEN as error:
