@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 JOULES_PER_KWH = 3_600_000
 
-EnergyBy = Literal["measured", "stated", "unknown"]
-"""Where a figure of energy comes from: a sensor, the owner's word, or nowhere."""
+EnergyBy = Literal["measured", "claimed", "stated", "unknown"]
+"""Where a figure of energy comes from: a sensor here, a rig's word, the owner's word, or nowhere."""
+_WORST_FIRST: Final[tuple[EnergyBy, ...]] = ("unknown", "stated", "claimed", "measured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def by_day(jobs: Iterable[JobEarning]) -> list[DayEarning]:
 
 def _day(day: str, device: str, jobs: list[JobEarning]) -> DayEarning:
     kinds = {job.energy_by for job in jobs}
-    worst: EnergyBy = "unknown" if "unknown" in kinds else "stated" if "stated" in kinds else "measured"
+    worst = next(one for one in _WORST_FIRST if one in kinds)
     earned, cost = sum(job.earned_micro for job in jobs), sum(job.cost_micro for job in jobs)
     return DayEarning(
         day=day,

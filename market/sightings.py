@@ -30,6 +30,9 @@ JUDGE_S: Final = 3600
 STATES: Final = ("waiting", "fetching", "working", "paused", "ended")
 _DOWN: Final = frozenset({"paused", "silent", "none"})
 _GONE: Final = frozenset({"silent", "none"})
+_DATES: Final = ("fetch_at", "inputs_at", "started_at", "first_output_at", "ended_at")
+MOST_KEPT: Final = 100
+"""So many sightings of a job are kept at most."""
 _SEEN: Final = (*STATES, "silent", "none", "blind")
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -88,6 +91,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     paused_s: int = 0
     steps: int = 0
     ended_at: int = 0
+    idle_s: int | None = None
+    """Where sightings before this one were left out: the seconds that they found idle, up to this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +124,64 @@ def sighting_of(found: Telemetry, at: int) -> Sighting:
 
 
 def add(seen: Sequence[Sighting], new: Sighting) -> list[Sighting]:
-    """The sightings with one more; of a run of the same state only its first and last are kept."""
+    """The sightings with one more; of a run of the same state only its first and last are kept.
+
+    A provider that says something else at each look makes no more than `MOST_KEPT` of them, and changes
+    nothing of the verdict: what is left out is counted in what stays.
+    """
     kept = list(seen)
-    if len(kept) > 1 and kept[-1].state == kept[-2].state == new.state and not _progress(kept[-1], new):
+    same = len(kept) > 1 and kept[-1].state == kept[-2].state == new.state and kept[-1].idle_s is None
+    if same and not _progress(kept[-1], new):
         kept.pop()
-    return [*kept, new]
+    kept.append(new)
+    return kept if len(kept) <= MOST_KEPT else _shortened(kept)
+
+
+def _shortened(seen: Sequence[Sighting]) -> list[Sighting]:
+    """The same with the oldest left out that no date, no end and no present silence rests on."""
+    kept = [one for one in seen if one.state != "blind"]  # says nothing anyway
+    needed = _needed(kept)
+    at = 1
+    while len(kept) > MOST_KEPT and at < len(kept) - 1:
+        if id(kept[at]) in needed:
+            at += 1
+        else:
+            joined = _joined(kept[at - 1], kept[at], kept[at + 1])
+            if id(kept[at + 1]) in needed:
+                needed.add(id(joined))
+            kept[at : at + 2] = [joined]
+    return kept
+
+
+def _needed(seen: Sequence[Sighting]) -> set[int]:
+    """Those on which a date or the end rests: the first that says it and the one before, by their `id`."""
+    at = {0, len(seen) - 1}
+    for name in _DATES:
+        first = next((place for place, one in enumerate(seen) if getattr(one, name)), 0)
+        at |= {first, max(0, first - 1)}
+    at.add(max((place for place, one in enumerate(seen) if not one.ended_at), default=0))
+    there = max((place for place, one in enumerate(seen) if one.state not in _GONE), default=-1)
+    at.add(min(there + 1, len(seen) - 1))  # gone since then
+    return {id(seen[place]) for place in at}
+
+
+def _joined(before: Sighting, left_out: Sighting, after: Sighting) -> Sighting:
+    """The later of two neighbours, which counts for both; `before` is the one before them."""
+    idle_s = _idle_s(before, left_out) + _idle_s(left_out, after)
+    plain = msgspec.structs.replace(
+        after,
+        paused_s=max(left_out.paused_s, after.paused_s),
+        steps=max(left_out.steps, after.steps),
+        idle_s=None,
+    )
+    return plain if idle_s == _idle_s(before, plain) else msgspec.structs.replace(plain, idle_s=idle_s)
+
+
+def _idle_s(one: Sighting, after: Sighting) -> int:
+    """The seconds between two neighbours in which the job stood still, or nobody was there."""
+    if after.idle_s is not None:
+        return after.idle_s
+    return after.at - one.at if one.state in _DOWN and after.state in _DOWN else 0
 
 
 def gone_since(seen: Sequence[Sighting]) -> int:
@@ -149,8 +207,7 @@ def add_told(seen: Sequence[Sighting], told: Telemetry, *, paid_at: int, now: in
 
 def _progress(old: Sighting, new: Sighting) -> bool:
     """Whether something happened for the first time, whose date lies between these two looks."""
-    dates = ("fetch_at", "inputs_at", "started_at", "first_output_at", "ended_at")
-    return any(not getattr(old, name) and getattr(new, name) for name in dates)
+    return any(not getattr(old, name) and getattr(new, name) for name in _DATES)
 
 
 def judge(
@@ -233,7 +290,9 @@ class _Dates:
         """Seconds of a span between two looks that both found the job standing still, or nobody there."""
         total = 0
         for one, after in zip(self.seen, self.seen[1:], strict=False):
-            if one.state in _DOWN and after.state in _DOWN:
+            if after.idle_s is not None:
+                total += min(after.idle_s, max(0, min(after.at, end) - start)) if one.at < end else 0
+            elif one.state in _DOWN and after.state in _DOWN:
                 total += max(0, min(after.at, end) - max(one.at, start))
         admitted = max((one.paused_s for one in self.seen), default=0)
         return min(max(total, admitted), max(0, end - start))

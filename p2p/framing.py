@@ -42,12 +42,29 @@ class Framed:
         """
         async with self._sending:
             try:
-                # The prefix travels with the first piece; the rest of a large payload is not copied.
-                await self._stream.write(len(payload).to_bytes(_PREFIX, "big") + payload[:_FIRST])
-                if len(payload) > _FIRST:
-                    await self._stream.write(memoryview(payload)[_FIRST:])  # type: ignore[arg-type]
+                await self._write(payload)
             except _BROKEN as error:
                 raise _cut() from error
+
+    async def send_whole(self, payload: bytes, *, within_s: float) -> None:
+        """Send one frame on a stream that others go on using: being cancelled never leaves half of it there.
+
+        Waiting for its turn can be cancelled; the writing cannot, and a peer that does not take it in time
+        loses the stream.
+
+        Raises:
+            Cut: as `send`, or the other side did not read.
+        """
+        async with self._sending:
+            with trio.move_on_after(within_s) as scope:
+                scope.shield = True
+                try:
+                    await self._write(payload)
+                except _BROKEN as error:
+                    raise _cut() from error
+                return
+            await self.reset()
+            raise _cut()
 
     async def receive(self, *, max_frame: int | None = None, timeout_s: float | None = None) -> bytes | None:
         """The next frame, or None when the other side has finished.
@@ -59,6 +76,12 @@ class Framed:
         with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
             return await self._receive(self._max_frame if max_frame is None else max_frame)
         raise PeerError("peer_silent", "The other peer stopped answering.", "Try again later.")
+
+    async def _write(self, payload: bytes) -> None:
+        # The prefix travels with the first piece; the rest of a large payload is not copied.
+        await self._stream.write(len(payload).to_bytes(_PREFIX, "big") + payload[:_FIRST])
+        if len(payload) > _FIRST:
+            await self._stream.write(memoryview(payload)[_FIRST:])  # type: ignore[arg-type]
 
     async def _receive(self, max_frame: int) -> bytes | None:
         if not await self._fill(_PREFIX):

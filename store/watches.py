@@ -84,6 +84,16 @@ class Watches:
             ).fetchone()
         return int(row[0])
 
+    def count_of(self, role: str, *, bond: str, provider: str) -> tuple[int, int]:
+        """How many jobs are watched in a role of one bond, and of one provider with whatever bonds."""
+        with self._store.read() as db:
+            row = db.execute(
+                "SELECT coalesce(sum(bond = ?), 0), coalesce(sum(json_extract(contract, "
+                "'$.order.seller') = ?), 0) FROM watches WHERE role = ?",
+                [bond, provider, role],
+            ).fetchone()
+        return int(row[0]), int(row[1])
+
     def pledged(self, bond: str) -> int:
         """What a bond may have to pay for all jobs that are watched here, in micro-credits."""
         with self._store.read() as db:

@@ -41,6 +41,12 @@ class MakeRounds(Body):
     on: bool
 
 
+class BeOracle(Body):
+    """Whether this node works as an oracle for the bonds that name its wallet."""
+
+    on: bool
+
+
 class Bond(Body):
     """What is set aside behind the claim; the amount in micro-credits."""
 
@@ -140,6 +146,11 @@ def _add_bond(node: Node, routes: APIRouter) -> None:
     async def rounds(body: MakeRounds) -> dict[str, Any]:
         """Make rounds as an oracle, or stop it."""
         return await node.trade.capacity.make_rounds(on=body.on)
+
+    @routes.post("/oracle")
+    async def oracle(body: BeOracle) -> dict[str, Any]:
+        """Agree to be an oracle, or take on nothing new."""
+        return await node.trade.capacity.be_oracle(on=body.on)
 
     @routes.post("/bond/withdraw")
     async def withdraw() -> dict[str, Any]:

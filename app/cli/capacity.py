@@ -90,6 +90,18 @@ def rounds(cli: Cli, switch: str) -> None:
     cli.output.document(done, words)
 
 
+@click.command()
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@command
+def oracle(cli: Cli, switch: str) -> None:
+    """Agree to be an oracle where a bond names your wallet; off until you do."""
+    done = cli.api.post("/v1/capacity/oracle", on=switch == "on")
+    words = "Your node takes on nothing new as an oracle."
+    if done["oracle"]:
+        words = "Your node watches and judges where a bond names your wallet."
+    cli.output.document(done, words)
+
+
 @click.group()
 def bond() -> None:
     """Money behind what this machine claims; oracles can make it pay when the claim is false."""
@@ -134,7 +146,7 @@ def withdraw(cli: Cli) -> None:
     _say_bond(cli, cli.api.post("/v1/capacity/bond/withdraw"))
 
 
-VERBS = (benchmark, verify, challenge, cases, rounds, bond, promise)
+VERBS = (benchmark, verify, challenge, cases, rounds, oracle, bond, promise)
 
 
 def provider_of(cli: Cli, offer: str) -> str:

@@ -31,7 +31,7 @@ from openstall.app.services.rigs.wire import (
     write,
 )
 from openstall.market.errors import OpenstallError, PeerError, Refused
-from openstall.p2p.framing import Framed
+from openstall.p2p.framing import Cut, Framed
 from openstall.p2p.host import PeerHost
 from openstall.p2p.nurseries import single_errors
 
@@ -135,7 +135,12 @@ class Caller:
         stream = self._stream
         if stream is None:
             raise PeerError("node_gone", "The node is not connected.")
-        await stream.send(write(message))
+        try:  # whole: a job that is cancelled must not leave half a frame before what others say
+            await stream.send_whole(write(message), within_s=LOST_S)
+        except Cut:
+            if stream is self._stream:
+                self._scope.cancel()
+            raise
 
     async def _converse(self, stream: Framed) -> None:
         self._stream, self.connected = stream, True

@@ -27,7 +27,12 @@ DEVICE = "processor"
 """What earnings go by, with or without a graphics card; a rig's goes by the name of the rig."""
 MEASURED_PART = 0.8
 """A job whose power was known for less of its time counts as not measured."""
-_BY = {"measured": "measured", "stated": "stated by you", "unknown": "not known"}
+_BY = {
+    "measured": "measured",
+    "claimed": "the rig's word",
+    "stated": "stated by you",
+    "unknown": "not known",
+}
 _HEAD = ("day", "device", "jobs", "seconds", "earned", "energy_wh", "energy_is", "electricity", "net")
 
 
@@ -59,7 +64,7 @@ class Earnings:
         worked_s = job.tick.seconds if job.tick else 0
         rig = self.rig(job.machine)
         device, of_it = (DEVICE, rules) if rig is None else (rig[0], HouseRules(stated_w=rig[1]))
-        energy_j, by = _energy(job, worked_s, of_it)
+        energy_j, by = _energy(job, worked_s, of_it, of_rig=rig is not None)
         return {
             "day": _day(self.desk.now()),
             "device": device,
@@ -148,11 +153,14 @@ def _cells(day: DayEarning) -> tuple[str, ...]:
     )
 
 
-def _energy(job: RunningJob, worked_s: int, rules: HouseRules) -> tuple[int, EnergyBy]:
+def _energy(
+    job: RunningJob, worked_s: int, rules: HouseRules, *, of_rig: bool = False
+) -> tuple[int, EnergyBy]:
+    """What a job drew, and who says so: a figure of a rig is its own word, measured or stated."""
     if worked_s and job.measured_ms >= MEASURED_PART * worked_s * 1000:
-        return -(-job.energy_mj // 1000), "measured"
+        return -(-job.energy_mj // 1000), "claimed" if of_rig else "measured"
     if rules.stated_w is not None:
-        return rules.stated_w * worked_s, "stated"
+        return rules.stated_w * worked_s, "claimed" if of_rig else "stated"
     return 0, "unknown"
 
 

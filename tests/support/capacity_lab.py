@@ -344,6 +344,8 @@ async def capacity_lab(folder: Path) -> AsyncIterator[CapacityLab]:
                 if other is not side:
                     await side.host.connect(other.host.addrs[0])
         stalls = [make_stall(side, shelf, Machine()) for side in sides]
+        for stall in stalls:
+            await stall.capacity.be_oracle(on=True)
         yield CapacityLab(
             trade=TradeLab(chain=lab, clock=clock, buyer=sides[1], seller=sides[0], shelf=shelf),
             shelf=shelf,

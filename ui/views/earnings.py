@@ -17,6 +17,7 @@ from openstall.ui.widgets.text import Text
 
 _BY: dict[str, tuple[str, str, theme.Tone]] = {
     "measured": ("measured", "measured", "accent"),
+    "claimed": ("the rig's word", "claimed", "care"),
     "stated": ("stated by you", "claimed", "care"),
     "unknown": ("not known", "warning", "muted"),
 }

@@ -17,7 +17,7 @@ from openstall.market.errors import Conflict, InvalidOrder, Refused
 from openstall.market.records import Capacity, Peer, SignedRecord
 from openstall.store.settings import Settings
 
-_SETTING = "capacity.bond"
+_SETTING, _ORACLE = "capacity.bond", "capacity.oracle"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +90,23 @@ class Bonds:
             "withdraw-bond", bond.bond_id.hex(), lambda: client.withdraw(bond.bond_id)
         )
         return await self.read(bond.bond_id.hex())
+
+    async def be_oracle(self, *, on: bool) -> None:
+        """Work as an oracle for the bonds that name this wallet, or take on nothing new from now on."""
+        await self.workers.store(self.settings.set, _ORACLE, on)
+
+    async def check_oracle(self) -> None:
+        """Whether this node's user has agreed to be an oracle: anybody can name any wallet in a bond.
+
+        Raises:
+            Refused: `no_oracle`.
+        """
+        if not await self.workers.store(self.settings.get, _ORACLE):
+            raise Refused(
+                "no_oracle",
+                "The user of this node has not agreed to be an oracle.",
+                "Ask for it: there, `openstall compute oracle on`.",
+            )
 
     async def read(self, bond_id: str) -> BondOnChain:
         """A bond as the chain has it."""

@@ -103,6 +103,7 @@ class Oracle:
         opened = open_file(file, network=self.me.network)
         if opened.case.by != peer_id:
             raise Refused("not_the_complainer", "Only the complainer brings its own case.")
+        await self.bonds.check_oracle()
         await self._check_newest(opened)
         await self._check_on_chain(opened)
         now = self.clock.now()

@@ -151,6 +151,11 @@ class CapacityService:
         await self.rounds.switch(on=on)
         return {"rounds": on, "next_at": await self.rounds.next_at()}
 
+    async def be_oracle(self, *, on: bool) -> dict[str, Any]:
+        """Work as an oracle where a bond names this wallet; what was taken on before is finished."""
+        await self.bonds.be_oracle(on=on)
+        return {"oracle": on}
+
     async def own_bond(self) -> dict[str, Any]:
         """This node's bond."""
         bond = await self.bonds.own()

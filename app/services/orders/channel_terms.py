@@ -25,6 +25,17 @@ def holds_the_cap(chain: Chain, channel: ChannelOnChain, terms: ChannelTerms) ->
     return channel.deposit_micro >= terms.deposit_micro and channel.token == chain.params.credit.lower()
 
 
+async def is_locked(chain: Chain, workers: Workers, contract: Contract) -> bool:
+    """Whether the money of an order lies there now, and its buyer does not take it back.
+
+    Raises:
+        ChainError: refused or away.
+    """
+    client, terms = ChannelClient(chain), channel_terms(contract)
+    seen = await workers.chain(client.channel, client.channel_id(terms))
+    return seen.state == "open" and holds_the_cap(chain, seen, terms)
+
+
 async def is_paid(chain: Chain, workers: Workers, contract: Contract) -> bool:
     """Whether the chain shows the money of an order, or that it was there; for who is no party to it.
 

@@ -46,11 +46,13 @@ from openstall.compute_agent.jobs import allowed_outputs
 from openstall.compute_agent.wire import lost as wire_lost
 from openstall.market.errors import Conflict, OpenstallError, PeerError, SandboxError
 from openstall.market.text import clean
-from openstall.p2p.framing import Framed
+from openstall.p2p.framing import Cut, Framed
 from openstall.p2p.nurseries import single_errors
 
 BACKLOG = 256
 ANSWER_S = 15.0
+MOST_W = 10_000
+"""More than any machine draws; what a rig says of its energy beyond that is not kept."""
 
 log = get_logger("openstall.rigs")
 
@@ -60,6 +62,8 @@ class _Job:
     spec: specs.JobSpec
     send: trio.MemorySendChannel[Event]
     usage: specs.Usage = field(default_factory=specs.Usage)
+    since: float = field(default_factory=trio.current_time)
+    measured_ms: int = 0
     newest: Saved | None = None
     heard: trio.Event = field(default_factory=trio.Event)
 
@@ -109,7 +113,7 @@ class RigLink:
     async def unpair(self) -> None:
         """Tell the rig that its owner wants it no more, and end the connection."""
         with suppress(PeerError), trio.move_on_after(BEAT_S):
-            await self._send(FromNode(unpaired=True))
+            await self._stream.send(write(FromNode(unpaired=True)))
         self.close()
 
     def close(self) -> None:
@@ -211,7 +215,7 @@ class RigLink:
             case Stood():
                 await on_event(Standing(still=event.still, words=clean(event.words)))
             case Drawn():
-                await on_event(Energy(millijoules=event.millijoules, milliseconds=event.milliseconds))
+                await on_event(_believed(job, event))
             case Saved():
                 job.newest = event
                 job.heard.set()
@@ -287,7 +291,12 @@ class RigLink:
                 await self._send(FromNode())
 
     async def _send(self, message: FromNode) -> None:
-        await self._stream.send(write(message))
+        """Whole, or the connection ends: a job that is let go leaves no half frame before those of others."""
+        try:
+            await self._stream.send_whole(write(message), within_s=LOST_S)
+        except Cut:
+            self.close()
+            raise
 
     async def _tell(self, do: Any, **parts: Any) -> int:
         number = self._next_id
@@ -336,6 +345,14 @@ def _standing(state: State) -> tuple[Any, ...]:
         state.closes_at,
     )
     return (state.house, state.words, state.tier, *room)
+
+
+def _believed(job: _Job, drawn: Drawn) -> Energy:
+    """Of what a rig says that a job drew: no more time than has passed here, nor power than there can be."""
+    passed_ms = round((trio.current_time() - job.since) * 1000)
+    milliseconds = min(drawn.milliseconds, max(0, passed_ms - job.measured_ms))
+    job.measured_ms += milliseconds
+    return Energy(millijoules=min(drawn.millijoules, milliseconds * MOST_W), milliseconds=milliseconds)
 
 
 def _check_size(files: tuple[FileRef, ...], cap: int) -> None:

@@ -16,7 +16,7 @@ from openstall.app.clock import Clock
 from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.services.capacity.bonds import Bonds, place_of
-from openstall.app.services.orders.channel_terms import is_paid
+from openstall.app.services.orders.channel_terms import is_locked
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.service_levels import wire
 from openstall.app.services.service_levels.witness import ORACLE, Witness, verdict
@@ -34,7 +34,9 @@ from openstall.store.cases import OPEN, CaseRow, Cases
 from openstall.store.watches import Watches, WatchRow
 
 ROLE = "service-oracle"
-MOST_WATCHES, MOST_PER_BUYER = 200, 20
+MOST_WATCHES, MOST_PER_BUYER, MOST_PER_PROVIDER = 200, 20, 40
+PLACE_MICRO = 1_000_000
+"""A bond has a place for each credit in it: all places of an oracle cost who fills them so much at least."""
 LONGEST_BESIDE_S = LONGEST_FUND_S + START_WITHIN_S + LONGEST_START_S + SETTLE_AFTER_S + 600
 """What an honest order takes at most beside the job itself, from its date to its settlement."""
 
@@ -77,6 +79,7 @@ class Court:
             raise Refused("bad_times", "This order is not one to watch now.")
         if terms.settle_by > order.created + terms.max_s + LONGEST_BESIDE_S:
             raise Refused("bad_times", "The deadlines of this order are too far away to be watched.")
+        await self.bonds.check_oracle()
         async with self._taking:  # two at once must not both get the last place, or the last of a bond
             return await self._take(peer_id, lease, contract, until=until, now=now)
 
@@ -84,7 +87,7 @@ class Court:
         self, peer_id: str, lease: wire.Lease, contract: Contract, *, until: int, now: int
     ) -> wire.Watching:
         await self._check_quota(peer_id)
-        await self._check_bond(contract)
+        await self._check_bond(contract, until=until, now=now)
         await self._check_paid(contract)
         level = wire.level_of(contract)
         row = WatchRow(
@@ -160,8 +163,8 @@ class Court:
                 "too_many_watched", "This oracle watches as many jobs as it can.", "Try again later."
             )
 
-    async def _check_bond(self, contract: Contract) -> None:
-        """Whether the bond is the provider's, names this oracle, and can pay beside what is watched."""
+    async def _check_bond(self, contract: Contract, *, until: int, now: int) -> None:
+        """Whether the bond is the provider's, names this oracle, stays, and pays beside what is watched."""
         order, level = contract.order, wire.level_of(contract)
         bond = await self.bonds.read(level.bond)
         bound = await self.bonds.wallet_of(order.seller)
@@ -173,13 +176,24 @@ class Court:
         place_of(bond, self.wallet.address)
         if order.buyer_wallet.lower() in bond.oracles:
             raise Refused("not_a_buyer", "An oracle of the bond cannot be paid by it.")
+        if (bond.unlock_at or now + bond.unlock_delay_s) < until:
+            raise Refused("bond_leaves", "The bond of the order may be gone before the last complaint.")
+        of_bond, of_provider = await self.workers.store(
+            lambda: self.watches.count_of(ORACLE, bond=level.bond, provider=order.seller)
+        )
+        if of_bond >= bond.left_micro // PLACE_MICRO or of_provider >= MOST_PER_PROVIDER:
+            raise Refused(
+                "too_many_watched",
+                "This oracle watches as many jobs of that provider as its bond has credits, or as it can.",
+                "Try again when some of them are over.",
+            )
         pledged = await self.workers.store(self.watches.pledged, level.bond)
         if pledged + level.penalty_micro > bond.left_micro:
             raise Refused("bond_pledged", "The bond stands for other orders already, and cannot pay for all.")
 
     async def _check_paid(self, contract: Contract) -> None:
-        if not await is_paid(self.chain, self.workers, contract):
-            raise Refused("not_paid_yet", "The chain does not show the money of this order yet.")
+        if not await is_locked(self.chain, self.workers, contract):
+            raise Refused("not_paid_yet", "The chain does not show the money of this order, or not any more.")
 
     async def _close(self, row: CaseRow, found: wire.Finding) -> CaseRow:
         data: dict[str, Any] = msgspec.to_builtins(found)

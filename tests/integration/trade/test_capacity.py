@@ -53,6 +53,8 @@ def open_court(folder: Path, provider: Sequence[str] = PROGRAM) -> Iterator[Cour
             oracle.operate("/v1/group/join", invitation=market.provider.get("/v1/group")["invitation"])
             oracle.operate("/v1/wallet/faucet")
             oracles.append(oracle)
+        for oracle in oracles:
+            oracle.post("/v1/capacity/oracle", on=True)
         market.provider.operate("/v1/capacity/benchmark", seconds=2)
         market.provider.post(
             "/v1/capacity/bond",

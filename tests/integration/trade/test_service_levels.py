@@ -72,6 +72,8 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
             oracle.operate("/v1/group/join", invitation=market.provider.get("/v1/group")["invitation"])
             oracle.operate("/v1/wallet/faucet")
             oracles.append(oracle)
+        for oracle in oracles:
+            oracle.post("/v1/capacity/oracle", on=True)
         provider = market.buyer
         provider.post("/v1/compute/house", rules={})
         provider.post(

@@ -228,6 +228,17 @@ async def test_a_lease_that_was_never_paid_is_no_lease(tmp_path: Path) -> None:
         assert refusal.value.code == "no_lease"
 
 
+async def test_an_oracle_that_has_not_agreed_takes_no_complaint(tmp_path: Path) -> None:
+    async with capacity_lab(tmp_path) as lab:
+        await lab.post_bond()
+        order_id = await lab.lease()
+        await lab.oracles[0].capacity.be_oracle(on=False)
+        with pytest.raises(OpenstallError) as refusal:
+            await complain(lab, lab.buyer, order_id)
+        assert refusal.value.code == "no_oracle"
+        assert lab.oracles[0].capacity.cases.items() == []
+
+
 async def test_the_lease_of_somebody_else_is_no_lease(tmp_path: Path) -> None:
     async with capacity_lab(tmp_path) as lab:
         await lab.post_bond()

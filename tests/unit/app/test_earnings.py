@@ -45,6 +45,7 @@ def test_csv_holds_each_day_and_no_figure_where_none_is_known() -> None:
         "net": "1234.4995",
     }
     assert (rows[1]["net"], rows[1]["electricity"], rows[1]["energy_is"]) == ("", "", "not known")
+    assert b"the rig's word" in as_csv([day(1, energy_by="claimed")])
 
 
 def objects(pdf: bytes) -> dict[int, bytes]:
@@ -100,3 +101,5 @@ def test_energy_is_measured_only_where_most_of_the_job_was(
 ) -> None:
     job = RunningJob(energy_mj=7_000_001, measured_ms=measured_ms)
     assert _energy(job, 100, rules) == expected
+    of_rig = _energy(job, 100, rules, of_rig=True)
+    assert of_rig == (expected[0], "unknown" if expected[1] == "unknown" else "claimed"), "its own word"

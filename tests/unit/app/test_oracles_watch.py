@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,10 @@ async def test_what_an_oracle_does_not_watch(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(court, "MOST_PER_BUYER", 0)
         assert await refused(lab.buyer, lease) == "too_many_watched"
         monkeypatch.undo()
+        for name, value in (("MOST_PER_PROVIDER", 0), ("PLACE_MICRO", BOND_MICRO + 1)):
+            monkeypatch.setattr(court, name, value)
+            assert await refused(lab.buyer, lease) == "too_many_watched", name
+            monkeypatch.undo()
         lab.trade.clock.ahead_s += 10_000
         assert await refused(lab.buyer, lease) == "bad_times"
         lab.trade.clock.ahead_s -= 10_000
@@ -174,6 +179,69 @@ async def test_what_an_oracle_does_not_watch(tmp_path: Path, monkeypatch: pytest
         plain = lab.trade.job([data])
         court_.order_id = await lab.trade.both(plain)
         assert await refused(lab.buyer, await court_.contract_lease()) == "no_service"
+
+
+async def test_nobody_is_an_oracle_who_has_not_agreed(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as court_:
+        lab, oracle = court_.lab, court_.lab.oracles[0]
+        court_.order_id = await lab.lease(service=msgspec.to_builtins(court_.level()))
+        lease = await court_.contract_lease()
+        oracle.capacity.bonds.settings.remove("capacity.oracle")  # as before its user was asked
+        with pytest.raises(Refused) as refusal:
+            await oracle.levels.court.watch(lab.buyer.peer_id, lease)
+        assert (refusal.value.code, oracle.levels.court.watches.count("oracle")) == ("no_oracle", 0)
+        assert await oracle.capacity.be_oracle(on=True) == {"oracle": True}
+        await oracle.levels.court.watch(lab.buyer.peer_id, lease)
+        await oracle.capacity.be_oracle(on=False)
+        await oracle.levels.court.watch(lab.buyer.peer_id, lease)  # what it took on, it finishes
+        with pytest.raises(Refused):
+            await oracle.capacity.bonds.check_oracle()
+
+
+async def test_one_provider_cannot_have_all_places_of_an_oracle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its jobs count together, for whichever buyers and bonds they are; its money is locked meanwhile."""
+    async with hearing(tmp_path) as court_:
+        lab, oracle = court_.lab, court_.lab.oracles[0].levels.court
+
+        async def code(**changes: Any) -> str:
+            court_.order_id = await lab.lease(
+                service=msgspec.to_builtins(court_.level(penalty_micro=1_000, **changes)), cap_micro=1_000
+            )
+            try:
+                await oracle.watch(lab.buyer.peer_id, await court_.contract_lease())
+            except OpenstallError as error:
+                return error.code
+            return ""
+
+        assert [await code(), await code()] == ["", ""]
+        row = oracle.watches.get(court_.order_id)
+        count = oracle.watches.count_of
+        assert count("oracle", bond=court_.bond, provider=lab.provider.peer_id) == (2, 2)
+        assert count("oracle", bond="ab" * 32, provider=lab.provider.peer_id) == (0, 2)
+        assert count("buyer", bond=court_.bond, provider=lab.provider.peer_id) == (0, 0)
+        monkeypatch.setattr(court, "PLACE_MICRO", BOND_MICRO // 2)
+        assert await code() == "too_many_watched", "two places for the money of the bond"
+        monkeypatch.setattr(court, "PLACE_MICRO", 1)
+        monkeypatch.setattr(court, "MOST_PER_PROVIDER", 2)
+        assert await code() == "too_many_watched"
+        monkeypatch.undo()
+        bond = await oracle.bonds.read(court_.bond)
+        early = dataclasses.replace(bond, unlock_at=row.ends_at - 1)
+
+        async def leaves(_bond_id: str) -> Any:
+            return early
+
+        monkeypatch.setattr(type(oracle.bonds), "read", lambda _self, bond_id: leaves(bond_id))
+        assert await code() == "bond_leaves"
+        monkeypatch.undo()
+        order_id = await lab.lease(service=msgspec.to_builtins(court_.level()))
+        await lab.buyer.side.channel.start_withdraw(await lab.buyer.side.desk.load(order_id))
+        court_.order_id = order_id
+        with pytest.raises(Refused) as refusal:
+            await oracle.watch(lab.buyer.peer_id, await court_.contract_lease())
+        assert refusal.value.code == "not_paid_yet", "its buyer takes the money back"
 
 
 async def test_a_complaint_that_does_not_follow_is_refused(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
-from hub_lab import HubLab, ModelRig, hub_lab, plain
+from hub_lab import WELL, HubLab, ModelRig, hub_lab, plain
 
 from openstall.app.services.rigs import link as rig_link
-from openstall.app.services.rigs.events import Standing
+from openstall.app.services.rigs.events import Energy, Standing
 from openstall.app.services.rigs.wire import (
     Begun,
+    Drawn,
     Ended,
     FileRef,
     FromRig,
@@ -252,3 +254,55 @@ async def test_a_refusal_comes_through_in_the_rigs_words(tmp_path: Path) -> None
             no = Refusal(code="above_cap", message="Too\u202e much.", what_next="")
             await rig.say(FromRig(answer=command.id, refusal=no))
     assert (results[0].state, results[0].reason, results[0].words) == ("refused", "above_cap", "Too  much.")
+
+
+async def test_events_that_nobody_takes_do_not_hold_up_the_link(tmp_path: Path) -> None:
+    """A job is let go while more of its events come than have room; the rig is heard as before."""
+    async with hub_lab(tmp_path) as lab:
+        rig = await lab.paired()
+        found = lab.hub.link(rig.host.peer_id)
+        assert found is not None
+        (tmp_path / "in").mkdir()
+        busy = trio.Event()
+
+        async def never_done(_event: Any) -> None:
+            busy.set()
+            await trio.sleep_forever()
+
+        async def run() -> None:
+            await found.run(SPEC, tmp_path / "in", tmp_path / "out", never_done, checkpoints=None)
+
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run)
+                command = (await rig.hear()).command
+                assert command is not None
+                await rig.say(FromRig(answer=command.id))
+                for seq in range(2 * rig_link.BACKLOG):
+                    await rig.say(FromRig(job="job", event=Log(seq=seq, text="x")))
+                await busy.wait()
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                nursery.cancel_scope.cancel()
+            assert found.jobs == frozenset()
+            await rig.say(FromRig(state=msgspec.structs.replace(WELL, places=1)))
+            while found.state is None or found.state.places != 1:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+async def test_what_a_rig_says_of_its_energy_is_no_more_than_can_be(tmp_path: Path) -> None:
+    async def greedy(rig: ModelRig) -> None:
+        most = 2**53 - 1
+        for _ in range(3):
+            await rig.say(FromRig(job="job", event=Drawn(millijoules=most, milliseconds=most)))
+        while len([one for one in seen if isinstance(one, Energy)]) < 3:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        await end(rig, state="failed", reason="crashed")
+
+    seen: list[Any] = []
+    began = trio.current_time()
+    async with hub_lab(tmp_path) as lab:
+        await run_with(lab, greedy, seen)
+    passed_ms = (trio.current_time() - began) * 1000
+    drawn = [one for one in seen if isinstance(one, Energy)]
+    assert 0 < sum(one.milliseconds for one in drawn) <= passed_ms + 2
+    assert sum(one.millijoules for one in drawn) <= (passed_ms + 2) * rig_link.MOST_W

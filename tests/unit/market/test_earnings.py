@@ -42,6 +42,7 @@ def test_jobs_are_gathered_by_day_and_the_newest_is_first() -> None:
     [
         (("measured", "measured"), "measured", 1_400),
         (("measured", "stated"), "stated", 1_400),
+        (("measured", "claimed"), "claimed", 1_400),
         (("stated", "unknown"), "unknown", None),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openstall.market import sightings
 from openstall.market.capacity import read_document, sign_document
 from openstall.market.errors import InvalidRecord
 from openstall.market.mechanisms.blame import CUT_OFF, REASONS, VANISHED
@@ -18,6 +20,7 @@ from openstall.market.orders.results import JobReport
 from openstall.market.records import ServiceLevel
 from openstall.market.service_levels import broken
 from openstall.market.sightings import (
+    MOST_KEPT,
     Judgement,
     ServiceCase,
     Sighting,
@@ -25,6 +28,7 @@ from openstall.market.sightings import (
     add,
     add_told,
     case_hash,
+    gone_since,
     judge,
 )
 
@@ -281,6 +285,49 @@ def test_of_looks_that_say_the_same_the_first_and_last_are_kept() -> None:
         (1000, "silent"),
         (1990, "silent"),
     ]
+
+
+def test_a_provider_that_says_something_else_at_each_look_makes_no_endless_row(terms: ComputeTerms) -> None:
+    seen: list[Sighting] = [at(1, "waiting"), working(20)]
+    course = ("paused", "paused", "working", "silent", "none", "blind")
+    for look in range(3_000):
+        seen = add(seen, working(30 + look, state=course[look % 6], steps=look))
+        assert len(seen) <= MOST_KEPT
+    assert len(json.dumps([msgspec.to_builtins(one) for one in seen])) < 32_000
+    found = judged(terms, [*seen, ended(3_030)], report=report(at=PAID + 3_030))
+    assert (found.course.window_s, found.course.steps) == (3_024, 2_998)
+    assert found.course.worked_s == 3_024 - (500 * 4 - 2), "of each six seconds four were seen idle"
+    for look in range(300):
+        seen = add(seen, at(4_000 + look, ("silent", "none")[look % 2]))
+    assert (len(seen), gone_since(seen)) == (MOST_KEPT, PAID + 3_027)
+
+
+moments = st.lists(
+    st.tuples(st.integers(1, 20), states, st.integers(0, 31), st.integers(0, 3)), min_size=25, max_size=60
+)
+
+
+@given(moments=moments, has_report=st.booleans(), reason=st.sampled_from(sorted(REASONS)))
+def test_what_is_left_out_changes_nothing_of_the_verdict(
+    moments: list[tuple[int, str, int, int]], has_report: bool, reason: str
+) -> None:
+    names = ("fetch_at", "inputs_at", "started_at", "first_output_at", "ended_at")
+    short: list[Sighting] = []
+    long: list[Sighting] = []
+    now = total = 0
+    for passed, state, said, more in moments:
+        now, total = now + passed, total + more
+        values = {name: now for place, name in enumerate(names) if said >> place & 1}
+        look = Sighting(at=now, state=state, paused_s=total, steps=total, **values)
+        long = add(long, look)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sightings, "MOST_KEPT", 16)
+            short = add(short, look)
+    assert len(short) <= 16
+    signed = report(state="failed", reason=reason, at=now) if has_report else None
+    contract_terms = msgspec.convert(TERMS, ComputeTerms)
+    whole, cut = (judge(contract_terms, seen, paid_at=0, report=signed, now=2_001) for seen in (long, short))
+    assert cut == whole
 
 
 def test_a_look_before_a_date_was_known_is_kept() -> None:
