@@ -132,7 +132,9 @@ async def _while_there(request: Request, work: Callable[[], Awaitable[T]]) -> T 
     return found
 
 
-async def _pieces(front: _Front, question: Question, shape: Shape, *, counts: bool) -> AsyncGenerator[bytes, None]:
+async def _pieces(
+    front: _Front, question: Question, shape: Shape, *, counts: bool
+) -> AsyncGenerator[bytes, None]:
     """The server-sent events of an answer."""
     first = True
     async with front.lines.asking(front.order_id, question) as found:

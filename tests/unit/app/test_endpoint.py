@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,12 +27,11 @@ from openstall.compute_agent.serving import (
     QUESTION_CAP_BYTES,
     Answer,
     OpenQuestions,
-    Question,
     as_question,
     read_question,
 )
 from openstall.market.errors import OpenstallError
-from tests.unit.app.test_serving import HELLO, endpoints_of, served
+from tests.unit.app.test_serving import endpoints_of, served
 
 JSON = {"content-type": "application/json"}
 
@@ -111,14 +111,19 @@ async def test_hostile_requests_are_refused_for_themselves_alone(tmp_path: Path)
 
 async def test_size_host_and_key_are_looked_at_before_anything_is_parsed(tmp_path: Path) -> None:
     async with asked_at(tmp_path) as (lab, client, model, tell):
-
-        async def endless() -> AsyncIterator[bytes]:
-            for _ in range(MAX_BODY_BYTES // 65536 + 2):
-                yield b"[" * 65536
-
-        large = b"[" * (MAX_BODY_BYTES + 1)
-        assert (await client.post("completions", content=large, headers=JSON)).status_code == 413
-        assert (await client.post("completions", content=endless(), headers=JSON)).status_code == 413
+        port, key = client.base_url.port, client.headers["authorization"]
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {key}\r\n"
+            "Content-Type: application/json\r\n"
+        ).encode()
+        chunks = b"10000\r\n" + b"[" * 65536 + b"\r\n"
+        for rest in (
+            b"Content-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1),
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunks * (MAX_BODY_BYTES // 65536) + chunks,
+        ):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(head + rest)
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 413")
         refused = [
             ({"host": "evil.example"}, 421),
             ({"host": "127.0.0.1"}, 421),
@@ -210,4 +215,43 @@ def test_what_has_no_form_in_json_is_no_question() -> None:
         json.dumps(caught.value.message, ensure_ascii=False).encode()
 
 
-assert HELLO and Endpoints and Question  # used below
+async def test_an_endpoint_comes_back_after_a_restart_with_its_key(tmp_path: Path) -> None:
+    """At the same port, or where another program has that, at a new one, which is told; not once closed."""
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+
+        @asynccontextmanager
+        async def started() -> AsyncIterator[Endpoints]:
+            async with trio.open_nursery() as nursery:
+                endpoints = endpoints_of(lab, lines, tmp_path)
+                nursery.start_soon(endpoints.run)
+                await endpoints.ready.wait()
+                yield endpoints
+                nursery.cancel_scope.cancel()
+
+        async with started() as endpoints:
+            first = await endpoints.open(order_id)
+        file = tmp_path / "endpoints.json"
+        assert file.stat().st_mode & 0o777 == 0o600
+        async with started() as endpoints:
+            assert endpoints.show(order_id) == first
+        port = int(first["base_url"].split(":")[2].removesuffix("/v1"))
+        with socket.create_server(("127.0.0.1", port)):
+            async with started() as endpoints:
+                moved = endpoints.show(order_id)
+        assert (moved["key"], moved["moved_from"]) == (first["key"], port)
+        assert moved["base_url"] != first["base_url"]
+        async with started() as endpoints:
+            assert endpoints.show(order_id)["key"] == first["key"]
+            await endpoints.close(order_id)
+        assert first["key"] not in file.read_text()
+        file.write_bytes(b"[{")
+        async with started() as endpoints:
+            with pytest.raises(OpenstallError, match="no open endpoint"):
+                endpoints.show(order_id)
+            await endpoints.open(order_id)
+        await lab.buyer.desk.patch(order_id, report="x", result="done")
+        async with started() as endpoints:
+            with pytest.raises(OpenstallError, match="no open endpoint"):
+                endpoints.show(order_id)
+        assert file.read_bytes() == b"[]"

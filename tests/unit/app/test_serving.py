@@ -21,6 +21,7 @@ from openstall.app.services.orders import serve_buyer
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.app.services.orders.serve_provider import ServeDesk
 from openstall.app.services.orders.serve_wire import MAX_FROM_BUYER, MAX_FROM_PROVIDER, PROTOCOL, First
+from openstall.app.threads import Workers
 from openstall.compute_agent.serving import MOST_OPEN, Answer, Question
 from openstall.compute_agent.specs import FirstOutput, JobResult, Usage, UsageTick
 from openstall.market.errors import OpenstallError
@@ -67,7 +68,9 @@ async def served(folder: Path, **terms: Any) -> AsyncIterator[tuple[TradeLab, st
 
 def endpoints_of(lab: TradeLab, lines: ServeLines, folder: Path) -> Endpoints:
     """The endpoints of a node whose home is that folder."""
-    return Endpoints(lines=lines, clock=lab.clock, secrets=Secrets())
+    return Endpoints(
+        lines=lines, clock=lab.clock, secrets=Secrets(), workers=Workers(), file=folder / "endpoints.json"
+    )
 
 
 async def opened(side: Side, lab: TradeLab, order_id: str) -> Framed:
