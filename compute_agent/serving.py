@@ -74,7 +74,7 @@ _ANSWERS: Final = msgspec.json.Decoder(Answer)
 
 
 def check_question(question: Question) -> Question:
-    """Raises SandboxError `bad_question` unless it asks for one thing, fits under the cap, and can be sent."""
+    """Raises SandboxError `bad_question` unless it asks for one thing, fits the cap, and can be sent."""
     if (question.rows is None) == (question.prompt is None):
         raise bad_question("it must hold either rows or a prompt")
     try:

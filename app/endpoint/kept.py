@@ -1,4 +1,4 @@
-"""Which endpoints are open, kept in a file that only this user can read: a restart gives the same key again."""
+"""Which endpoints are open, in a file that only this user can read: a restart gives the same key."""
 
 from __future__ import annotations
 

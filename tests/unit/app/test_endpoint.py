@@ -80,7 +80,7 @@ HOSTILE = {
     "half a character to stop at": b'{"model":"M","prompt":"x","stop":"\\udfff"}',
     "temperature": b'{"model":"M","prompt":"x","temperature":NaN}',
     "endless seed": b'{"model":"M","prompt":"x","seed":Infinity}',
-    "near the cap": b'{"model":"M","prompt":"' + b"x" * (QUESTION_CAP_BYTES - 70) + b'"}',
+    "near the cap": b'{"model":"M","prompt":"' + b"x" * (QUESTION_CAP_BYTES - 25) + b'"}',
     "over the cap": b'{"model":"M","prompt":"' + b"x" * QUESTION_CAP_BYTES + b'"}',
     "many digits": b'{"model":"M","prompt":"x","seed":' + b"9" * 10_000 + b"}",
 }
@@ -200,8 +200,9 @@ def test_what_may_be_asked_here_can_be_read_there(room: int) -> None:
     try:
         question = as_question({"prompt": "x" * (QUESTION_CAP_BYTES - room - 20)})
     except OpenstallError as error:
-        assert error.code == "bad_question"
-        return
+        if error.code == "bad_question":
+            return
+        raise
     for n in (1, 2**53):
         raw = msgspec.json.encode(msgspec.structs.replace(question, n=n))
         assert read_question(raw).n == n
