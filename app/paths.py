@@ -32,6 +32,11 @@ class Home:
         return self.root / "api.json"
 
     @property
+    def endpoints(self) -> Path:
+        """Keys and ports of the open endpoints of served models."""
+        return self.root / "endpoints.json"
+
+    @property
     def wallet(self) -> Path:
         """The encrypted words."""
         return self.root / "wallet.json"

@@ -263,7 +263,14 @@ class Trade:
         self._follow = JobFollow(
             desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
         )
-        self.serving = Serving(provider, peers=ground.host, clock=ground.clock, secrets=ground.secrets)
+        self.serving = Serving(
+            provider,
+            peers=ground.host,
+            clock=ground.clock,
+            secrets=ground.secrets,
+            workers=ground.workers,
+            file=ground.home.endpoints,
+        )
         placing = self._make_placing()
         buyer = JobBuyer(
             desk=desk,

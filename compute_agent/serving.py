@@ -17,6 +17,8 @@ LINE_CAP_BYTES: Final = 192 * _KIB
 """Longest single line of an answer."""
 ANSWER_CAP_BYTES: Final = 256 * _KIB
 """All lines of one answer together."""
+MOST_LEFT: Final = 64
+"""Questions that nobody waits for any more and that are not answered yet; later ones wait for them."""
 MOST_TOKENS: Final = 4096
 MOST_ROWS: Final = 2048
 
@@ -66,17 +68,26 @@ class Answer(
     last: bool = False
 
 
+_LONGEST_N: Final = 2**53
 _QUESTIONS: Final = msgspec.json.Decoder(Question)
 _ANSWERS: Final = msgspec.json.Decoder(Answer)
 
 
 def check_question(question: Question) -> Question:
-    """Raises SandboxError `bad_question` unless it asks for one thing and is no longer than the cap."""
+    """Raises SandboxError `bad_question` unless it asks for one thing, fits the cap, and can be sent."""
     if (question.rows is None) == (question.prompt is None):
         raise bad_question("it must hold either rows or a prompt")
-    size = len(msgspec.json.encode(question))
-    if size > QUESTION_CAP_BYTES:
-        raise bad_question(f"it has {size} bytes, {QUESTION_CAP_BYTES} are allowed")
+    try:
+        # each hop gives it a number of its own: counted with the longest
+        raw = msgspec.json.encode(msgspec.structs.replace(question, n=_LONGEST_N))
+    except UnicodeEncodeError as error:
+        raise bad_question("its text holds half a character (a lone surrogate)") from error
+    if len(raw) > QUESTION_CAP_BYTES:
+        raise bad_question(f"it has {len(raw)} bytes, {QUESTION_CAP_BYTES} are allowed")
+    try:
+        _QUESTIONS.decode(raw)
+    except msgspec.DecodeError as error:  # NaN and Infinity have no form in JSON
+        raise bad_question(f"it holds something that is no number ({error})") from error
     return question
 
 
@@ -96,6 +107,8 @@ def as_question(value: Any) -> Question:
         return check_question(msgspec.convert(value, Question))
     except msgspec.ValidationError as error:
         raise bad_question(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise bad_question("it holds half a character (a lone surrogate)") from error
 
 
 def read_answer(raw: bytes) -> Answer:
@@ -113,12 +126,19 @@ class OpenQuestions:
 
     def __init__(self) -> None:
         self._sizes: dict[int, int] = {}
+        self._left: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def put(self, n: int) -> None:
         """Raises SandboxError `too_many_open` or, for a number that waits already, `bad_question`."""
+        if self.clogged:
+            raise SandboxError(
+                "too_many_open",
+                f"{MOST_LEFT} questions were given up and are not answered yet.",
+                "Wait a moment, or look whether the job still runs.",
+            )
         if len(self._sizes) >= MOST_OPEN:
             raise SandboxError(
                 "too_many_open",
@@ -133,15 +153,26 @@ class OpenQuestions:
         """The question was not handed in."""
         self._sizes.pop(n, None)
 
+    def leave(self, n: int) -> None:
+        """Nobody waits for its answer any more: its place is free, and what still comes is passed over."""
+        if n in self._sizes:
+            self._left[n] = self._sizes.pop(n)
+
+    @property
+    def clogged(self) -> bool:
+        """Whether too many were left for any other to be asked here."""
+        return len(self._left) >= MOST_LEFT
+
     def take(self, answer: Answer, size: int) -> None:
         """Count a line. Raises SandboxError `bad_answer` if nobody asked, or it is too long."""
-        if answer.n not in self._sizes:
+        sizes = self._sizes if answer.n in self._sizes else self._left
+        if answer.n not in sizes:
             raise _bad_answer(f"nobody asked question {answer.n}")
-        self._sizes[answer.n] += size
-        if self._sizes[answer.n] > ANSWER_CAP_BYTES:
+        sizes[answer.n] += size
+        if sizes[answer.n] > ANSWER_CAP_BYTES:
             raise _bad_answer(f"an answer is longer than {ANSWER_CAP_BYTES} bytes")
         if answer.last:
-            del self._sizes[answer.n]
+            del sizes[answer.n]
 
 
 def bad_question(words: str) -> SandboxError:

@@ -11,6 +11,7 @@ class Endpoint(Document, frozen=True, kw_only=True):
     base_url: str = ""
     key: str = ""
     model: str = ""
+    moved_from: int | None = None
 
 
 class BatchRef(Document, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -26,9 +27,18 @@ def serve(cli: Cli, order_id: str, port: int, closing: bool) -> None:
         f"Address: {found['base_url']}",
         f"Key: {found['key']}",
         f"Model: {found['model']}",
+        *_moved(found),
+        "It comes back with the same key when your node starts again while the job runs.",
         "It closes when the job has ended. Each second is paid until then, also while nobody asks.",
     )
     cli.output.document(found, "\n".join(lines))
+
+
+def _moved(found: dict[str, Any]) -> list[str]:
+    if found["moved_from"] is None:
+        return []
+    taken = "It was at port {} before your node started again; another program has that port now."
+    return [taken.format(found["moved_from"])]
 
 
 @click.command()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
 
+import trio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -15,11 +18,16 @@ from openstall.app.clock import Clock
 from openstall.app.endpoint.shapes import Asked, ChatRequest, CompletionRequest, RowsRequest, Shape
 from openstall.app.logging import get_logger
 from openstall.app.services.orders.serve_buyer import ServeLines
-from openstall.compute_agent.serving import Question, as_question
+from openstall.compute_agent.serving import Answer, Question, as_question
 from openstall.market.errors import Conflict, OpenstallError, PeerError
+from openstall.p2p.nurseries import single_errors
 
 _STATUS = {"too_many_open": 429, "bad_question": 400, "not_served": 404, "model_not_found": 404}
 _DONE = b"data: [DONE]\n\n"
+_GONE = 499
+"""The status for a client that has hung up; it does not see it."""
+
+T = TypeVar("T")
 
 log = get_logger("openstall.endpoint")
 
@@ -42,14 +50,27 @@ class _Front:
             words = f"The model of this endpoint is “{self.model}”."
             raise UnknownModel("model_not_found", words, "Name that one.")
 
-    async def answer(self, question: Question, shape: Shape, body: Asked) -> Response:
+    async def answer(self, request: Request, question: Question, shape: Shape, body: Asked) -> Response:
         """All at once, or as server-sent events."""
         if body.stream:
             pieces = _pieces(self, question, shape, counts=body.with_usage)
-            first = await anext(pieces)  # a refusal comes as a status, not inside the stream
+            # a refusal comes as a status, not inside the stream
+            first = await _while_there(request, lambda: anext(pieces))
+            if first is None:
+                return Response(status_code=_GONE)
             return StreamingResponse(_joined(first, pieces), media_type="text/event-stream")
-        async with self.lines.asking(self.order_id, question) as found:
-            answered = [line async for line in found]
+        return await self.whole(request, question, shape)
+
+    async def whole(self, request: Request, question: Question, shape: Shape) -> Response:
+        """All at once."""
+
+        async def ask() -> list[Answer]:
+            async with self.lines.asking(self.order_id, question) as found:
+                return [line async for line in found]
+
+        answered = await _while_there(request, ask)
+        if answered is None:
+            return Response(status_code=_GONE)
         return JSONResponse(shape.whole("".join(line.text for line in answered), answered[-1]))
 
 
@@ -70,27 +91,50 @@ def make_application(order_id: str, *, model: str, lines: ServeLines, clock: Clo
         return entry
 
     @app.post("/v1/completions")
-    async def completions(body: CompletionRequest) -> Response:
+    async def completions(request: Request, body: CompletionRequest) -> Response:
         front.check(body.model)
         shape = Shape(chat=False, model=model, created=clock.now())
-        return await front.answer(body.asked(), shape, body)
+        return await front.answer(request, body.asked(), shape, body)
 
     @app.post("/v1/chat/completions")
-    async def chat(body: ChatRequest) -> Response:
+    async def chat(request: Request, body: ChatRequest) -> Response:
         front.check(body.model)
         shape = Shape(chat=True, model=model, created=clock.now())
-        return await front.answer(body.asked(), shape, body)
+        return await front.answer(request, body.asked(), shape, body)
 
     @app.post("/v1/predictions")
-    async def predictions(body: RowsRequest) -> dict[str, object]:
+    async def predictions(request: Request, body: RowsRequest) -> Response:
         front.check(body.model)
-        found = await lines.ask(order_id, as_question({"rows": body.rows}))
-        return {"object": "predictions", "model": model, "classes": [], "scores": [], **found}
+        question = as_question({"rows": body.rows})
+        found = await _while_there(request, lambda: lines.ask(order_id, question))
+        if found is None:
+            return Response(status_code=_GONE)
+        head = {"object": "predictions", "model": model, "classes": [], "scores": []}
+        return JSONResponse({**head, **found})
 
     return app
 
 
-async def _pieces(front: _Front, question: Question, shape: Shape, *, counts: bool) -> AsyncIterator[bytes]:
+async def _while_there(request: Request, work: Callable[[], Awaitable[T]]) -> T | None:
+    """What the work finds; None where the client hangs up first, which ends the work."""
+    found: T | None = None
+    with single_errors():
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            found = await work()
+            nursery.cancel_scope.cancel()
+    return found
+
+
+async def _pieces(
+    front: _Front, question: Question, shape: Shape, *, counts: bool
+) -> AsyncGenerator[bytes, None]:
     """The server-sent events of an answer."""
     first = True
     async with front.lines.asking(front.order_id, question) as found:
@@ -104,14 +148,15 @@ async def _pieces(front: _Front, question: Question, shape: Shape, *, counts: bo
     yield _DONE
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     """All of it; what goes wrong on the way is told in the stream, which has begun already."""
-    yield first
-    try:
-        async for piece in rest:
-            yield piece
-    except OpenstallError as error:
-        yield _event(_failure(error))
+    async with aclosing(rest):
+        yield first
+        try:
+            async for piece in rest:
+                yield piece
+        except OpenstallError as error:
+            yield _event(_failure(error))
 
 
 def _event(document: dict[str, object]) -> bytes:
@@ -146,7 +191,8 @@ def _install_errors(app: FastAPI) -> None:
             raise error
         if isinstance(error.__cause__, BodyTooLarge):
             return _refusal(413, "too_large", "The request is too large.")
-        return _refusal(error.status_code, "no_such_path", str(error.detail))
+        code = "invalid_request" if error.status_code == 400 else "no_such_path"
+        return _refusal(error.status_code, code, str(error.detail))
 
     async def bug(_request: Request, error: Exception) -> JSONResponse:
         log.error("endpoint request crashed", exc_info=error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypercorn.trio
@@ -14,9 +15,12 @@ from hypercorn.config import Config
 from openstall.app.api.guard import Guard
 from openstall.app.clock import Clock
 from openstall.app.endpoint.application import make_application
+from openstall.app.endpoint.kept import Kept, read_kept, write_kept
 from openstall.app.logging import Secrets, get_logger
+from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.orders.serve_buyer import ServeLines
-from openstall.market.errors import Conflict, NotFound
+from openstall.app.threads import Workers
+from openstall.market.errors import Conflict, NotFound, OpenstallError
 from openstall.p2p.nurseries import single_errors
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ class _Endpoint:
     order_id: str
     key: str
     port: int = 0
+    moved_from: int | None = None
+    """The port before a restart, where another program had taken it."""
     closing: trio.Event = field(default_factory=trio.Event)
     closed: trio.Event = field(default_factory=trio.Event)
 
@@ -48,6 +54,7 @@ class _Endpoint:
             "base_url": f"http://127.0.0.1:{self.port}/v1",
             "key": self.key,
             "model": model_name(self.order_id),
+            "moved_from": self.moved_from,
         }
 
 
@@ -58,6 +65,11 @@ class Endpoints:
     lines: ServeLines
     clock: Clock
     secrets: Secrets
+    workers: Workers
+    file: Path
+    ready: trio.Event = field(default_factory=trio.Event)
+    """Whether those of before a restart are open again."""
+
     _open: dict[str, _Endpoint] = field(default_factory=dict)
     _opening: trio.Lock = field(default_factory=trio.Lock)
     _nursery: trio.Nursery | None = None
@@ -67,6 +79,9 @@ class Endpoints:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
+                async with self._opening:
+                    await self._bring_back()
+                self.ready.set()
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
@@ -83,7 +98,8 @@ class Endpoints:
             raise Conflict("job_ended", "The job has ended.", "Order it again.")
         async with self._opening:
             if order_id not in self._open:
-                await self._listen(order_id, port)
+                await self._listen(_Endpoint(order_id=order_id, key=f"sk-{secrets.token_urlsafe(32)}"), port)
+                await self._keep()
             return self._open[order_id].as_dict()
 
     async def close(self, order_id: str) -> None:
@@ -91,6 +107,8 @@ class Endpoints:
         endpoint = self._find(order_id)
         endpoint.closing.set()
         await endpoint.closed.wait()
+        async with self._opening:
+            await self._keep()
 
     def show(self, order_id: str) -> dict[str, Any]:
         """The open endpoint of an order. Raises NotFound."""
@@ -101,12 +119,40 @@ class Endpoints:
             raise NotFound("no_endpoint", "This order has no open endpoint.", "Open it first.")
         return self._open[order_id]
 
-    async def _listen(self, order_id: str, port: int) -> None:
+    async def _keep(self) -> None:
+        """Write down what is open, so that a restart finds it."""
+        kept = [Kept(order_id=one.order_id, key=one.key, port=one.port) for one in self._open.values()]
+        await self.workers.store(write_kept, self.file, kept)
+
+    async def _bring_back(self) -> None:
+        """Open what was open before a restart: the same key, and the same port unless another has it now."""
+        before = await self.workers.store(read_kept, self.file)
+        for kept in before[:MOST]:
+            try:
+                if self._over(await self.lines.current(kept.order_id)):
+                    continue
+                endpoint = _Endpoint(order_id=kept.order_id, key=kept.key)
+                try:
+                    await self._listen(endpoint, kept.port)
+                except Conflict:
+                    endpoint.moved_from = kept.port
+                    await self._listen(endpoint, 0)
+                log.info("endpoint opened again", order=kept.order_id, moved=endpoint.moved_from is not None)
+            except OpenstallError as error:
+                log.warning("endpoint not opened again", order=kept.order_id, code=error.code)
+        if before:
+            await self._keep()
+
+    @staticmethod
+    def _over(order: OpenOrder) -> bool:
+        """Whether nobody will answer for this order any more."""
+        return (order.final or bool(order.data.get("report"))) and not order.may_move_on
+
+    async def _listen(self, endpoint: _Endpoint, port: int) -> None:
         if self._nursery is None:
             raise Conflict("starting", "The node is still getting ready to trade.", "Try again in a moment.")
         if len(self._open) >= MOST:
             raise Conflict("too_many", f"{MOST} endpoints are open already.", "Close one of them.")
-        endpoint = _Endpoint(order_id=order_id, key=f"sk-{secrets.token_urlsafe(32)}")
         self.secrets.add(endpoint.key)
         try:
             await self._nursery.start(self._serve, endpoint, port)
@@ -155,7 +201,7 @@ class Endpoints:
         """An endpoint without a job is no use, and its port somebody else's."""
         while not endpoint.closing.is_set():
             order = await self.lines.current(endpoint.order_id)
-            if (order.final or order.data.get("report")) and not order.may_move_on:
+            if self._over(order):
                 log.info("endpoint closed with its job", order=endpoint.order_id)
                 endpoint.closing.set()
             with trio.move_on_after(LOOK_S):

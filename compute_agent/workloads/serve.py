@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from openstall.compute_agent.workloads.models import TableModel, open_session
 
 QUESTIONS_FD: Final = 4
 ANSWERS_FD: Final = 5
+LIFE_S: Final = 10.0
+"""So often a long answer says what there is of it, also to who wants it whole: a sign of life."""
 _LINE_CAP_BYTES: Final = 192 * 1024
 _DEFAULTS: Final[dict[str, Any]] = {
     "n": 0,
@@ -100,15 +103,16 @@ def _answer_text(model: TextModel, asked: dict[str, Any]) -> int:
     if asked["prompt"] is None:
         raise Unanswerable("this is a model of text: ask with a prompt.")
     waiting, count = "", 0
+    said = time.monotonic()
     for piece in model.generate(asked):
         waiting += piece.text
         count = piece.tokens
         if piece.finish:
             counts = {"prompt_tokens": piece.prompt_tokens, "tokens": count}
             _say(asked["n"], text=waiting, finish=piece.finish, **counts, last=True)
-        elif asked["stream"]:
+        elif asked["stream"] or time.monotonic() - said >= LIFE_S:
             _say(asked["n"], text=waiting)
-            waiting = ""
+            waiting, said = "", time.monotonic()
     return count
 
 

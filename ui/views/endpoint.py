@@ -65,7 +65,7 @@ class EndpointPanel(Panel):
     def _show(self, found: Endpoint) -> None:
         there = bool(found.base_url)
         self._words.say(
-            "Programs that know the OpenAI API can ask here, on this computer only, until the job ends."
+            _open_words(found)
             if there
             else "Programs on this computer can ask the model in the manner of the OpenAI API. "
             "Each second is paid until the job ends, also while nobody asks."
@@ -77,3 +77,13 @@ class EndpointPanel(Panel):
             self._facts.setRowVisible(at, there)
         self._open.setVisible(not there)
         self._close.setVisible(there)
+
+
+def _open_words(found: Endpoint) -> str:
+    words = "Programs that know the OpenAI API can ask here, on this computer only, until the job ends. "
+    if found.moved_from is not None:
+        return (
+            f"{words}The address is new: another program has port {found.moved_from} now. "
+            "The key is the same as before your node started again."
+        )
+    return f"{words}When your node starts again, it comes back with the same key."

@@ -14,14 +14,22 @@ import trio
 from openstall.app.logging import get_logger
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.serve_wire import MAX_FROM_PROVIDER, PROTOCOL, First
-from openstall.compute_agent.serving import Answer, OpenQuestions, Question, read_answer
+from openstall.compute_agent.serving import (
+    Answer,
+    OpenQuestions,
+    Question,
+    check_question,
+    read_answer,
+)
 from openstall.market.errors import Conflict, OpenstallError, PeerError, Refused
 from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
 
 OPEN_S = 20.0
 ANSWER_S = 120.0
-"""A provider that is silent for so long while it is asked gives no answer any more."""
+"""A job of which nothing is heard for so long while it is asked gives no answer any more."""
+
+SEND_S = 20.0
 
 log = get_logger("openstall.jobs")
 
@@ -34,6 +42,8 @@ class _Line:
     open: OpenQuestions = field(default_factory=OpenQuestions)
     waiting: dict[int, trio.MemorySendChannel[Answer]] = field(default_factory=dict)
     asked: int = 0
+    heard: float = -math.inf
+    """When the job last said anything: it answers one after the other, so this tells all who wait."""
     trouble: OpenstallError | None = None
 
 
@@ -71,24 +81,28 @@ class ServeLines:
 
     @asynccontextmanager
     async def asking(self, order_id: str, question: Question) -> AsyncIterator[AsyncIterator[Answer]]:
-        """Ask, and yield the lines of the answer as they come; leaving early forgets the rest.
+        """Ask, and yield the lines of the answer as they come; leaving early gives its place back.
 
         Raises:
             Conflict: the job has not begun, or has ended.
-            SandboxError: too many questions wait; inside: the question cannot be answered.
+            SandboxError: too many questions wait, or this one cannot be sent.
+            Refused: inside: the question cannot be answered.
             PeerError: the provider does not answer, or against the rules.
         """
-        line = await self._line(await self.current(order_id))
+        check_question(question)  # what the provider would break the line for is refused for itself alone
+        order = await self.current(order_id)
+        line = await self._line(order)
         line.asked += 1
         n = line.asked
         line.open.put(n)
         send, receive = trio.open_memory_channel[Answer](math.inf)  # bounded by the longest answer
         line.waiting[n] = send
         try:
-            await line.stream.send(msgspec.json.encode(msgspec.structs.replace(question, n=n)))
-            yield _lines_of(line, receive)
+            await _send(line, msgspec.json.encode(msgspec.structs.replace(question, n=n)))
+            yield _lines_of(line, receive, most_s=order.contract.compute.max_s)
         finally:
             line.waiting.pop(n, None)
+            line.open.leave(n)
 
     async def ask(self, order_id: str, question: Question) -> dict[str, Any]:
         """The whole answer as a JSON object. Raises like `asking`."""
@@ -109,6 +123,9 @@ class ServeLines:
             )
         async with self._opening:
             line = self._lines.get(order.order_id)
+            if line is not None and line.open.clogged and not line.waiting:
+                await line.stream.reset()
+                line = None
             if line is None:
                 line = await self._open(order)
                 self._lines[order.order_id] = line
@@ -136,6 +153,7 @@ class ServeLines:
                 while (raw := await line.stream.receive()) is not None:
                     answer = read_answer(raw)
                     line.open.take(answer, len(raw))
+                    line.heard = trio.current_time()
                     if answer.n in line.waiting:
                         line.waiting[answer.n].send_nowait(answer)
         except OpenstallError as error:
@@ -148,21 +166,52 @@ class ServeLines:
                 waiting.close()
 
 
-async def _lines_of(line: _Line, receive: trio.MemoryReceiveChannel[Answer]) -> AsyncIterator[Answer]:
+async def _send(line: _Line, raw: bytes) -> None:
+    """Send a question whole, also where its asker goes away: half a frame would end the line for all."""
+    with trio.move_on_after(SEND_S) as scope:
+        scope.shield = True
+        await line.stream.send(raw)
+        return
+    await line.stream.reset()
+    raise PeerError("peer_silent", "The provider takes no questions.", "Try again later.")
+
+
+async def _lines_of(
+    line: _Line, receive: trio.MemoryReceiveChannel[Answer], *, most_s: float
+) -> AsyncIterator[Answer]:
+    """The lines of one answer; no answer can take longer than the job was rented for."""
+    asked = trio.current_time()
     while True:
-        with trio.move_on_after(ANSWER_S) as late:
+        answer = await _next(line, receive, asked=asked, end=asked + most_s)
+        if answer.trouble is not None:
+            raise Refused(answer.trouble.code, answer.trouble.words)
+        yield answer
+        if answer.last:
+            return
+
+
+async def _next(
+    line: _Line, receive: trio.MemoryReceiveChannel[Answer], *, asked: float, end: float
+) -> Answer:
+    """The next line, for as long as there are signs of life."""
+    while True:
+        until = min(max(asked, line.heard) + ANSWER_S, end)
+        with trio.move_on_at(until):
             try:
-                answer = await receive.receive()
+                return await receive.receive()
             except trio.EndOfChannel:
                 raise line.trouble or PeerError(
                     "peer_silent",
                     "The provider takes no questions (any more).",
                     "Look at the order: the job may have ended, or is just about to begin.",
                 ) from None
-        if late.cancelled_caught:
-            raise PeerError("peer_silent", "The provider does not answer.", "Try again later.")
-        if answer.trouble is not None:
-            raise Refused(answer.trouble.code, answer.trouble.words)
-        yield answer
-        if answer.last:
-            return
+        if until >= end:
+            raise PeerError(
+                "peer_silent",
+                "The answer was not complete within the time for which the job is rented.",
+                "Ask for less, or rent the model for longer.",
+            )
+        if until >= max(asked, line.heard) + ANSWER_S:
+            raise PeerError(
+                "peer_silent", f"Nothing was heard of the job for {ANSWER_S:.0f} s.", "Try again later."
+            )

@@ -21,6 +21,7 @@ from openstall.app.services.orders import serve_buyer
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.app.services.orders.serve_provider import ServeDesk
 from openstall.app.services.orders.serve_wire import MAX_FROM_BUYER, MAX_FROM_PROVIDER, PROTOCOL, First
+from openstall.app.threads import Workers
 from openstall.compute_agent.serving import MOST_OPEN, Answer, Question
 from openstall.compute_agent.specs import FirstOutput, JobResult, Usage, UsageTick
 from openstall.market.errors import OpenstallError
@@ -63,6 +64,13 @@ async def served(folder: Path, **terms: Any) -> AsyncIterator[tuple[TradeLab, st
         await buyer.desk.advance(order, "start", actor="other", words="x", data={"started_at": 0})
         yield lab, order_id, send[0]
         nursery.cancel_scope.cancel()
+
+
+def endpoints_of(lab: TradeLab, lines: ServeLines, folder: Path) -> Endpoints:
+    """The endpoints of a node whose home is that folder."""
+    return Endpoints(
+        lines=lines, clock=lab.clock, secrets=Secrets(), workers=Workers(), file=folder / "endpoints.json"
+    )
 
 
 async def opened(side: Side, lab: TradeLab, order_id: str) -> Framed:
@@ -202,17 +210,20 @@ async def test_a_provider_that_answers_against_the_rules_is_heard_no_more(tmp_pa
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_not_answered_is_counted_as_open(tmp_path: Path) -> None:
-    """A buyer who leaves the answer does not get another place for it."""
-    async with served(tmp_path) as (lab, order_id, _tell), trio.open_nursery() as nursery:
+async def test_a_question_that_is_given_up_gives_its_place_back(tmp_path: Path) -> None:
+    """What still comes of its answer is passed over, and the line stays."""
+    async with served(tmp_path) as (lab, order_id, tell), trio.open_nursery() as nursery:
         lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
         nursery.start_soon(lines.run)
         for _ in range(MOST_OPEN):
             async with lines.asking(order_id, HELLO):
                 pass
-        with pytest.raises(OpenstallError) as caught:
-            await lines.ask(order_id, HELLO)
-        assert caught.value.code == "too_many_open"
+        left = [await lab.seller.agent.asked.receive() for _ in range(MOST_OPEN)]
+        async with lines.asking(order_id, Question(prompt="new")) as found:
+            asked = await lab.seller.agent.asked.receive()
+            for question in (*left, asked):
+                await tell(Answer(n=question.n, text=question.prompt or "", last=True))
+            assert [line.text async for line in found] == ["new"]
         nursery.cancel_scope.cancel()
 
 
@@ -241,7 +252,7 @@ async def test_a_silent_provider_is_not_waited_for_without_end(
 async def test_an_endpoint_listens_once_on_loopback_and_closes_with_its_job(tmp_path: Path) -> None:
     async with served(tmp_path) as (lab, order_id, _tell), trio.open_nursery() as nursery:
         lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
-        endpoints = Endpoints(lines=lines, clock=lab.clock, secrets=Secrets())
+        endpoints = endpoints_of(lab, lines, tmp_path)
         nursery.start_soon(lines.run)
         nursery.start_soon(endpoints.run)
         await trio.testing.wait_all_tasks_blocked()
