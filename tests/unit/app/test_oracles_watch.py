@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from capacity_lab import BOND_MICRO, Stall, capacity_lab
 from hearing import LONG_S, Hearing, hearing
+from offers import OWN
 
 from openstall.app.services.renting import OFFER_KEY
 from openstall.app.services.service_levels import court, wire

@@ -16,7 +16,6 @@ from openstall.market.errors import SandboxError
 from openstall.market.house import HouseRules
 
 TERMS = OfferTerms(
-    title="A rig",
     kinds=("train",),
     price_per_s_micro=1_000,
     threads=1,
