@@ -37,7 +37,6 @@ _KIND_WORDS = {
 }
 
 
-
 def by_hand_words(kinds: list[str]) -> str:
     """What this page does not order, and how to order it; empty where it orders all that the offer takes."""
     if "federate" not in kinds:
@@ -229,9 +228,7 @@ class RentPage(Page):
         """Why the job cannot be ordered as it stands; empty if it can."""
         if self._entry.mine:
             return "This is your own machine."
-        if not self._kind.count():
-            return "This offer takes no kind of job that can be ordered on this page."
-        if why := self._form.problem():
+        if why := self._job_problem():
             return why
         if self._top.text().strip() and self._top.micro is None:
             return self._top.why
@@ -241,6 +238,11 @@ class RentPage(Page):
             held = words.amount(self._balance_micro, symbol=self.desk.symbol)
             return f"Your wallet holds {held}: less than the cap."
         return ""
+
+    def _job_problem(self) -> str:
+        if self._entry.body.kinds and not self._kind.count():
+            return "This offer takes no kind of job that can be ordered on this page."
+        return self._form.problem()
 
     def _check(self) -> None:
         why = self._problem()
