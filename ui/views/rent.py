@@ -45,8 +45,8 @@ def by_hand_words(kinds: list[str]) -> str:
     return (
         f"This machine {'takes only' if only else 'also takes'} federate jobs: several machines train one "
         "model together, each on its own table. One round is several orders with one shared recipe, so it is "
-        "ordered by command and not on this page: `openstall job submit --kind federate` for each machine, "
-        "then `openstall job average` to add up what came back."
+        "ordered by command and not on this page: “openstall job submit --kind federate” for each machine, "
+        "then “openstall job average” to add up what came back."
     )
 
 
