@@ -352,6 +352,7 @@ class Compute(Document, frozen=True, kw_only=True):
     doctor: list[Check] = []
     runtime: RuntimeState = field(default_factory=RuntimeState)
     offer: dict[str, Any] | None = None
+    gpu_scripts: bool = False
     selling: bool = False
     jobs: list[Order] = []
     earned_micro: int = 0

@@ -61,8 +61,11 @@ async def _renting(node: Node) -> dict[str, Any]:
             offer = await node.catalogue.own("offer", OFFER_KEY)
     jobs: list[dict[str, Any]] = []
     earned_micro = network_today_bytes = 0
+    gpu_scripts = False
     if node.trading:
         sold = await node.trade.orders.items(role="seller", open_only=False)
+        terms = await node.trade.renting.rules()
+        gpu_scripts = terms is not None and terms.gpu_scripts
         jobs = [order for order in sold if order["kind"] == "compute"]
         with suppress(ChainError):
             earned_micro = await node.wallet.earned_by_jobs_micro()
@@ -70,6 +73,7 @@ async def _renting(node: Node) -> dict[str, Any]:
             network_today_bytes = await node.trade.traffic.today_bytes()
     return {
         "offer": offer,
+        "gpu_scripts": gpu_scripts,
         "selling": node.selling,
         "jobs": jobs,
         "earned_micro": earned_micro,

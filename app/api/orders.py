@@ -86,7 +86,11 @@ async def _request(node: Node, body: Rent) -> JobRequest:
     service = None
     if body.service is not None:
         service = await node.trade.levels.choose(
-            body.offer_cid, body.service.wanted(), cap_micro=body.cap_micro, max_s=body.max_s
+            body.offer_cid,
+            body.service.wanted(),
+            cap_micro=body.cap_micro,
+            max_s=body.max_s,
+            priority_per_s_micro=body.priority_per_s_micro,
         )
     return JobRequest(
         offer_cid=body.offer_cid,

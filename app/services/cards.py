@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from openstall.app.services.house import House
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import GPU_CHECK, Inventory
+from openstall.compute_agent.specs import GPU_CHECK, Check, Inventory
 from openstall.market.errors import SandboxError
 from openstall.market.house import HouseRules
 from openstall.market.records import Gpu
@@ -24,13 +24,13 @@ class Cards:
         off = (await self.house.rules()).devices_off
         return tuple(gpu.id for gpu in (await self.agent.probe()).gpus if gpu.id not in off)
 
-    async def check(self, machine: Inventory) -> None:
-        """Look whether every card keeps to itself what a job leaves, by two jobs of our own on each.
+    def check(self, machine: Inventory, checks: list[Check]) -> None:
+        """Whether the doctor found that every card keeps to itself what a job leaves.
 
         Raises:
             SandboxError: `no_gpu`, with what does not hold.
         """
-        check = next((one for one in await self.agent.doctor() if one.name == GPU_CHECK), None)
+        check = next((one for one in checks if one.name == GPU_CHECK), None)
         if check is None or not check.ok:
             raise SandboxError(
                 "no_gpu",

@@ -160,7 +160,8 @@ class Renting:
                 f"This machine has {machine.cores_logical} threads and {machine.memory_bytes // 2**20} MiB.",
                 "Offer at most that.",
             )
-        failed = [check for check in await self.agent.doctor() if check.severity == "error" and not check.ok]
+        checks = await self.agent.doctor()
+        failed = [check for check in checks if check.severity == "error" and not check.ok]
         if failed:
             raise SandboxError(
                 "sandbox_unavailable", f"No jobs can run safely here: {failed[0].cause}", failed[0].fix
@@ -172,7 +173,7 @@ class Renting:
                 "Leave that kind of job out, or run `openstall doctor`: it names the cause and the fix.",
             )
         if rules.gpus:
-            await self.cards.check(machine)
+            self.cards.check(machine, checks)
         return _shown(machine, house, rules)
 
     async def stop(self) -> None:

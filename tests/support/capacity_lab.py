@@ -108,6 +108,10 @@ class OpenShelf(Shelf):
     frozen: set[str] | None = None
     """What was known at all past moments; None for everything."""
 
+    async def live_record(self, cid: str) -> SignedRecord:
+        """The record with that cid."""
+        return next(one for one in self.records.values() if one.cid == cid)
+
     async def live_of(self, author: str, type_: str, key: str) -> SignedRecord | None:
         found = [
             one

@@ -103,6 +103,10 @@ class OfferForm(Panel):
             self._longest.addItem(words.duration(offer.max_s), offer.max_s)
         self._longest.setCurrentIndex(self._longest.findData(offer.max_s))
 
+    def show_gpu_scripts(self, allowed: bool) -> None:  # noqa: FBT001 - the state of a tick
+        """Whether programs of buyers may use the cards: a house rule that the offer does not carry."""
+        self._gpu_scripts.setChecked(self._gpus.isChecked() and allowed)
+
     def show_following(self, found: Autoprice) -> None:
         """Whether the price moves by itself; then the field shows where it stands."""
         self._follows.setVisible(found.on and found.rules is not None)

@@ -37,6 +37,19 @@ _KIND_WORDS = {
 }
 
 
+def by_hand_words(kinds: list[str]) -> str:
+    """What this page does not order, and how to order it; empty where it orders all that the offer takes."""
+    if "federate" not in kinds:
+        return ""
+    only = all(kind not in _KIND_WORDS for kind in kinds)
+    return (
+        f"This machine {'takes only' if only else 'also takes'} federate jobs: several machines train one "
+        "model together, each on its own table. One round is several orders with one shared recipe, so it is "
+        "ordered by command and not on this page: “openstall job submit --kind federate” for each machine, "
+        "then “openstall job average” to add up what came back."
+    )
+
+
 class RentPage(Page):
     """One offer, one job, one hard cap."""
 
@@ -64,7 +77,10 @@ class RentPage(Page):
         for form in self._by_kind.values():
             self._forms.addWidget(form)
             form.changed.connect(self._check)
+        self._by_hand = Text("", "small")
+        self._by_hand.hide()
         job = Panel("The job")
+        job.body.addWidget(self._by_hand)
         job.body.addWidget(self._kind)
         job.body.addSpacing(theme.GRID)
         job.body.addWidget(self._forms)
@@ -166,6 +182,10 @@ class RentPage(Page):
             ]
             for kind in kinds:
                 self._kind.addItem(_KIND_WORDS[kind], kind)
+        self._by_hand.say(by_hand_words(body.kinds))
+        self._by_hand.setVisible(bool(self._by_hand.text()))
+        for part in (self._kind, self._forms):
+            part.setVisible(bool(self._kind.count()))
         self._kind_changed()
         self._claim.load(entry.author)
         self._experience.load(entry.author)
@@ -208,7 +228,7 @@ class RentPage(Page):
         """Why the job cannot be ordered as it stands; empty if it can."""
         if self._entry.mine:
             return "This is your own machine."
-        if why := self._form.problem():
+        if why := self._job_problem():
             return why
         if self._top.text().strip() and self._top.micro is None:
             return self._top.why
@@ -218,6 +238,11 @@ class RentPage(Page):
             held = words.amount(self._balance_micro, symbol=self.desk.symbol)
             return f"Your wallet holds {held}: less than the cap."
         return ""
+
+    def _job_problem(self) -> str:
+        if self._entry.body.kinds and not self._kind.count():
+            return "This offer takes no kind of job that can be ordered on this page."
+        return self._form.problem()
 
     def _check(self) -> None:
         why = self._problem()

@@ -151,6 +151,7 @@ class SellPage(Page):
         self._earned.show_micro(compute.earned_micro)
         if first:
             self._form.fill(compute.inventory, self._offer(), *self._machines.largest)
+            self._form.show_gpu_scripts(compute.gpu_scripts)
         self.mark_loaded()
 
     def _arrange_side(self) -> None:

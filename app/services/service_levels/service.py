@@ -89,8 +89,10 @@ class LevelService:
         """What a provider promises."""
         return await self.promises.of(peer_id)
 
-    async def choose(self, offer_cid: str, wanted: Wanted, *, cap_micro: int, max_s: int) -> ServiceLevel:
-        """The service level to order with an offer.
+    async def choose(
+        self, offer_cid: str, wanted: Wanted, *, cap_micro: int, max_s: int, priority_per_s_micro: int = 0
+    ) -> ServiceLevel:
+        """The service level to order with an offer; what is paid on top raises the cap, so the penalty too.
 
         Raises:
             NotFound: the offer is gone. Refused: its provider does not promise that.
@@ -99,7 +101,8 @@ class LevelService:
         if not isinstance(record.body, Offer):
             raise NotFound("not_on_sale", "That is not an offer of compute.")
         longest_s = min(max_s, record.body.max_s)
-        cap_micro = min(cap_micro, record.body.price_per_s_micro * longest_s)
+        price_micro = record.body.price_per_s_micro + priority_per_s_micro
+        cap_micro = min(cap_micro, price_micro * longest_s)
         return await self.promises.choose(record.record.author, wanted, cap_micro=cap_micro, max_s=longest_s)
 
     async def _keep_published(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 import trio
 from capacity_lab import BOND_MICRO, Stall, capacity_lab
 from hearing import LONG_S, PENALTY, Hearing, hearing
+from offers import OWN
 
 from openstall.app.services.renting import OFFER_KEY
 from openstall.app.services.service_levels import court, wire
@@ -391,3 +392,24 @@ async def test_what_a_buyer_can_ask_for(tmp_path: Path) -> None:
         with pytest.raises(Refused) as refusal:
             await theirs.choose(lab.stranger.peer_id, Wanted(), cap_micro=50_000, max_s=600)
         assert refusal.value.code == "no_bond", "the bond of somebody else"
+
+
+async def test_what_is_paid_on_top_raises_the_most_that_a_broken_promise_costs(tmp_path: Path) -> None:
+    """The cap holds the priority too: the same bound as on the page, and as the provider checks it."""
+    async with hearing(tmp_path) as court_:
+        lab = court_.lab
+        chain_id = lab.trade.chain.chain.params.chain_id
+        provider = lab.provider.side
+        lab.shelf.put(provider, "service", OFFER_KEY, Service(level=court_.level(), chain_id=chain_id))
+        offer = msgspec.structs.replace(OWN, price_per_s_micro=50, max_s=600)
+        cid = lab.shelf.put(provider, "offer", OFFER_KEY, offer).cid
+
+        async def worst(priority: int, cap_micro: int) -> int:
+            level = await lab.buyer.levels.choose(
+                cid, Wanted(), cap_micro=cap_micro, max_s=600, priority_per_s_micro=priority
+            )
+            return level.penalty_micro
+
+        assert await worst(0, 60_000) == 10 * 50 * 600
+        assert await worst(30, 60_000) == 10 * 80 * 600
+        assert await worst(30, 40_000) == 10 * 40_000, "never above the buyer's own cap"
