@@ -98,7 +98,8 @@ class ServeLines:
         send, receive = trio.open_memory_channel[Answer](math.inf)  # bounded by the longest answer
         line.waiting[n] = send
         try:
-            await _send(line, msgspec.json.encode(msgspec.structs.replace(question, n=n)))
+            raw = msgspec.json.encode(msgspec.structs.replace(question, n=n))
+            await line.stream.send_whole(raw, within_s=SEND_S)
             yield _lines_of(line, receive, most_s=order.contract.compute.max_s)
         finally:
             line.waiting.pop(n, None)
@@ -164,16 +165,6 @@ class ServeLines:
                 del self._lines[order_id]
             for waiting in line.waiting.values():
                 waiting.close()
-
-
-async def _send(line: _Line, raw: bytes) -> None:
-    """Send a question whole, also where its asker goes away: half a frame would end the line for all."""
-    with trio.move_on_after(SEND_S) as scope:
-        scope.shield = True
-        await line.stream.send(raw)
-        return
-    await line.stream.reset()
-    raise PeerError("peer_silent", "The provider takes no questions.", "Try again later.")
 
 
 async def _lines_of(

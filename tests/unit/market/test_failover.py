@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from offers import OWN
 
 from openstall.market.orders.documents import ComputeTerms, InputFile, Limits
 from openstall.market.orders.failover import Candidate, cap_left, choose, is_providers_fault
@@ -28,21 +29,7 @@ TERMS = ComputeTerms(
     start_by=2,
     settle_by=3,
 )
-OFFER = Offer(
-    title="A machine",
-    kinds=["infer", "train"],
-    cpu="A processor",
-    threads=2,
-    memory_bytes=2**31,
-    disk_bytes=2**30,
-    gpus=[],
-    price_per_s_micro=20_000,
-    max_s=600,
-    withdraw_delay_s=600,
-    wallet=ADDRESS,
-    chain_id=1,
-    channel=ADDRESS,
-)
+OFFER = msgspec.structs.replace(OWN, kinds=["infer", "train"])
 FIRST = Candidate(cid="one", author="anna", reachable=True, offer=OFFER)
 
 
