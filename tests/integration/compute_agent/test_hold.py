@@ -13,6 +13,7 @@ import trio.testing
 from agent_lab import cpu_ticks, descendants, running_agent, states, table, train
 
 from openstall.compute_agent.sandbox.hold import Hold
+from openstall.compute_agent.sandbox.launcher import children_of
 from openstall.compute_agent.specs import JobEvent, JobResult, Progress, UsageTick
 
 WORKS = 20
@@ -173,6 +174,10 @@ os._exit(0)
     began = trio.Event()
     cancel = trio.Event()
 
+    def in_sandboxes(pid: int) -> list[int]:
+        """Without bubblewrap outside: it wakes for a moment when the first process inside stops."""
+        return [deeper for child in children_of(pid) for deeper in descendants(child)]
+
     async def work() -> None:
         await run_script(
             script,
@@ -188,12 +193,11 @@ os._exit(0)
         nursery.start_soon(work)
         await began.wait()
         await hold.ask(still=True)
-        inside = descendants(os.getpid())
-        assert "R" not in states(inside)
-        assert "T" in states(inside)
+        inside = in_sandboxes(os.getpid())
+        assert "T" in states(inside) <= {"T", "Z"}
         used = cpu_ticks(inside)
         with trio.move_on_after(1):
             await trio.sleep_forever()
-        assert descendants(os.getpid()) == inside
+        assert in_sandboxes(os.getpid()) == inside
         assert cpu_ticks(inside) - used < WORKS
         cancel.set()
