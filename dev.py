@@ -295,7 +295,7 @@ def cmd_test(arguments: Sequence[str]) -> int:
     print(flush=True)
     # Most tests wait for other processes, so that several at a time cost little; each file stays together,
     # because its tests share one market.
-    several = ["-n", str(min(4, 1 + (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder"]
+    several = ["-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder"]
     return run(python("-m", "pytest", *(arguments or several))) or linted
 
 

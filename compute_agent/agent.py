@@ -138,7 +138,8 @@ class Agent:
             await self._run_job(request, request.spec)
 
     async def _probe(self, request: Request) -> Reply:
-        return Reply(id=request.id, inventory=await trio.to_thread.run_sync(probe_machine))
+        machine = await trio.to_thread.run_sync(probe_machine)
+        return Reply(id=request.id, inventory=self._cards.looked_at(machine))
 
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice

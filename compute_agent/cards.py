@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams
@@ -11,7 +12,7 @@ from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.gpu import Grant, find_grant, no_gpu
 from openstall.compute_agent.sandbox.gpu_check import Proved, prove_gpus
 from openstall.compute_agent.sandbox.host import Facilities
-from openstall.compute_agent.specs import JobSpec, Params
+from openstall.compute_agent.specs import Inventory, JobSpec, Params
 
 
 class Cards:
@@ -36,6 +37,14 @@ class Cards:
         if kept:
             found = Proved(ids=(*kept, *(found.ids if found else ())), words=found.words if found else "")
         self.proved = found
+
+    def looked_at(self, machine: Inventory) -> Inventory:
+        """The same machine, with what is known of each card."""
+        proved = self.proved
+        if proved is None:
+            return machine
+        gpus = tuple(msgspec.structs.replace(gpu, passed=gpu.id in proved.ids) for gpu in machine.gpus)
+        return msgspec.structs.replace(machine, gpus=gpus)
 
     async def lend(
         self,

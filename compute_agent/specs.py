@@ -322,6 +322,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: str
     memory_bytes: int
     driver: str
+    passed: bool | None = None
+    """Whether the doctor found that it works for jobs and keeps nothing of them; None before it looked."""
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

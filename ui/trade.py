@@ -53,10 +53,11 @@ class Blob(Document, frozen=True, kw_only=True):
 
 
 class Gpu(Document, frozen=True, kw_only=True):
-    """A graphics processor."""
+    """A graphics processor; `passed` is what this machine's doctor found of its own."""
 
     name: str = ""
     memory_bytes: int = 0
+    passed: bool | None = None
 
 
 class Body(Document, frozen=True, kw_only=True):

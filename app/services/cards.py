@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openstall.app.services.house import House
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import GPU_CHECK, Check, Inventory
+from openstall.compute_agent.specs import GPU_CHECK, Check
+from openstall.compute_agent.specs import Gpu as Installed
 from openstall.market.errors import SandboxError
-from openstall.market.house import HouseRules
 from openstall.market.records import Gpu
 
 
@@ -21,28 +22,46 @@ class Cards:
 
     async def ids(self) -> tuple[str, ...]:
         """Those that jobs may use, by the driver's ids."""
-        off = (await self.house.rules()).devices_off
-        return tuple(gpu.id for gpu in (await self.agent.probe()).gpus if gpu.id not in off)
+        return tuple(gpu.id for gpu in await self._allowed() if gpu.passed is not False)
 
-    def check(self, machine: Inventory, checks: list[Check]) -> None:
-        """Whether the doctor found that every card keeps to itself what a job leaves.
+    async def shown(self, memory_bytes: int) -> tuple[Gpu, ...]:
+        """Those that passed, as an offer names them, with at most `memory_bytes` of each; 0 is all of it.
+
+        The doctor is asked first if one was not looked at since the agent started.
+        """
+        cards = await self._allowed()
+        if any(card.passed is None for card in cards):
+            await self.agent.doctor()
+            cards = await self._allowed()
+        return tuple(
+            Gpu(name=card.name[:120], memory_bytes=min(card.memory_bytes, memory_bytes or card.memory_bytes))
+            for card in cards
+            if card.passed
+        )
+
+    def require(self, shown: Sequence[Gpu], note: str, checks: list[Check]) -> None:
+        """Refuse an offer of graphics cards without one.
 
         Raises:
             SandboxError: `no_gpu`, with what does not hold.
         """
+        if shown:
+            return
         check = next((one for one in checks if one.name == GPU_CHECK), None)
-        if check is None or not check.ok:
+        if check is None:
             raise SandboxError(
                 "no_gpu",
-                check.cause if check else f"There is no graphics card for jobs here. {machine.gpu_note}",
-                check.fix if check else "Start selling without graphics cards.",
+                f"There is no graphics card for jobs here. {note}",
+                "Start selling without graphics cards.",
             )
+        if check.ok:
+            raise SandboxError(
+                "no_gpu",
+                "The house rules switch off every graphics card of this machine.",
+                "Switch one on in the house rules, or start selling without graphics cards.",
+            )
+        raise SandboxError("no_gpu", check.cause, check.fix)
 
-
-def offered(machine: Inventory, house: HouseRules, memory_bytes: int) -> tuple[Gpu, ...]:
-    """The cards as an offer names them, with at most `memory_bytes` of each; 0 is all of it."""
-    return tuple(
-        Gpu(name=gpu.name[:120], memory_bytes=min(gpu.memory_bytes, memory_bytes or gpu.memory_bytes))
-        for gpu in machine.gpus
-        if gpu.id not in house.devices_off
-    )
+    async def _allowed(self) -> tuple[Installed, ...]:
+        off = (await self.house.rules()).devices_off
+        return tuple(gpu for gpu in (await self.agent.probe()).gpus if gpu.id not in off)

@@ -14,7 +14,7 @@ import trio
 
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
-from openstall.app.services.cards import Cards, offered
+from openstall.app.services.cards import Cards
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.house import House
 from openstall.app.services.rigs.link import RigLink
@@ -172,9 +172,10 @@ class Renting:
                 "Programs of buyers run in the strongest sandbox only, and this machine does not have it.",
                 "Leave that kind of job out, or run `openstall doctor`: it names the cause and the fix.",
             )
+        shown = await self._shown(machine, rules)
         if rules.gpus:
-            self.cards.check(machine, checks)
-        return _shown(machine, house, rules)
+            self.cards.require(shown.gpus, machine.gpu_note, checks)
+        return shown
 
     async def stop(self) -> None:
         """Switch off: take the offer back. Running jobs go on to their end."""
@@ -231,7 +232,12 @@ class Renting:
         rig = self.machines.rig_for(rules.largest)
         if rig is not None and not await self.machines.own_holds(rules.largest):
             return _shown_of(rig)
-        return _shown(await self.agent.probe(), await self.house.rules(), rules)
+        return await self._shown(await self.agent.probe(), rules)
+
+    async def _shown(self, machine: Inventory, rules: OfferTerms) -> Shown:
+        """This machine, with the graphics cards that are rented out."""
+        gpus = await self.cards.shown(rules.gpu_memory_bytes) if rules.gpus else ()
+        return Shown(cpu=machine.cpu_name or machine.machine, gpus=gpus)
 
     async def places(self) -> int:
         """How many jobs may run at once on this machine now: none while the house rules forbid it.
@@ -366,14 +372,6 @@ def check_caps(offered: OfferTerms, house: HouseRules) -> None:
                 f"your house rules allow {cap // unit}.",
                 "Offer less, or raise the cap.",
             )
-
-
-def _shown(machine: Inventory, house: HouseRules, rules: OfferTerms) -> Shown:
-    """This machine, with the graphics cards that are rented out."""
-    return Shown(
-        cpu=machine.cpu_name or machine.machine,
-        gpus=offered(machine, house, rules.gpu_memory_bytes) if rules.gpus else (),
-    )
 
 
 def _shown_of(rig: RigLink) -> Shown:

@@ -52,14 +52,14 @@ async def prove_gpus(facilities: Facilities, runtime: Runtime, ids: tuple[str, .
     if not ids:
         raise no_gpu("there is none")
     passed, words, first = [], [], None
-    for name in ids:
+    for number, name in enumerate(ids, 1):
         try:
             grant, secret = find_grant([name]), secrets.randbelow(2**62) + 1
             await _look(facilities, runtime, grant, secret, write=True)
             after = await _look(facilities, runtime, grant, secret, write=False)
         except SandboxError as error:
             first = first or error
-            words.append(error.message)
+            words.append(f"card {number} is not rented out: {error.message}")
             continue
         passed.append(name)
         words.append(f"{after.name}: works in the sandbox, {after.looked // MIB} MiB looked at were cleared")

@@ -144,9 +144,9 @@ async def _gpus(
         told = gpu_advice(error, runtime)
         return [
             Check(name=GPU_CHECK, severity="warning", ok=False, cause=told.message, fix=told.what_next)
-        ], None
+        ], Proved(ids=(), words=told.message)
     whole = len(proved.ids) == len(free)
-    fix = "" if whole else "Take out the card that does not pass, or sell without graphics cards."
+    fix = "" if whole else "None needed: only the cards that pass are rented out."
     return [Check(name=GPU_CHECK, severity="warning", ok=whole, cause=proved.words, fix=fix)], proved
 
 

@@ -54,7 +54,9 @@ class MachinePanel(Panel):
         self._unread.say(f"Your limits of these cannot be watched here, so jobs wait: {missing}.")
         self._unread.setVisible(bool(missing))
         gpus = ", ".join(
-            f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)})" for gpu in inventory.gpus
+            f"{words.one_line(gpu.name, 60)} ({words.memory(gpu.memory_bytes)}"
+            f"{', not fit for jobs' if gpu.passed is False else ''})"
+            for gpu in inventory.gpus
         )
         self._rest.say(
             f"{words.one_line(inventory.cpu_name, 80)}. "

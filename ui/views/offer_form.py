@@ -85,7 +85,7 @@ class OfferForm(Panel):
         self.widen(other_threads, other_memory_bytes)
         self._threads.setValue(offer.threads if offer else max(1, threads // 2))
         self._memory.setValue(offer.memory_bytes // GIB if offer else max(1, min(2, gib)))
-        cards = [gpu.memory_bytes // GIB for gpu in inventory.gpus]
+        cards = [gpu.memory_bytes // GIB for gpu in inventory.gpus if gpu.passed is not False]
         for widget in (self._graphics, self._gpu_memory):
             self._facts.setRowVisible(widget, bool(cards))
         self._gpu_memory.setRange(1, max(1, *cards) if cards else 1)

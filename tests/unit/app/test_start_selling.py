@@ -11,7 +11,7 @@ import trio
 
 from openstall.app.services.cards import Cards
 from openstall.app.services.renting import OfferTerms, Renting
-from openstall.compute_agent.specs import GPU_CHECK, Check
+from openstall.compute_agent.specs import GIB, GPU_CHECK, Check, Gpu
 from openstall.market.errors import SandboxError
 from openstall.market.house import HouseRules
 
@@ -30,33 +30,51 @@ TERMS = OfferTerms(
 
 
 class Agent:
-    """A script in the place of a process: a machine whose card passes or not, and how often it was asked."""
+    """A script in the place of a process: cards that pass the doctor or not, and how often it was asked.
+
+    No machine of the tests has a graphics card.
+    """
 
     tier = "full"
 
-    def __init__(self, *, passes: bool) -> None:
-        self.asked = 0
-        self.found = Check(name=GPU_CHECK, severity="warning", ok=passes, cause="what was found", fix="do so")
+    def __init__(self, **passes: bool) -> None:
+        self.passes, self.asked = passes, 0
 
     async def probe(self) -> Any:
+        gpus = [
+            Gpu(
+                id=name,
+                name=f"Card {name}",
+                memory_bytes=GIB,
+                driver="1",
+                passed=passed if self.asked else None,
+            )
+            for name, passed in self.passes.items()
+        ]
         return SimpleNamespace(
-            cores_logical=4, memory_bytes=2**33, cpu_name="A processor", gpus=(), gpu_note="none"
+            cores_logical=4, memory_bytes=2**33, cpu_name="A processor", gpus=gpus, gpu_note="none"
         )
 
     async def doctor(self) -> list[Check]:
         self.asked += 1
-        return [self.found]
+        if not self.passes:
+            return []
+        whole = all(self.passes.values())
+        return [Check(name=GPU_CHECK, severity="warning", ok=whole, cause="what was found", fix="do so")]
 
 
-class NoRules:
-    """A house without rules."""
+class Rules:
+    """A house that keeps some cards for itself."""
+
+    def __init__(self, *off: str) -> None:
+        self.off = off
 
     async def rules(self) -> HouseRules:
-        return HouseRules()
+        return HouseRules(devices_off=self.off)
 
 
-def made(agent: Agent, folder: Path) -> Renting:
-    house = cast("Any", NoRules())
+def made(agent: Agent, folder: Path, *off: str) -> Renting:
+    house = cast("Any", Rules(*off))
     rest: dict[str, Any] = dict.fromkeys(("catalogue", "settings", "workers", "open_jobs", "clock"))
     return Renting(
         agent=cast("Any", agent),
@@ -71,18 +89,45 @@ def made(agent: Agent, folder: Path) -> Renting:
     )
 
 
-@pytest.mark.parametrize("passes", [True, False])
-def test_with_graphics_cards_the_doctor_runs_once(tmp_path: Path, *, passes: bool) -> None:
-    agent = Agent(passes=passes)
-
-    async def start() -> None:
-        renting = made(agent, tmp_path)
-        if passes:
-            await renting._check_this(TERMS)
-            return
-        with pytest.raises(SandboxError) as caught:
-            await renting._check_this(TERMS)
-        assert (caught.value.code, caught.value.message) == ("no_gpu", "what was found")
-
-    trio.run(start)
+@pytest.mark.parametrize(
+    ("passes", "off", "offered"),
+    [
+        ({"a": True, "b": True}, (), ["Card a", "Card b"]),
+        ({"a": True, "b": False}, (), ["Card a"]),
+        ({"a": True, "b": True}, ("a",), ["Card b"]),
+    ],
+)
+def test_the_cards_that_pass_and_are_not_switched_off_are_offered(
+    tmp_path: Path, passes: dict[str, bool], off: tuple[str, ...], offered: list[str]
+) -> None:
+    agent = Agent(**passes)
+    shown = trio.run(made(agent, tmp_path, *off)._check_this, TERMS)
+    assert [gpu.name for gpu in shown.gpus] == offered
     assert agent.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("passes", "off", "words"),
+    [
+        ({}, (), "There is no graphics card for jobs here. none"),
+        ({"a": False}, (), "what was found"),
+        ({"a": True, "b": False}, ("a",), "what was found"),
+        ({"a": True}, ("a",), "The house rules switch off every graphics card of this machine."),
+    ],
+)
+def test_an_offer_of_cards_without_one_is_refused(
+    tmp_path: Path, passes: dict[str, bool], off: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(SandboxError) as caught:
+        trio.run(made(Agent(**passes), tmp_path, *off)._check_this, TERMS)
+    assert (caught.value.code, caught.value.message) == ("no_gpu", words)
+
+
+def test_cards_that_nobody_looked_at_since_the_agent_started_are_looked_at_before_they_are_offered(
+    tmp_path: Path,
+) -> None:
+    agent = Agent(a=True, b=False)
+    cards = made(agent, tmp_path).cards
+    assert trio.run(cards.ids) == ("a", "b")  # the agent looks itself before it lends one
+    assert [gpu.name for gpu in trio.run(cards.shown, GIB // 2)] == ["Card a"]
+    assert (agent.asked, trio.run(cards.ids)) == (1, ("a",))

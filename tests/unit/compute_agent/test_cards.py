@@ -1,0 +1,36 @@
+"""What the agent knows of each graphics card."""
+
+from __future__ import annotations
+
+import msgspec
+
+from openstall.compute_agent.cards import Cards
+from openstall.compute_agent.inventory import probe_machine
+from openstall.compute_agent.sandbox.gpu_check import Proved
+from openstall.compute_agent.specs import Gpu
+
+
+GPUS = tuple(Gpu(id=name, name=name, memory_bytes=2**30, driver="1") for name in ("a", "b"))
+"""Two cards that no machine of the tests has."""
+
+
+def passed(cards: Cards) -> dict[str, bool | None]:
+    machine = msgspec.structs.replace(probe_machine(), gpus=GPUS)
+    return {gpu.id: gpu.passed for gpu in cards.looked_at(machine).gpus}
+
+
+def test_of_each_card_is_told_whether_it_passed_once_the_doctor_has_looked() -> None:
+    cards = Cards()
+    assert passed(cards) == {"a": None, "b": None}
+    cards.examined(Proved(ids=("b",), words=""))
+    assert passed(cards) == {"a": False, "b": True}
+    cards.examined(Proved(ids=(), words="none passes"))
+    assert passed(cards) == {"a": False, "b": False}
+
+
+def test_a_card_that_a_job_has_stands_as_before_when_the_doctor_looks_again() -> None:
+    cards = Cards()
+    cards.examined(Proved(ids=("a", "b"), words=""))
+    cards._lent["job"] = ("a",)
+    cards.examined(Proved(ids=(), words="the other one fails now"))
+    assert passed(cards) == {"a": True, "b": False}
