@@ -9,7 +9,6 @@ from openstall.compute_agent.inventory import probe_machine
 from openstall.compute_agent.sandbox.gpu_check import Proved
 from openstall.compute_agent.specs import Gpu
 
-
 GPUS = tuple(Gpu(id=name, name=name, memory_bytes=2**30, driver="1") for name in ("a", "b"))
 """Two cards that no machine of the tests has."""
 
