@@ -7,6 +7,7 @@ a statement's address is a CIDv1 (codec json, sha2-256) of its canonical bytes.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 from functools import lru_cache
 
@@ -54,10 +55,30 @@ def public_key_of(peer_id: str) -> bytes:
     return key
 
 
+def digest_in_cid(cid: str) -> bytes:
+    """The SHA-256 inside the address of a statement.
+
+    Raises:
+        InvalidRecord: not an address as `cid_of` makes them.
+    """
+    padded = cid[1:].upper() + "=" * (-len(cid[1:]) % 8)
+    try:
+        raw = base64.b32decode(padded)
+    except binascii.Error:
+        raw = b""
+    if len(raw) != len(_JSON_SHA256) + 32 or not raw.startswith(_JSON_SHA256) or cid_of_digest(raw[-32:]) != cid:
+        raise InvalidRecord("bad_cid", "That is not the address of a statement.")
+    return raw[-32:]
+
+
+def cid_of_digest(digest: bytes) -> str:
+    """The address of the statement with this SHA-256."""
+    return "b" + base64.b32encode(_JSON_SHA256 + digest).decode().lower().rstrip("=")
+
+
 def cid_of(canonical: bytes) -> str:
     """CIDv1 (json, sha2-256, base32) of canonical bytes."""
-    raw = _JSON_SHA256 + hashlib.sha256(canonical).digest()
-    return "b" + base64.b32encode(raw).decode().lower().rstrip("=")
+    return cid_of_digest(hashlib.sha256(canonical).digest())
 
 
 def sign(seed: bytes, context: str, network: str, canonical: bytes) -> str:

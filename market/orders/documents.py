@@ -24,6 +24,7 @@ from openstall.market.records import (
     BlobRef,
     Body,
     Cid,
+    Decimal,
     FileEntry,
     FileName,
     JobTime,
@@ -44,6 +45,7 @@ from openstall.market.schema import fit
 Time = Annotated[int, Meta(ge=0, le=2**40)]
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+MetricName = Annotated[str, Meta(pattern=r"^(accuracy|macro_f1|auc|rmse|mae)\Z")]
 MAX_ORDER_BYTES = 64 * 1024
 MOST_TIMES_CAP = 10
 """A penalty is at most so many times the cap: nobody shall earn more by a broken promise than by the work."""
@@ -121,14 +123,50 @@ class ComputeTerms(Body, frozen=True, kw_only=True, omit_defaults=True):
     service: ServiceLevel | None = None
 
 
-TERMS: dict[str, type[SaleTerms | ComputeTerms]] = {"sale": SaleTerms, "compute": ComputeTerms}
+class CustomTerms(Body, frozen=True, kw_only=True):
+    """A model that is made for one buyer, paid through `ModelEscrow` once evaluators have measured it.
+
+    Everything follows from the request and its auction, so both nodes write the same terms.
+    """
+
+    request: Cid
+    """It names the money on chain: the SHA-256 inside is the request hash."""
+    title: Short
+    metric: MetricName
+    threshold: Decimal
+    rows: Annotated[int, Meta(ge=1, le=10_000_000)]
+    rows_root: Sha256
+    """Merkle root over the buyer's sealed validation rows, each salted."""
+    box_key: Sha256
+    """X25519 public key (hex) that the buyer made for this request; the model's key is sealed for it."""
+    evaluators: Annotated[list[Address], Meta(min_length=1, max_length=16)]
+    quorum: Annotated[int, Meta(ge=1, le=16)]
+    tries: Annotated[int, Meta(ge=1, le=16)]
+    """How often a model may be handed in."""
+    price_micro: Price
+    escrow: Address
+    arbiter: AddressOrNone
+    arbiter_s: Window
+    arbiter_fee_bps: Annotated[int, Meta(ge=0, le=1000)]
+    deliver_by: Time
+    evaluate_s: Window
+    review_s: Window
+
+    @property
+    def request_hash(self) -> bytes:
+        """The 32 bytes that name auction and escrow on chain."""
+        return ids.digest_in_cid(self.request)
+
+
+Terms = SaleTerms | ComputeTerms | CustomTerms
+TERMS: dict[str, type[Terms]] = {"sale": SaleTerms, "compute": ComputeTerms, "custom": CustomTerms}
 
 
 class Order(Body, frozen=True, kw_only=True):
     """The document; `terms` follows the schema of `kind`."""
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
-    kind: Annotated[str, Meta(pattern=r"^(sale|compute)\Z")]
+    kind: Annotated[str, Meta(pattern=r"^(sale|compute|custom)\Z")]
     network: Network
     chain_id: Annotated[int, Meta(ge=1)]
     buyer: PeerId
@@ -156,6 +194,28 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     def compute(self) -> ComputeTerms:
         """The terms of a job."""
         return msgspec.convert(self.order.terms, ComputeTerms)
+
+    @property
+    def custom(self) -> CustomTerms:
+        """The terms of a model that is made for the buyer."""
+        return msgspec.convert(self.order.terms, CustomTerms)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms, of whichever kind."""
+        return msgspec.convert(self.order.terms, TERMS[self.order.kind])
+
+    @property
+    def amount_micro(self) -> int:
+        """What the buyer pays at most."""
+        terms = self.terms
+        return terms.cap_micro if isinstance(terms, ComputeTerms) else terms.price_micro
+
+    @property
+    def arbiter(self) -> str:
+        """The wallet that rules in a dispute; empty where there is none."""
+        terms = self.terms
+        return "" if isinstance(terms, ComputeTerms) else terms.arbiter
 
     @property
     def order_hash(self) -> bytes:
@@ -187,7 +247,7 @@ def read_contract(raw: bytes) -> Contract:
         text.refuse_hidden(terms)
         ids.public_key_of(order.buyer)
         ids.public_key_of(order.seller)
-        if isinstance(terms, SaleTerms):
+        if isinstance(terms, SaleTerms | CustomTerms):
             ids.check_box_key(terms.box_key)
             check_parties(terms.escrow, order.buyer_wallet, order.seller_wallet, terms.arbiter)
         else:
@@ -201,6 +261,9 @@ def read_contract(raw: bytes) -> Contract:
     _check_times(order, terms)
     if isinstance(terms, ComputeTerms):
         _check_cap(terms)
+    if isinstance(terms, CustomTerms):
+        _check_evaluators(order, terms)
+        return Contract(order_id=hashlib.sha256(raw).hexdigest(), order=order, raw=raw)
     files = terms.files if isinstance(terms, SaleTerms) else terms.inputs
     if has_twins([entry.name for entry in files]):
         raise InvalidOrder("duplicate_file", "The order names one file twice.")
@@ -225,8 +288,20 @@ def check_signature(contract: Contract, party: str, signature: str) -> None:
         raise InvalidOrder("bad_signature", f"The {party}'s signature on the order is not valid.") from error
 
 
-def _check_times(order: Order, terms: SaleTerms | ComputeTerms) -> None:
-    if isinstance(terms, SaleTerms):
+def _check_evaluators(order: Order, terms: CustomTerms) -> None:
+    """In ascending order, so that none is named twice; the developer is no judge of its own model."""
+    ids.digest_in_cid(terms.request)
+    named = [wallet.lower() for wallet in terms.evaluators]
+    if named != sorted(set(named)) or terms.quorum > len(named):
+        raise InvalidOrder("bad_evaluators", "The evaluators of the order are not in order, or too few.")
+    if order.seller_wallet.lower() in named:
+        raise InvalidOrder("bad_evaluators", "The developer cannot evaluate its own model.")
+
+
+def _check_times(order: Order, terms: Terms) -> None:
+    if isinstance(terms, CustomTerms):
+        in_order, last = order.created < terms.deliver_by, terms.deliver_by
+    elif isinstance(terms, SaleTerms):
         in_order = order.created < terms.fund_by < terms.deliver_by
         last = terms.deliver_by
     else:

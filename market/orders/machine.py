@@ -17,7 +17,7 @@ from typing import Literal
 from openstall.market.errors import Conflict
 from openstall.market.orders.documents import ComputeTerms, Contract
 
-Party = Literal["buyer", "seller", "arbiter", "anyone"]
+Party = Literal["buyer", "seller", "arbiter", "evaluators", "anyone"]
 Source = Literal["message", "chain", "clock", "local"]
 When = Literal["any", "before", "after"]
 
@@ -168,7 +168,54 @@ COMPUTE = Machine(
     money_held=frozenset({"funded", "running", "ended", "withdrawing"}),
 )
 
-MACHINES = {machine.kind: machine for machine in (SALE, COMPUTE)}
+CUSTOM = Machine(
+    kind="custom",
+    first="proposed",
+    final=frozenset({"completed", "refunded", "ruled"}),
+    steps=_steps(
+        # The money is there before the contract: the auction holds it, and anybody may have it moved.
+        ("proposed", "agree", "agreed", "seller", "message", "any"),
+        ("proposed", "fund", "funded", "anyone", "chain", "any"),
+        ("agreed", "fund", "funded", "anyone", "chain", "any"),
+        ("funded", "submit", "submitted", "seller", "chain", "before"),
+        ("funded", "cancel", "refunded", "seller", "chain", "any"),
+        ("funded", "refund", "refunded", "anyone", "chain", "after"),
+        ("submitted", "pass", "passed", "evaluators", "chain", "any"),
+        ("submitted", "fail", "failed", "evaluators", "chain", "any"),
+        ("submitted", "call_buyer", "disputed", "buyer", "chain", "any"),
+        ("submitted", "call_seller", "disputed", "seller", "chain", "any"),
+        ("submitted", "cancel", "refunded", "seller", "chain", "any"),
+        ("submitted", "refund", "refunded", "anyone", "chain", "after"),
+        ("failed", "submit", "submitted", "seller", "chain", "before"),
+        ("failed", "call_seller", "disputed", "seller", "chain", "before"),
+        ("failed", "cancel", "refunded", "seller", "chain", "any"),
+        ("failed", "refund", "refunded", "anyone", "chain", "after"),
+        ("passed", "hand_over", "delivered", "seller", "chain", "before"),
+        ("passed", "cancel", "refunded", "seller", "chain", "any"),
+        ("passed", "refund", "refunded", "anyone", "chain", "after"),
+        ("delivered", "complete", "completed", "buyer", "chain", "any"),
+        ("delivered", "call_buyer", "disputed", "buyer", "chain", "before"),
+        ("delivered", "cancel", "refunded", "seller", "chain", "any"),
+        ("delivered", "claim", "completed", "anyone", "chain", "after"),
+        ("disputed", "rule", "ruled", "arbiter", "chain", "before"),
+        ("disputed", "complete", "completed", "buyer", "chain", "any"),
+        ("disputed", "cancel", "refunded", "seller", "chain", "any"),
+        ("disputed", "settle_silent", "ruled", "anyone", "chain", "after"),
+    ),
+    exits={
+        "proposed": Exit(event="fund", by="anyone"),
+        "agreed": Exit(event="fund", by="anyone"),
+        "funded": Exit(event="refund", by="anyone"),
+        "submitted": Exit(event="refund", by="anyone"),
+        "failed": Exit(event="refund", by="anyone"),
+        "passed": Exit(event="refund", by="anyone"),
+        "delivered": Exit(event="claim", by="anyone"),
+        "disputed": Exit(event="settle_silent", by="anyone"),
+    },
+    money_held=frozenset({"funded", "submitted", "failed", "passed", "delivered", "disputed"}),
+)
+
+MACHINES = {machine.kind: machine for machine in (SALE, COMPUTE, CUSTOM)}
 
 
 def deadline(contract: Contract, state: str, entered_at: int) -> int | None:
