@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openstall.market.errors import Conflict
-from openstall.market.orders.documents import ComputeTerms, Contract
+from openstall.market.orders.documents import ComputeTerms, Contract, CustomTerms
 
 Party = Literal["buyer", "seller", "arbiter", "evaluators", "anyone"]
 Source = Literal["message", "chain", "clock", "local"]
@@ -93,8 +93,12 @@ class Machine:
             if step.state == state
             and step.by in (party, "anyone")
             and step.when != closed
-            and (arbiter or step.event != "dispute")
+            and (arbiter or step.event not in _CALLS)
         )
+
+
+_CALLS = frozenset({"dispute", "call_buyer", "call_seller"})
+"""The events that call the arbiter."""
 
 
 def _steps(*rows: tuple[str, str, str, Party, Source, When]) -> tuple[Step, ...]:
@@ -218,12 +222,16 @@ CUSTOM = Machine(
 MACHINES = {machine.kind: machine for machine in (SALE, COMPUTE, CUSTOM)}
 
 
-def deadline(contract: Contract, state: str, entered_at: int) -> int | None:
+def deadline(contract: Contract, state: str, entered_at: int, *, attempt: int = 0) -> int | None:
     """When the timed exit of `state` opens, in Unix seconds; None in a final state.
 
-    `entered_at` is when the state began by the chain's clock (for states learnt from the chain).
+    Args:
+        entered_at: when the state began by the chain's clock (for states learnt from the chain).
+        attempt: how many models were handed in so far, where models are made to order.
     """
-    terms = contract.compute if contract.order.kind == "compute" else contract.sale
+    terms = contract.terms
+    if isinstance(terms, CustomTerms):
+        return _custom_deadline(terms, state, entered_at, attempt)
     if state in ("proposed", "agreed"):
         return terms.fund_by
     if isinstance(terms, ComputeTerms):
@@ -236,5 +244,19 @@ def deadline(contract: Contract, state: str, entered_at: int) -> int | None:
     return {
         "funded": terms.deliver_by,
         "delivered": entered_at + terms.review_s,
+        "disputed": entered_at + terms.arbiter_s,
+    }.get(state)
+
+
+def _custom_deadline(terms: CustomTerms, state: str, entered_at: int, attempt: int) -> int | None:
+    last_word = entered_at + terms.review_s
+    return {
+        "proposed": entered_at,
+        "agreed": entered_at,
+        "funded": terms.deliver_by,
+        "submitted": entered_at + terms.evaluate_s + terms.review_s,
+        "failed": max(last_word, terms.deliver_by) if attempt < terms.tries else last_word,
+        "passed": last_word,
+        "delivered": last_word,
         "disputed": entered_at + terms.arbiter_s,
     }.get(state)

@@ -61,7 +61,48 @@ _COMPUTE_SELLER = {
     "withdrawing": "The buyer is taking the rest back. You are paid what you earned before that.",
     "settled": "Finished: you are paid for the seconds used.",
 }
+_CUSTOM_BUYER = {
+    "proposed": "The bidding is over. Waiting for the developer to sign; the price is held for you.",
+    "agreed": "Both have signed. The price moves into escrow.",
+    "funded": "Your money is held in escrow. The developer makes the model.",
+    "submitted": "A model was handed in. The evaluators measure it on your sealed rows.",
+    "failed": "The model missed what you asked for. The developer may hand in another, or the money returns.",
+    "passed": "The model reached what you asked for. Waiting for its key.",
+    "delivered": "The key is here. Check the model; without a dispute the developer is paid.",
+    "disputed": "Waiting for the arbiter's ruling. Your money stays in escrow until then.",
+    "completed": "Finished: the developer is paid and the model is yours.",
+    "refunded": "Finished: your money came back in full.",
+    "ruled": "Finished: the money in escrow was split by the arbiter's ruling, or in halves without one.",
+}
+_CUSTOM_SELLER = {
+    **_CUSTOM_BUYER,
+    "proposed": "You won the bidding. The contract is being signed.",
+    "agreed": "Both have signed. The price moves into escrow.",
+    "funded": "The price is in escrow. Make the model and hand it in before the deadline.",
+    "submitted": "Your model is being measured on rows that you never see.",
+    "failed": "Your model missed what was asked for. You may hand in another, or call the arbiter.",
+    "passed": "Your model reached what was asked for. Handing its key over.",
+    "delivered": "Delivered. You are paid when the buyer confirms or the review time ends.",
+    "disputed": "Waiting for the arbiter's ruling. The money stays in escrow until then.",
+    "completed": "Finished: you are paid.",
+    "refunded": "Finished: the buyer has the whole price back.",
+}
+_CUSTOM_ARBITER = {
+    **_CUSTOM_BUYER,
+    "proposed": "A model was ordered. You are the arbiter.",
+    "funded": "The price is in escrow. The developer makes the model.",
+    "submitted": "A model was handed in and is being measured.",
+    "failed": "The model missed what was asked for. The developer may call you.",
+    "passed": "The model reached what was asked for. Its key is about to be handed over.",
+    "delivered": "The key was handed over. The buyer may call you.",
+    "disputed": "A dispute waits for your ruling. The money stays in escrow until then.",
+    "completed": "Finished: the developer is paid.",
+    "refunded": "Finished: the buyer has the whole price back.",
+}
 _WORDS = {
+    ("custom", "buyer"): _CUSTOM_BUYER,
+    ("custom", "seller"): _CUSTOM_SELLER,
+    ("custom", "arbiter"): _CUSTOM_ARBITER,
     ("sale", "buyer"): _SALE_BUYER,
     ("sale", "seller"): _SALE_SELLER,
     ("sale", "arbiter"): _SALE_ARBITER,
@@ -80,6 +121,14 @@ _DEADLINES = {
     ("compute", "running"): "then the buyer takes back what is not earned",
     ("compute", "ended"): "then the buyer takes back what is not earned",
     ("compute", "withdrawing"): "then the money is back in the buyer's wallet",
+    ("custom", "proposed"): "then anybody may move the price into escrow",
+    ("custom", "agreed"): "then anybody may move the price into escrow",
+    ("custom", "funded"): "then the buyer's money goes back in full, without anybody's consent",
+    ("custom", "submitted"): "then the buyer's money goes back in full: nobody measured the model",
+    ("custom", "failed"): "then the buyer's money goes back in full, unless the arbiter was called",
+    ("custom", "passed"): "then the buyer's money goes back in full: the key was not handed over",
+    ("custom", "delivered"): "then the developer is paid, unless the buyer has opened a dispute",
+    ("custom", "disputed"): "then buyer and developer have half of the money each",
 }
 _UNPAID = "No money has moved. If the other side stays silent, the order lapses."
 _SILENT_ARBITER = "If the arbiter stays silent, the money in escrow is split as both signed."
@@ -87,7 +136,29 @@ _UNEARNED = (
     "If the provider vanishes, what was not earned returns after the deadline and the withdrawal delay."
 )
 _EARNED = "If the buyer vanishes, the job stops and you are paid what you earned."
+_BACK_IN_TIME = "If the developer vanishes, the whole price returns after the deadline."
+_HALVES = "If the arbiter stays silent, each side has half of the money."
 _VANISHED = {
+    ("custom", "buyer"): {
+        "proposed": _BACK_IN_TIME,
+        "agreed": _BACK_IN_TIME,
+        "funded": _BACK_IN_TIME,
+        "submitted": "If the evaluators stay silent, the whole price returns, unless the arbiter is called.",
+        "failed": _BACK_IN_TIME,
+        "passed": _BACK_IN_TIME,
+        "delivered": "The model is on your disk. Nobody can take it back.",
+        "disputed": _HALVES,
+    },
+    ("custom", "seller"): {
+        "proposed": "If the buyer vanishes, the price moves into escrow all the same.",
+        "agreed": "If the buyer vanishes, the price moves into escrow all the same.",
+        "funded": "If the buyer vanishes, the evaluators still measure your model.",
+        "submitted": "If the evaluators stay silent, you may call the arbiter. Your model stays yours.",
+        "failed": "Your model stays yours: its key was not handed over.",
+        "passed": "If the buyer vanishes, hand over the key: you are paid when the review time ends.",
+        "delivered": "If the buyer stays silent, you are paid when the review time ends.",
+        "disputed": _HALVES,
+    },
     ("sale", "buyer"): {
         "proposed": _UNPAID,
         "agreed": _UNPAID,

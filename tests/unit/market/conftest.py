@@ -127,6 +127,27 @@ SALE: dict[str, Any] = {
     "review_s": 86_400,
 }
 
+CUSTOM: dict[str, Any] = {
+    "request": CID,
+    "title": "Leaves told apart",
+    "metric": "accuracy",
+    "threshold": "0.9",
+    "rows": 120,
+    "rows_root": HASH,
+    "box_key": BOX_KEY,
+    "evaluators": ["0x" + "e1" * 20, "0x" + "e2" * 20, "0x" + "e3" * 20],
+    "quorum": 2,
+    "tries": 2,
+    "price_micro": 40_000_000,
+    "escrow": MONEY,
+    "arbiter": WALLETS["arbiter"],
+    "arbiter_s": 7 * 86_400,
+    "arbiter_fee_bps": 200,
+    "deliver_by": NOW + 14 * 86_400,
+    "evaluate_s": 86_400,
+    "review_s": 86_400,
+}
+
 COMPUTE: dict[str, Any] = {
     "offer": CID,
     "title": "Train on Quiet workstation",
@@ -237,7 +258,8 @@ def order(peers: dict[str, str]) -> Callable[..., dict[str, Any]]:
             "seller_wallet": WALLETS["seller"],
             "nonce": "0123456789abcdef" * 2,
             "created": NOW,
-            "terms": copy.deepcopy({"sale": SALE, "compute": COMPUTE}[kind]) | (terms or {}),
+            "terms": copy.deepcopy({"sale": SALE, "compute": COMPUTE, "custom": CUSTOM}[kind])
+            | (terms or {}),
         } | changes
 
     return make

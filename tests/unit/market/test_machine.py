@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import pytest
 
 from openstall.market.errors import Conflict
 from openstall.market.orders.documents import Contract
-from openstall.market.orders.machine import COMPUTE, MACHINES, SALE, Machine, Party, Source, When, deadline
+from openstall.market.orders.machine import (
+    COMPUTE,
+    CUSTOM,
+    MACHINES,
+    SALE,
+    Machine,
+    Party,
+    Source,
+    When,
+    deadline,
+)
 
 PARTIES: dict[str, tuple[Party, ...]] = {
     "sale": ("buyer", "seller", "arbiter"),
     "compute": ("buyer", "seller"),
+    "custom": ("buyer", "seller", "evaluators", "arbiter"),
 }
+TRIES = 2
 UNPAID = {"declined", "lapsed"}
 PAYS = {
     # who is paid by a step of the contract that empties it; together always the whole amount
@@ -28,7 +40,7 @@ PAYS = {
     "close": {"buyer", "seller"},
     "withdraw": {"buyer"},
 }
-both = pytest.mark.parametrize("machine", [SALE, COMPUTE], ids=lambda machine: machine.kind)
+every = pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: machine.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +50,8 @@ class Moment:
     state: str
     overdue: bool
     silent: frozenset[Party]
+    attempt: int = 0
+    """How many models were handed in, where models are made to order."""
 
 
 def moves(machine: Machine, at: Moment, parties: tuple[Party, ...]) -> Iterator[Moment]:
@@ -48,12 +62,15 @@ def moves(machine: Machine, at: Moment, parties: tuple[Party, ...]) -> Iterator[
         if party in at.silent:
             continue
         for event in machine.open_to(at.state, party, overdue=at.overdue):
-            yield Moment(state=machine.target(at.state, event), overdue=False, silent=at.silent)
+            attempt = at.attempt + (event == "submit")
+            if attempt <= TRIES:
+                target = machine.target(at.state, event)
+                yield Moment(state=target, overdue=False, silent=at.silent, attempt=attempt)
     if not at.overdue:
-        yield Moment(state=at.state, overdue=True, silent=at.silent)
+        yield replace(at, overdue=True)
     for party in parties:
         if party not in at.silent:
-            yield Moment(state=at.state, overdue=at.overdue, silent=at.silent | {party})
+            yield replace(at, silent=at.silent | {party})
 
 
 def explored(machine: Machine) -> set[Moment]:
@@ -72,11 +89,11 @@ def reaches_an_end(machine: Machine, at: Moment, alone: Party) -> bool:
     if at.state in machine.final:
         return True
     others = frozenset(PARTIES[machine.kind]) - {alone}
-    after = moves(machine, Moment(state=at.state, overdue=at.overdue, silent=others), (alone,))
+    after = moves(machine, replace(at, silent=others), (alone,))
     return any(reaches_an_end(machine, moment, alone) for moment in after if alone not in moment.silent)
 
 
-@both
+@every
 def test_every_moment_has_a_way_out_for_a_party_that_is_left_alone(machine: Machine) -> None:
     found = explored(machine)
     waiting = 0
@@ -94,7 +111,7 @@ def test_every_moment_has_a_way_out_for_a_party_that_is_left_alone(machine: Mach
     print(f"\n{machine.kind}: {counts}")  # shown by -s: how much was explored
 
 
-@both
+@every
 def test_what_ends_when_all_parties_are_silent(machine: Machine) -> None:
     """A bystander can end any sale; the money of a job can leave only by its buyer or its seller."""
     everybody = frozenset(PARTIES[machine.kind])
@@ -105,10 +122,10 @@ def test_what_ends_when_all_parties_are_silent(machine: Machine) -> None:
         and at.state not in machine.final
         and not reaches_an_end(machine, at, "anyone")
     }
-    assert stuck == (set() if machine is SALE else {"funded", "running", "ended"})
+    assert stuck == ({"funded", "running", "ended"} if machine is COMPUTE else set())
 
 
-@both
+@every
 def test_every_state_has_a_deadline_and_an_exit_or_is_final(
     machine: Machine, contract: Callable[..., Contract]
 ) -> None:
@@ -117,7 +134,8 @@ def test_every_state_has_a_deadline_and_an_exit_or_is_final(
     for state in {step.state for step in machine.steps}:
         due = deadline(order, state, entered)
         assert due is not None
-        assert due > entered
+        # What the auction holds can be moved at once.
+        assert due > entered or (machine is CUSTOM and machine.exits[state].event == "fund")
         way_out = machine.exits[state]
         steps = [step for step in machine.steps if (step.state, step.event) == (state, way_out.event)]
         assert [step.by for step in steps] == [way_out.by]
@@ -129,12 +147,14 @@ def test_every_state_has_a_deadline_and_an_exit_or_is_final(
         assert not machine.events(state, "buyer")
 
 
-@both
+@every
 def test_money_goes_in_by_one_step_and_comes_out_by_a_payment(machine: Machine) -> None:
     for step in machine.steps:
         held, then = step.state in machine.money_held, step.target in machine.money_held
         if not held and then:
-            assert (step.event, step.by, step.source) == ("fund", "buyer", "chain")
+            # Of a model made to order the auction has the money already.
+            by = "anyone" if machine is CUSTOM else "buyer"
+            assert (step.event, step.by, step.source) == ("fund", by, "chain")
         elif held and not then:
             assert step.source == "chain"
             assert step.target in machine.final - UNPAID
@@ -156,7 +176,7 @@ def test_an_order_never_comes_back_to_a_state(machine: Machine, steps: int) -> N
     assert longest(machine.first, ()) == steps
 
 
-@both
+@every
 def test_the_table_has_no_two_meanings(machine: Machine) -> None:
     pairs = [(step.state, step.event) for step in machine.steps]
     assert len(set(pairs)) == len(pairs)
@@ -179,19 +199,24 @@ def test_how_long_money_can_be_held_at_worst(contract: Callable[..., Contract]) 
         assert due is not None
         latest = max(at, due)
         return max(
-            worst(machine, order, step.target, latest) for step in machine.steps if step.state == state
+            worst(machine, order, step.target, latest)
+            for step in machine.steps
+            if step.state == state and not (step.event == "submit" and state == "failed")
         )
 
-    sale, job = contract("sale"), contract("compute")
+    sale, job, made = contract("sale"), contract("compute"), contract("custom")
     longest = sale.sale.deliver_by + sale.sale.review_s + sale.sale.arbiter_s
     assert worst(SALE, sale, "funded", sale.sale.fund_by) == longest
     assert (
         worst(COMPUTE, job, "funded", job.compute.fund_by)
         == job.compute.settle_by + job.compute.withdraw_delay_s
     )
+    terms = made.custom
+    longest = terms.deliver_by + terms.evaluate_s + terms.review_s + 2 * terms.review_s + terms.arbiter_s
+    assert worst(CUSTOM, made, "funded", made.order.created) == longest
 
 
-@pytest.mark.parametrize("kind", ["sale", "compute"])
+@pytest.mark.parametrize("kind", MACHINES)
 def test_events_that_are_not_in_the_table(kind: str) -> None:
     machine = MACHINES[kind]
     known = {(step.state, step.event) for step in machine.steps}
@@ -213,3 +238,15 @@ def test_what_is_open_follows_the_clock_and_the_arbiter() -> None:
     assert SALE.open_to("disputed", "arbiter", overdue=True) == ("settle_silent",)
     assert COMPUTE.open_to("withdrawing", "buyer", overdue=False) == ()
     assert COMPUTE.open_to("withdrawing", "buyer", overdue=True) == ("withdraw",)
+    assert CUSTOM.open_to("submitted", "seller", overdue=False) == ("call_seller", "cancel")
+    assert CUSTOM.open_to("submitted", "seller", overdue=False, arbiter=False) == ("cancel",)
+    assert CUSTOM.open_to("failed", "buyer", overdue=True) == ("refund",)
+
+
+def test_as_many_models_may_be_handed_in_as_was_agreed(contract: Callable[..., Contract]) -> None:
+    made, entered = contract("custom"), contract("custom").order.created + 100
+    terms = made.custom
+    assert deadline(made, "failed", entered, attempt=terms.tries - 1) == terms.deliver_by
+    assert deadline(made, "failed", entered, attempt=terms.tries) == entered + terms.review_s
+    late = terms.deliver_by + 5
+    assert deadline(made, "failed", late, attempt=1) == late + terms.review_s

@@ -22,6 +22,9 @@ ROLES = [
     ("sale", "arbiter"),
     ("compute", "buyer"),
     ("compute", "seller"),
+    ("custom", "buyer"),
+    ("custom", "seller"),
+    ("custom", "arbiter"),
 ]
 STRANGE = re.compile(
     r"\b(contract|smart|blockchain|on-chain|transaction|tx|hash|nonce|token|coin|crypto\w*|gas|node|daemon|server|"
