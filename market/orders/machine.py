@@ -179,8 +179,10 @@ CUSTOM = Machine(
     steps=_steps(
         # The money is there before the contract: the auction holds it, and anybody may have it moved.
         ("proposed", "agree", "agreed", "seller", "message", "any"),
-        ("proposed", "fund", "funded", "anyone", "chain", "any"),
-        ("agreed", "fund", "funded", "anyone", "chain", "any"),
+        ("proposed", "fund", "funded", "anyone", "chain", "before"),
+        ("proposed", "expire", "refunded", "anyone", "chain", "after"),
+        ("agreed", "fund", "funded", "anyone", "chain", "before"),
+        ("agreed", "expire", "refunded", "anyone", "chain", "after"),
         ("funded", "submit", "submitted", "seller", "chain", "before"),
         ("funded", "cancel", "refunded", "seller", "chain", "any"),
         ("funded", "refund", "refunded", "anyone", "chain", "after"),
@@ -207,8 +209,8 @@ CUSTOM = Machine(
         ("disputed", "settle_silent", "ruled", "anyone", "chain", "after"),
     ),
     exits={
-        "proposed": Exit(event="fund", by="anyone"),
-        "agreed": Exit(event="fund", by="anyone"),
+        "proposed": Exit(event="expire", by="anyone"),
+        "agreed": Exit(event="expire", by="anyone"),
         "funded": Exit(event="refund", by="anyone"),
         "submitted": Exit(event="refund", by="anyone"),
         "failed": Exit(event="refund", by="anyone"),
@@ -216,7 +218,9 @@ CUSTOM = Machine(
         "delivered": Exit(event="claim", by="anyone"),
         "disputed": Exit(event="settle_silent", by="anyone"),
     },
-    money_held=frozenset({"funded", "submitted", "failed", "passed", "delivered", "disputed"}),
+    money_held=frozenset(
+        {"proposed", "agreed", "funded", "submitted", "failed", "passed", "delivered", "disputed"}
+    ),
 )
 
 MACHINES = {machine.kind: machine for machine in (SALE, COMPUTE, CUSTOM)}
@@ -251,8 +255,8 @@ def deadline(contract: Contract, state: str, entered_at: int, *, attempt: int = 
 def _custom_deadline(terms: CustomTerms, state: str, entered_at: int, attempt: int) -> int | None:
     last_word = entered_at + terms.review_s
     return {
-        "proposed": entered_at,
-        "agreed": entered_at,
+        "proposed": terms.deliver_by,
+        "agreed": terms.deliver_by,
         "funded": terms.deliver_by,
         "submitted": entered_at + terms.evaluate_s + terms.review_s,
         "failed": max(last_word, terms.deliver_by) if attempt < terms.tries else last_word,

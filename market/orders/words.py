@@ -76,7 +76,7 @@ _CUSTOM_BUYER = {
 }
 _CUSTOM_SELLER = {
     **_CUSTOM_BUYER,
-    "proposed": "You won the bidding. The contract is being signed.",
+    "proposed": "You won the bidding. Waiting for the signatures; the price is held for you.",
     "agreed": "Both have signed. The price moves into escrow.",
     "funded": "The price is in escrow. Make the model and hand it in before the deadline.",
     "submitted": "Your model is being measured on rows that you never see.",
@@ -121,8 +121,8 @@ _DEADLINES = {
     ("compute", "running"): "then the buyer takes back what is not earned",
     ("compute", "ended"): "then the buyer takes back what is not earned",
     ("compute", "withdrawing"): "then the money is back in the buyer's wallet",
-    ("custom", "proposed"): "then anybody may move the price into escrow",
-    ("custom", "agreed"): "then anybody may move the price into escrow",
+    ("custom", "proposed"): "then the buyer's money goes back in full, without anybody's consent",
+    ("custom", "agreed"): "then the buyer's money goes back in full, without anybody's consent",
     ("custom", "funded"): "then the buyer's money goes back in full, without anybody's consent",
     ("custom", "submitted"): "then the buyer's money goes back in full: nobody measured the model",
     ("custom", "failed"): "then the buyer's money goes back in full, unless the arbiter was called",

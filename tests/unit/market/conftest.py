@@ -128,7 +128,7 @@ SALE: dict[str, Any] = {
 }
 
 CUSTOM: dict[str, Any] = {
-    "request": CID,
+    "request": ids.cid_of(b"{}"),
     "title": "Leaves told apart",
     "metric": "accuracy",
     "threshold": "0.9",
