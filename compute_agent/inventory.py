@@ -42,6 +42,8 @@ def probe_gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), "nvidia-ml-py is not installed"
     try:
         pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        return (), "no NVIDIA driver is installed"
     except pynvml.NVMLError as error:
         return (), f"no NVIDIA GPU: {error}"
     try:

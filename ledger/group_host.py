@@ -199,9 +199,9 @@ class GroupHost:
     def _reader(self) -> AnvilProcess:
         """The engine, once it is complete."""
         miner = self._miner
-        if miner is not None and miner.serving.wait(ANSWER_TIMEOUT_S) and miner.engine is not None:
-            return miner.engine
-        raise stopped()
+        if miner is None:
+            raise stopped()
+        return miner.reader(ANSWER_TIMEOUT_S)
 
     def _put(self, item: Submission | _Wake) -> None:
         if self._worker is None or not self._worker.is_alive():

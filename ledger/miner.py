@@ -35,9 +35,9 @@ class Submission:
 class Miner:
     """The engine and the journal of one chain.
 
-    All methods but `time_after` belong to one thread, which must live as long as the chain: on Linux
-    anvil dies with the thread that started it. Other threads read `engine` and `head` after waiting for
-    `serving`: while blocks are replayed, a reader would see a chain that shrank.
+    All methods but `time_after` and `reader` belong to one thread, which must live as long as the chain: on
+    Linux anvil dies with the thread that started it. Other threads ask `reader` for the engine: while blocks
+    are replayed they would see a chain that shrank.
     """
 
     def __init__(self, *, folder: Path, binary: Path, chain_id: int, clock: Callable[[], float]) -> None:
@@ -48,7 +48,10 @@ class Miner:
         self._journal = Journal(folder)
         self.engine: AnvilProcess | None = None
         self.head: Block | None = None
-        self.serving = threading.Event()
+        self._door = threading.Condition()
+        self._replaying = True
+        self._complete: AnvilProcess | None = None
+        """The engine, once it has every block. It changes together with `_replaying`, behind the door."""
 
     def boot(self) -> None:
         """Start anvil from the newest state and mine again what the journal has after it.
@@ -57,7 +60,7 @@ class Miner:
             StoreError: the files are damaged.
             ChainError: anvil does not start, or does not rebuild the same blocks.
         """
-        self.serving.clear()
+        self._show(None, replaying=True)
         for attempt in range(1, BOOT_ATTEMPTS + 1):
             try:
                 self._boot_once()
@@ -69,8 +72,25 @@ class Miner:
                 self.shut()
                 raise
             else:
-                self.serving.set()
+                self._show(self.engine, replaying=False)
                 return
+
+    def reader(self, timeout_s: float) -> AnvilProcess:
+        """The engine for any thread, after waiting until it has every block.
+
+        Raises:
+            ChainError: the chain is stopped, or takes longer than `timeout_s`.
+        """
+        with self._door:
+            self._door.wait_for(lambda: not self._replaying, timeout_s)
+            if self._complete is None:
+                raise stopped()
+            return self._complete
+
+    def _show(self, engine: AnvilProcess | None, *, replaying: bool) -> None:
+        with self._door:
+            self._complete, self._replaying = engine, replaying
+            self._door.notify_all()
 
     def _boot_once(self) -> None:
         if self.engine is not None:
@@ -216,7 +236,7 @@ class Miner:
 
     def shut(self) -> None:
         """End anvil; readers that wait find the chain stopped."""
-        self.serving.set()
+        self._show(None, replaying=False)
         self._journal.close()
         if self.engine is not None:
             self.engine.stop()

@@ -193,13 +193,14 @@ def _challenge(outcome: str, *, at: int, order_id: str, reason: str = "") -> Evi
 
 def summary_words(found: Reliability) -> str:
     """The figure in a sentence that claims no more than the evidence carries."""
-    seen = f"{(found.good_milli + found.bad_milli) / 1000:.1f}"
+    count = f"{(found.good_milli + found.bad_milli) / 1000:.1f}".removesuffix(".0")
+    seen = "1 order or challenge" if count == "1" else f"{count} orders and challenges"
     if not found.good_milli + found.bad_milli:
         return "Nothing has been seen yet: the figure begins with the first job or challenge."
     least = f"at least {found.score / 100:.2f} % of orders end well"
     if found.is_new:
-        return f"New: {seen} orders and challenges, counted by their age, say little yet. So far {least}."
-    return f"{least.capitalize()}, as far as {seen} orders and challenges, counted by their age, can tell."
+        return f"New: too little was seen to say much, {seen} counted by age. So far {least}."
+    return f"{least.capitalize()}, as far as {seen}, counted by age, can tell."
 
 
 def _as_dict(found: Reliability, evidence: list[Evidence]) -> dict[str, Any]:

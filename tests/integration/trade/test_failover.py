@@ -60,6 +60,7 @@ def test_a_job_goes_on_with_a_second_provider_and_is_paid_once(market: Market) -
     before = buyer.balance_micro()
     first = market.rent(first_offer, params=RECIPE, cap_micro=CAP_MICRO, max_s=300, tries=2, patience_s=10)
     kept = until(buyer, first, "a checkpoint", lambda o: o["job"]["checkpoint"])["job"]["checkpoint"]
+    until(dying, first, "a voucher", lambda o: o["paid_micro"])
     dying.kill()
 
     second = until(buyer, first, "another provider", lambda o: o["continued_by"])["continued_by"]
