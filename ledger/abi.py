@@ -55,6 +55,10 @@ class Codec:
         """The names of a view's values, in order."""
         return tuple(item["name"] for item in self._functions[function]["outputs"])
 
+    def members(self, function: str) -> tuple[str, ...]:
+        """The names of the members of the struct that a view returns, in order."""
+        return tuple(item["name"] for item in self._functions[function]["outputs"][0]["components"])
+
     def topic(self, event: str) -> str:
         """The first topic of an event, as `0x…`."""
         return str(self._topics[event])

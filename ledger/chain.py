@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from openstall.ledger.abi import Codec, Event, codec
+from openstall.ledger.refusals import refused, without_contract
 from openstall.ledger.transport import JsonValue, RpcRefusal, Transport
 from openstall.market.errors import ChainError
 
@@ -31,6 +32,10 @@ class ChainParams:
     confirmations: int = 1
     bond: str = ""
     """Empty where the chain was made before there were bonds."""
+    auction: str = ""
+    """Like the next two, empty where the chain was made before models could be asked for."""
+    model_escrow: str = ""
+    contest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,23 +166,22 @@ class Chain:
         return int(self.rpc("eth_getTransactionCount", [address, "pending"]), 16)
 
     def contract(self, name: str) -> str:
-        """The address of `Credit`, `OrderEscrow`, `MeteredChannel` or `ProviderBond` on this chain.
+        """The address of one of `contracts.compiled.NAMES` on this chain.
 
         Raises:
-            ChainError: `no_bonds`, the chain was made without that contract.
+            ChainError: `no_bonds` or `no_requests`, the chain was made without that contract.
         """
         address = {
             "Credit": self.params.credit,
             "OrderEscrow": self.params.escrow,
             "MeteredChannel": self.params.channel,
             "ProviderBond": self.params.bond,
+            "SealedBidAuction": self.params.auction,
+            "ModelEscrow": self.params.model_escrow,
+            "Contest": self.params.contest,
         }[name]
         if not address:
-            raise ChainError(
-                "no_bonds",
-                "This group was founded before there were bonds, so its providers cannot post one.",
-                "Everything else works as before; a new group has them.",
-            )
+            raise without_contract(name)
         return address
 
     def view(self, contract: str, function: str, *args: Any) -> tuple[Any, ...]:
@@ -186,6 +190,11 @@ class Chain:
         request = {"to": self.contract(contract), "data": "0x" + abi.call_data(function, *args).hex()}
         answer = self.rpc("eth_call", [request, "latest"])
         return abi.result(function, _bytes(answer))
+
+    def view_struct(self, contract: str, function: str, *args: Any) -> dict[str, Any]:
+        """Call a view that returns one struct; its members by name."""
+        (found,) = self.view(contract, function, *args)
+        return dict(zip(codec(contract).members(function), found, strict=True))
 
     def simulate(self, request: TxRequest, sender: str) -> None:
         """Ask the chain whether a transaction would succeed now.
@@ -197,7 +206,7 @@ class Chain:
         try:
             self.rpc("eth_call", [call, "latest"])
         except RpcRefusal as error:
-            raise _refused(request, error) from error
+            raise refused(request.what, error) from error
 
     def broadcast(self, raw: bytes) -> str:
         """Send a signed transaction; the same bytes may be sent again. Returns its hash.
@@ -336,44 +345,6 @@ def read_block(answer: JsonValue) -> Block:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ChainError("bad_answer", "The chain gave a malformed block.") from error
-
-
-_REASONS = {
-    "BadTerms": "the terms are outside what the contract accepts",
-    "WrongState": "the order has moved on",
-    "NotYours": "this step belongs to the other party",
-    "TooEarly": "its time has not come yet",
-    "TooLate": "its time has passed",
-    "BadDelivery": "the delivery is empty or too large",
-    "FeeOnTransfer": "this currency takes a fee on every transfer",
-    "NothingToCollect": "there is nothing to collect",
-    "AlreadyOpen": "this channel was opened before",
-    "NotOpen": "the channel is closed",
-    "AboveDeposit": "the voucher is above the deposit",
-    "BadSignature": "the voucher was not signed by the payer",
-    "AlreadyPosted": "this bond was posted before",
-    "NotPosted": "the bond is closed, or was never posted",
-    "AboveBond": "that is more than is left of the bond",
-    "NotSigned": "too few of its oracles have signed this",
-    "BadBeneficiary": "the money of a bond cannot go to one of its own parties",
-    "NothingNew": "this was done before",
-    "AlreadyClaimed": "this wallet has had its first credits",
-    "ERC20InsufficientBalance": "the balance is too low",
-    "ERC20InsufficientAllowance": "the payment was not authorised by its owner",
-    "ERC2612InvalidSigner": "the payment was not authorised by its owner",
-}
-
-
-def _refused(request: TxRequest, error: RpcRefusal) -> ChainError:
-    names = (
-        codec(name).error_name(error.data)
-        for name in ("OrderEscrow", "MeteredChannel", "ProviderBond", "Credit")
-    )
-    found = next((name for name in names if name), "")
-    reason = _REASONS.get(found, error.message)
-    return ChainError(
-        "contract_refuses", f"“{request.what}” is not possible: {reason}.", "No money has moved."
-    )
 
 
 def _bytes(answer: JsonValue) -> bytes:

@@ -21,6 +21,9 @@ class Deployed:
     escrow: str
     channel: str
     bond: str
+    auction: str
+    model_escrow: str
+    contest: str
 
 
 def deploy(transport: Transport, *, chain_id: int) -> Deployed:
@@ -52,5 +55,13 @@ def deploy(transport: Transport, *, chain_id: int) -> Deployed:
         if not isinstance(receipt, dict) or int(receipt["status"], 16) != 1:
             raise ChainError("deployment_failed", f"The contract {name} could not be put on the new chain.")
         addresses.append(str(receipt["contractAddress"]).lower())
-    credit, escrow, channel, bond = addresses
-    return Deployed(credit=credit, escrow=escrow, channel=channel, bond=bond)
+    credit, escrow, channel, bond, auction, model_escrow, contest = addresses
+    return Deployed(
+        credit=credit,
+        escrow=escrow,
+        channel=channel,
+        bond=bond,
+        auction=auction,
+        model_escrow=model_escrow,
+        contest=contest,
+    )

@@ -42,6 +42,9 @@ class _ChainFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     escrow: str
     channel: str
     bond: str = ""
+    auction: str = ""
+    model_escrow: str = ""
+    contest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,9 @@ class GroupHost:
                 escrow=found.escrow,
                 channel=found.channel,
                 bond=found.bond,
+                auction=found.auction,
+                model_escrow=found.model_escrow,
+                contest=found.contest,
             )
             write_private(self._folder / "chain.json", msgspec.json.encode(record))
         except BaseException:
@@ -319,5 +325,8 @@ def _params_of(record: _ChainFile) -> ChainParams:
         escrow=record.escrow,
         channel=record.channel,
         bond=record.bond,
+        auction=record.auction,
+        model_escrow=record.model_escrow,
+        contest=record.contest,
         kind="group",
     )

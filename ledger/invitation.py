@@ -20,13 +20,16 @@ from openstall.market.ids import public_key_of
 
 PREFIX = "openstall:group:"
 MAX_INVITATION_CHARS = 8192
+_LATER = ("bond", "auction", "model_escrow", "contest")
+"""Contracts that groups from before them do not have."""
 _Address = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{40}$")]
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a guest needs; `addrs` are multiaddresses of the host, hashes and addresses lower case.
 
-    `bond` is left out by groups that were founded before there were bonds.
+    `bond` is left out by groups that were founded before there were bonds, and the last three by groups
+    from before models could be asked for.
     """
 
     v: Annotated[int, Meta(ge=1, le=1)] = 1
@@ -42,6 +45,9 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     escrow: _Address
     channel: _Address
     bond: _Address | None = None
+    auction: _Address | None = None
+    model_escrow: _Address | None = None
+    contest: _Address | None = None
 
     def params(self) -> ChainParams:
         """The chain that the invitation leads to."""
@@ -53,6 +59,9 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             escrow=self.escrow,
             channel=self.channel,
             bond=self.bond or "",
+            auction=self.auction or "",
+            model_escrow=self.model_escrow or "",
+            contest=self.contest or "",
             kind="group",
         )
 
@@ -69,14 +78,16 @@ def invite(params: ChainParams, *, host_peer: str, addrs: list[str]) -> Invitati
         escrow=params.escrow.lower(),
         channel=params.channel.lower(),
         bond=params.bond.lower() or None,
+        auction=params.auction.lower() or None,
+        model_escrow=params.model_escrow.lower() or None,
+        contest=params.contest.lower() or None,
     )
 
 
 def write_invitation(invitation: Invitation) -> str:
     """`openstall:group:…`, to be sent by any channel."""
     plain = msgspec.to_builtins(invitation)
-    if invitation.bond is None:
-        del plain["bond"]
+    plain = {name: value for name, value in plain.items() if value is not None or name not in _LATER}
     content = canonical.encode(plain)
     return PREFIX + base64.urlsafe_b64encode(content).decode().rstrip("=")
 
@@ -102,7 +113,8 @@ def read_invitation(text: str) -> Invitation:
         raise _bad("it was cut or changed on the way") from error
     except (InvalidRecord, msgspec.ValidationError) as error:
         raise _bad("it was cut or changed on the way") from error
-    contracts = [invitation.credit, invitation.escrow, invitation.channel, invitation.bond]
+    named = [getattr(invitation, name) for name in ("credit", "escrow", "channel", *_LATER)]
+    contracts = [address for address in named if address is not None]
     if len(set(contracts)) != len(contracts):
         raise _bad("two of its contracts are one")
     return invitation

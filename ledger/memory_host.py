@@ -98,6 +98,9 @@ class MemoryHost:
             escrow=found.escrow,
             channel=found.channel,
             bond=found.bond,
+            auction=found.auction,
+            model_escrow=found.model_escrow,
+            contest=found.contest,
             kind="group",
         )
         return self._params

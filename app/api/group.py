@@ -11,6 +11,7 @@ from openstall.app.api.requests import Body
 from openstall.app.node import Node
 
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+MaybeAddress = Annotated[str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$")]
 
 
 class Create(Body):
@@ -32,7 +33,10 @@ class Public(Body):
     credit: Address
     escrow: Address
     channel: Address
-    bond: Annotated[str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$")] = ""
+    bond: MaybeAddress = ""
+    auction: MaybeAddress = ""
+    model_escrow: MaybeAddress = ""
+    contest: MaybeAddress = ""
     confirmations: Annotated[int, Field(ge=1, le=1_000)] = 3
 
 

@@ -44,6 +44,9 @@ def join(cli: Cli, invitation: str | None, file: str | None) -> None:
 @click.option("--escrow", required=True, help="Address of OrderEscrow.")
 @click.option("--channel", required=True, help="Address of MeteredChannel.")
 @click.option("--bond", default="", help="Address of ProviderBond, where there is one.")
+@click.option("--auction", default="", help="Address of SealedBidAuction, where there is one.")
+@click.option("--model-escrow", default="", help="Address of ModelEscrow, where there is one.")
+@click.option("--contest", default="", help="Address of Contest, where there is one.")
 @click.option("--confirmations", type=int, default=3, show_default=True)
 @command
 def public(
@@ -53,6 +56,9 @@ def public(
     escrow: str,
     channel: str,
     bond: str,
+    auction: str,
+    model_escrow: str,
+    contest: str,
     confirmations: int,
 ) -> None:
     """Use a public chain. Its RPC address is asked for, as it often holds a key."""
@@ -63,6 +69,9 @@ def public(
         escrow=escrow,
         channel=channel,
         bond=bond,
+        auction=auction,
+        model_escrow=model_escrow,
+        contest=contest,
         confirmations=confirmations,
     )
     cli.output.document(joined, f"You trade on {joined['name']}.")

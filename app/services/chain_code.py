@@ -15,15 +15,20 @@ _IMMUTABLE = bytes([_PUSH32]) + bytes(32)
 
 
 def check_contracts(chain: Chain) -> None:
-    """Compare escrow, channel and bonds (where there are any), on a group chain the credit as well; blocks.
+    """Compare the contracts that the chain has, on a public chain all but the credit; blocks.
 
     Raises:
         ChainError: `foreign_contracts`.
     """
-    names = ["OrderEscrow", "MeteredChannel"]
-    if chain.params.bond:
-        names.append("ProviderBond")
-    if chain.params.kind == "group":
+    params, names = chain.params, ["OrderEscrow", "MeteredChannel"]
+    later = {
+        "ProviderBond": params.bond,
+        "SealedBidAuction": params.auction,
+        "ModelEscrow": params.model_escrow,
+        "Contest": params.contest,
+    }
+    names += [name for name, address in later.items() if address]
+    if params.kind == "group":
         names.append("Credit")
     for name in names:
         answer = chain.rpc("eth_getCode", [chain.contract(name), "latest"])

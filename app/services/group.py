@@ -258,7 +258,17 @@ class GroupService:
         return await self.as_dict()
 
     async def use_public(
-        self, *, rpc_url: str, credit: str, escrow: str, channel: str, confirmations: int, bond: str = ""
+        self,
+        *,
+        rpc_url: str,
+        credit: str,
+        escrow: str,
+        channel: str,
+        confirmations: int,
+        bond: str = "",
+        auction: str = "",
+        model_escrow: str = "",
+        contest: str = "",
     ) -> dict[str, Any]:
         """Use a chain that already exists, with any ERC-20 as its credit."""
         async with self._only_one():
@@ -273,6 +283,9 @@ class GroupService:
                     escrow=escrow,
                     channel=channel,
                     bond=bond,
+                    auction=auction,
+                    model_escrow=model_escrow,
+                    contest=contest,
                     kind="public",
                     confirmations=confirmations,
                 )
@@ -300,6 +313,9 @@ class GroupService:
                 "escrow": membership.params.escrow,
                 "channel": membership.params.channel,
                 "bond": membership.params.bond or None,
+                "auction": membership.params.auction or None,
+                "model_escrow": membership.params.model_escrow or None,
+                "contest": membership.params.contest or None,
             },
         }
 

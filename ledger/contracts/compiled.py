@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
-NAMES = ("Credit", "OrderEscrow", "MeteredChannel", "ProviderBond")
+NAMES = (
+    "Credit",
+    "OrderEscrow",
+    "MeteredChannel",
+    "ProviderBond",
+    "SealedBidAuction",
+    "ModelEscrow",
+    "Contest",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
