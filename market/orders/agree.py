@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from openstall.market.errors import InvalidOrder
 from openstall.market.job_kinds import GPU_KINDS
-from openstall.market.orders.documents import ComputeTerms, Contract, SaleTerms
+from openstall.market.orders.documents import ComputeTerms, Contract, CustomTerms, SaleTerms
 from openstall.market.records import MAX_CLOCK_SKEW_S, Listing, Offer, SignedRecord
 
 LONGEST_FUND_S = 3600
@@ -34,6 +34,34 @@ def arbitration() -> dict[str, int]:
     nothing, and `silent_buyer_bps` of the price go back to the buyer.
     """
     return {"fee_bps": ARBITER_FEE_BPS, "silent_buyer_bps": SILENT_BUYER_BPS, "answer_s": ARBITER_S}
+
+
+def record_named(contract: Contract) -> str:
+    """The cid of the record that an order answers to."""
+    terms = contract.terms
+    if isinstance(terms, ComputeTerms):
+        return terms.offer
+    return terms.listing if isinstance(terms, SaleTerms) else terms.request
+
+
+def watchers(contract: Contract) -> tuple[str, ...]:
+    """The wallets beside the parties that hold the contract from the first day: arbiter and evaluators."""
+    terms = contract.terms
+    evaluators = terms.evaluators if isinstance(terms, CustomTerms) else []
+    named = [wallet.lower() for wallet in (contract.arbiter, *evaluators) if wallet]
+    return tuple(dict.fromkeys(named))
+
+
+def may_be_watched(contract: Contract, now: int) -> bool:
+    """Whether an arbiter or evaluator takes an order up now; one of the past or far future fills its books."""
+    terms = contract.terms
+    if isinstance(terms, SaleTerms):
+        soon = terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S
+        return soon and now <= terms.deliver_by + terms.review_s
+    if isinstance(terms, CustomTerms):
+        created = contract.order.created <= now + MAX_CLOCK_SKEW_S
+        return created and now <= terms.deliver_by + terms.evaluate_s + terms.review_s
+    return False
 
 
 def check_proposal(contract: Contract, record: SignedRecord, *, wallet: str, now: int) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 from openstall.market.errors import Conflict
 from openstall.market.orders.documents import ComputeTerms, Contract, CustomTerms
 
-Party = Literal["buyer", "seller", "arbiter", "evaluators", "anyone"]
+Party = Literal["buyer", "seller", "arbiter", "evaluator", "anyone"]
 Source = Literal["message", "chain", "clock", "local"]
 When = Literal["any", "before", "after"]
 
@@ -186,8 +186,8 @@ CUSTOM = Machine(
         ("funded", "submit", "submitted", "seller", "chain", "before"),
         ("funded", "cancel", "refunded", "seller", "chain", "any"),
         ("funded", "refund", "refunded", "anyone", "chain", "after"),
-        ("submitted", "pass", "passed", "evaluators", "chain", "any"),
-        ("submitted", "fail", "failed", "evaluators", "chain", "any"),
+        ("submitted", "pass", "passed", "evaluator", "chain", "any"),
+        ("submitted", "fail", "failed", "evaluator", "chain", "any"),
         ("submitted", "call_buyer", "disputed", "buyer", "chain", "any"),
         ("submitted", "call_seller", "disputed", "seller", "chain", "any"),
         ("submitted", "cancel", "refunded", "seller", "chain", "any"),

@@ -99,10 +99,19 @@ _CUSTOM_ARBITER = {
     "completed": "Finished: the developer is paid.",
     "refunded": "Finished: the buyer has the whole price back.",
 }
+_CUSTOM_EVALUATOR = {
+    **_CUSTOM_ARBITER,
+    "proposed": "A model was ordered. You are an evaluator.",
+    "submitted": "A model was handed in. This computer measures it on the buyer's sealed rows.",
+    "failed": "The model missed what was asked for. The developer may hand in another.",
+    "delivered": "The key was handed over. Nothing is left for you to do.",
+    "disputed": "Waiting for the arbiter's ruling. Nothing is left for you to do.",
+}
 _WORDS = {
     ("custom", "buyer"): _CUSTOM_BUYER,
     ("custom", "seller"): _CUSTOM_SELLER,
     ("custom", "arbiter"): _CUSTOM_ARBITER,
+    ("custom", "evaluator"): _CUSTOM_EVALUATOR,
     ("sale", "buyer"): _SALE_BUYER,
     ("sale", "seller"): _SALE_SELLER,
     ("sale", "arbiter"): _SALE_ARBITER,

@@ -18,6 +18,7 @@ from openstall.app.threads import Workers
 from openstall.ledger.chain import Chain
 from openstall.ledger.channel import ChannelClient
 from openstall.ledger.escrow import escrow_key
+from openstall.ledger.model_escrow import model_order_key
 from openstall.market.errors import ChainError
 from openstall.market.orders.documents import Contract
 
@@ -79,7 +80,8 @@ class ChainWakes:
 
     def _topics(self, first: int, last: int) -> set[str]:
         found = set()
-        for contract in _CONTRACTS:
+        requests = ("ModelEscrow",) if self.chain.params.model_escrow else ()
+        for contract in (*_CONTRACTS, *requests):
             address = self.chain.contract(contract)
             for one in self.chain.logs(address, [], from_block=first, to_block=last):
                 topics = one.get("topics", [])
@@ -92,4 +94,8 @@ def _topic(chain: Chain, contract: Contract) -> str:
     if contract.order.kind == "compute":
         client = ChannelClient(chain)
         return "0x" + client.channel_id(channel_terms(contract)).hex()
+    if contract.order.kind == "custom":
+        payer, buyer = chain.contract("SealedBidAuction"), contract.order.buyer_wallet
+        request_hash = contract.custom.request_hash
+        return "0x" + model_order_key(payer=payer, buyer=buyer, request_hash=request_hash).hex()
     return "0x" + escrow_key(contract.order.buyer_wallet, contract.order_hash).hex()

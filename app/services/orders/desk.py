@@ -182,7 +182,7 @@ class OrderDesk:
     ) -> OpenOrder:
         """Enter a new order in its first state; entering the same contract again changes nothing."""
         order = contract.order
-        other = {"buyer": order.seller, "seller": order.buyer, "arbiter": order.buyer}[role]
+        other = order.seller if role == "buyer" else order.buyer
         row = await self._thread(
             lambda: self.orders.add(
                 order_id=contract.order_id,
@@ -275,7 +275,9 @@ class OrderDesk:
             data=row.data,
             created_at=row.created_at,
             entered_at=row.changed_at,
-            deadline_at=deadline(contract, row.state, row.changed_at),
+            deadline_at=deadline(
+                contract, row.state, row.changed_at, attempt=int(row.data.get("attempt", 0))
+            ),
         )
 
     async def _thread(self, call: Callable[[], T]) -> T:

@@ -16,10 +16,15 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, NotFound, OpenstallError, PeerError, Refused
-from openstall.market.orders.agree import LONGEST_FUND_S, check_proposal
-from openstall.market.orders.documents import Contract, check_signature, read_contract, sign_contract
+from openstall.market.orders.agree import check_proposal, may_be_watched, record_named, watchers
+from openstall.market.orders.documents import (
+    Contract,
+    CustomTerms,
+    check_signature,
+    read_contract,
+    sign_contract,
+)
 from openstall.market.orders.machine import MACHINES, Party
-from openstall.market.records import MAX_CLOCK_SKEW_S
 from openstall.market.text import clean
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
@@ -41,7 +46,7 @@ _PASSING = frozenset(
 )
 """Refusals that say nothing about the order: asked again later."""
 
-_SIDE = {"sale": "seller", "compute": "provider"}
+_SIDE = {"sale": "seller", "compute": "provider", "custom": "developer"}
 
 
 class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,7 +83,7 @@ class Negotiation:
 
         Args:
             ready: raises OpenstallError where this node cannot serve the order now.
-            is_funded: whether the chain shows the money of a sale.
+            is_funded: whether the chain shows the money of an order.
             on_refused: hears of each order that was turned away.
             on_agreed: begins to drive an order.
             on_cancel: ends the job of an order.
@@ -111,8 +116,8 @@ class Negotiation:
         Raises:
             PeerError: the seller cannot be reached now.
         """
-        terms = order.contract.compute if order.kind == "compute" else order.contract.sale
-        if self._desk.now() > terms.fund_by:
+        terms = order.contract.terms
+        if not isinstance(terms, CustomTerms) and self._desk.now() > terms.fund_by:
             await self._desk.advance(order, "lapse", actor="clock", words="The seller did not sign in time.")
             return
         try:
@@ -126,6 +131,8 @@ class Negotiation:
             )
             check_signature(order.contract, "seller", signature)
         except Refused as error:
+            if isinstance(terms, CustomTerms):
+                raise  # the bid binds the developer; it is asked again
             await self._desk.advance(
                 order,
                 "decline",
@@ -142,51 +149,52 @@ class Negotiation:
             seller_signature=signature,
         )
 
-    async def copy_to_arbiter(self, order: OpenOrder) -> None:
-        """Give the arbiter the signed contract of a paid order, once; one who is away gets it later."""
-        arbiter = order.contract.sale.arbiter
-        now = trio.current_time()
-        if not arbiter or order.data.get("arbiter_has_copy") or now < self._copy_at.get(order.order_id, 0.0):
-            return
-        self._copy_at[order.order_id] = now + COPY_AGAIN_S
-        peer_id = await self._peer_of(arbiter)
-        if peer_id is None:
-            return
-        try:
-            await self._ask(
-                peer_id,
-                {
-                    "do": "copy",
-                    "order": msgspec.to_builtins(order.contract.order),
-                    "buyer_signature": order.buyer_signature,
-                    "seller_signature": order.seller_signature,
-                },
-            )
-        except PeerError as error:
-            self._desk.set_trouble(order.order_id, error)
-            return
-        except Refused as error:
-            self._desk.set_trouble(order.order_id, error)
-        self._copy_at.pop(order.order_id, None)
-        await self._desk.patch(order.order_id, arbiter_has_copy=True)
+    async def copy_to_others(self, order: OpenOrder) -> None:
+        """Give arbiter and evaluators the signed contract of a paid order, once; who is away gets it later."""
+        for wallet in watchers(order.contract):
+            if wallet != self._wallet.lower() and wallet not in order.data.get("has_copy", []):
+                await self._copy_to(order, wallet)
+
+    async def _copy_to(self, order: OpenOrder, wallet: str) -> None:
+        message = {
+            "do": "copy",
+            "order": msgspec.to_builtins(order.contract.order),
+            "buyer_signature": order.buyer_signature,
+            "seller_signature": order.seller_signature,
+        }
+        if await self._send_once(order, wallet, f"copy {order.order_id} {wallet}", message):
+            have = (await self._desk.load(order.order_id)).data.get("has_copy", [])
+            await self._desk.patch(order.order_id, has_copy=sorted({*have, wallet}))
 
     async def tell_reason(self, order: OpenOrder) -> None:
-        """Buyer: give the arbiter the words whose hash is on the chain, once; again while it is away."""
-        key, now = f"reason {order.order_id}", trio.current_time()
+        """Give the arbiter the words whose hash is on the chain, once; again while it is away."""
         reason = str(order.data.get("dispute_reason", ""))
-        if not reason or order.data.get("reason_told") or now < self._copy_at.get(key, 0.0):
+        if not reason or order.data.get("reason_told"):
             return
+        message = {"do": "reason", "order_id": order.order_id, "reason": reason}
+        if await self._send_once(order, order.contract.arbiter, f"reason {order.order_id}", message):
+            await self._desk.patch(order.order_id, reason_told=True)
+
+    async def _send_once(self, order: OpenOrder, wallet: str, key: str, message: dict[str, Any]) -> bool:
+        """Whether the peer of a wallet has the message, or considered it and said no; not too often."""
+        now = trio.current_time()
+        if now < self._copy_at.get(key, 0.0):
+            return False
         self._copy_at[key] = now + COPY_AGAIN_S
-        peer_id = await self._peer_of(order.contract.sale.arbiter)
+        peer_id = await self._peer_of(wallet)
         if peer_id is None:
-            return
+            return False
         try:
-            await self._ask(peer_id, {"do": "reason", "order_id": order.order_id, "reason": reason})
-        except (PeerError, Refused) as error:
+            await self._ask(peer_id, message)
+        except PeerError as error:
             self._desk.set_trouble(order.order_id, error)
-            return
+            return False
+        except Refused as error:
+            self._desk.set_trouble(order.order_id, error)
+            if message["do"] == "reason":
+                return False
         self._copy_at.pop(key, None)
-        await self._desk.patch(order.order_id, reason_told=True)
+        return True
 
     async def cancel_job(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now."""
@@ -228,7 +236,7 @@ class Negotiation:
                 await self._keep_copy(peer_id, read_contract(canonical.encode(ask.order)), ask)
                 return ""
             case "reason":
-                order = await self._order_of(peer_id, ask.order_id, "arbiter")
+                order = await self._disputed(peer_id, ask.order_id)
                 if "dispute_reason" not in order.data:
                     reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
                     await self._desk.patch(order.order_id, dispute_reason=reason)
@@ -243,6 +251,16 @@ class Negotiation:
         """The order of this buyer in which this node has the role; anything else does not exist for it."""
         order = await self._desk.find(order_id)
         if order is None or order.contract.order.buyer != buyer or order.role != role:
+            raise NotFound("no_such_order", "There is no such order.")
+        return order
+
+    async def _disputed(self, peer_id: str, order_id: str) -> OpenOrder:
+        """An order in which this node is the arbiter, of a party that may call it."""
+        order = await self._desk.find(order_id)
+        parties = set() if order is None else {order.contract.order.buyer}
+        if order is not None and order.kind == "custom":
+            parties.add(order.contract.order.seller)
+        if order is None or order.role != "arbiter" or peer_id not in parties:
             raise NotFound("no_such_order", "There is no such order.")
         return order
 
@@ -262,8 +280,7 @@ class Negotiation:
 
     async def _admit(self, contract: Contract, signature: str) -> str:
         """Check a proposal against what is on sale, and sign it."""
-        record_cid = contract.compute.offer if contract.order.kind == "compute" else contract.sale.listing
-        record = await self._catalogue.live_record(record_cid)
+        record = await self._catalogue.live_record(record_named(contract))
         check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         self._check_group(contract)
         if await self._desk.count_unpaid("seller") >= MAX_UNPAID:
@@ -297,8 +314,10 @@ class Negotiation:
             raise InvalidOrder("other_network", "The order belongs to another group.")
 
     async def _keep_copy(self, peer_id: str, contract: Contract, ask: _Ask) -> None:
-        if contract.order.kind != "sale" or contract.sale.arbiter.lower() != self._wallet.lower():
-            raise Refused("not_the_arbiter", "This peer is not the arbiter of that order.")
+        me = self._wallet.lower()
+        if me not in watchers(contract):
+            raise Refused("not_a_watcher", "This peer is neither arbiter nor evaluator of that order.")
+        role: Party = "arbiter" if me == contract.arbiter.lower() else "evaluator"
         if peer_id not in (contract.order.buyer, contract.order.seller):
             raise Refused("not_a_party", "Only a party can hand over an order.")
         check_signature(contract, "buyer", ask.buyer_signature)
@@ -306,8 +325,7 @@ class Negotiation:
         self._check_group(contract)
         if await self._desk.find(contract.order_id) is not None:
             return
-        now, terms = self._desk.now(), contract.sale
-        if terms.fund_by > now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S or now > terms.deliver_by + terms.review_s:
+        if not may_be_watched(contract, self._desk.now()):
             raise Refused("bad_times", "This order is not one to watch now.")
         if not await self._is_funded(contract):  # else a stranger could fill the arbiter's books for nothing
             raise Refused(
@@ -315,10 +333,10 @@ class Negotiation:
             )
         order = await self._desk.create(
             contract,
-            role="arbiter",
+            role=role,
             buyer_signature=ask.buyer_signature,
             seller_signature=ask.seller_signature,
-            words="You are the arbiter of this order.",
+            words=f"You are {'the arbiter' if role == 'arbiter' else 'an evaluator'} of this order.",
             actor="other",
         )
         if order.state == MACHINES[order.kind].first:

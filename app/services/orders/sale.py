@@ -119,7 +119,7 @@ class SaleBuyer:
                 await self._negotiation.tell_reason(order)
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
         if order.state in _MONEY_HELD:
-            await self._negotiation.copy_to_arbiter(order)
+            await self._negotiation.copy_to_others(order)
 
     async def _pay(self, order: OpenOrder) -> OpenOrder:
         """Pay, unless the buyer stepped back or the time ran out while the package was on its way."""
@@ -187,7 +187,7 @@ class SaleSeller:
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
         if order.state in _MONEY_HELD:
             # Last, because an arbiter who is away must not hold up what is due.
-            await self._negotiation.copy_to_arbiter(order)
+            await self._negotiation.copy_to_others(order)
 
 
 class SaleArbiter:

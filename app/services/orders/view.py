@@ -99,11 +99,11 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
 
 
 def _title(order: OpenOrder) -> str:
-    return order.contract.compute.title if order.kind == "compute" else order.contract.sale.title
+    return order.contract.terms.title
 
 
 def _amount(order: OpenOrder) -> int:
-    return order.contract.compute.cap_micro if order.kind == "compute" else order.contract.sale.price_micro
+    return order.contract.amount_micro
 
 
 def _words(order: OpenOrder) -> str:

@@ -25,7 +25,7 @@ from openstall.market.orders.machine import (
 PARTIES: dict[str, tuple[Party, ...]] = {
     "sale": ("buyer", "seller", "arbiter"),
     "compute": ("buyer", "seller"),
-    "custom": ("buyer", "seller", "evaluators", "arbiter"),
+    "custom": ("buyer", "seller", "evaluator", "arbiter"),
 }
 TRIES = 2
 UNPAID = {"declined", "lapsed"}
