@@ -323,3 +323,22 @@ def m0009_batches(db: Database) -> None:
             "CREATE INDEX batches_by_state ON batches (state, created_at)",
         ),
     )
+
+
+@migrations()
+def m0010_auctions(db: Database) -> None:
+    """Auctions of this node's own requests, and those in which it bids; the salt of a bid is its secret."""
+    _run(
+        db,
+        (
+            """CREATE TABLE auctions (
+                request_cid TEXT PRIMARY KEY,
+                role TEXT NOT NULL,
+                state TEXT NOT NULL,
+                record BLOB NOT NULL,
+                data TEXT NOT NULL,
+                created_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX auctions_by_role ON auctions (role, created_at DESC)",
+        ),
+    )

@@ -194,15 +194,24 @@ class Catalogue:
 
     async def addrs_of(self, peer_id: str) -> list[str]:
         """Where a peer says that it can be reached, by its own record; empty where there is none."""
+        found = await self._peer(peer_id)
+        return list(found.addrs) if found is not None else []
+
+    async def wallet_of(self, peer_id: str) -> str:
+        """The wallet that a peer's own record binds to it, lower case; empty where there is none."""
+        found = await self._peer(peer_id)
+        return found.wallet.lower() if found is not None else ""
+
+    async def _peer(self, peer_id: str) -> Peer | None:
         if not self._group.joined:
-            return []
+            return None
         network, now = self._group.membership.network, self._clock.now()
         row = await self._workers.store(self._records.live, network, peer_id, "peer", PEER_KEY, now=now)
         raw = await self._workers.store(self._records.raw, row.cid) if row else None
         if raw is None:
-            return []
+            return None
         body = (await self._workers.work(parse_record, raw, network=network, now=now)).body
-        return list(body.addrs) if isinstance(body, Peer) else []
+        return body if isinstance(body, Peer) else None
 
     async def peer_name(self, peer_id: str) -> str:
         """What a peer calls itself; the end of its id where that is not known."""

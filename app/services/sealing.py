@@ -133,9 +133,14 @@ def open_key(sealed: bytes, box_secret: bytes, key_sha256: str) -> bytes:
         key = bytes(SealedBox(PrivateKey(box_secret)).decrypt(sealed))
     except (CryptoError, ValueError, TypeError) as error:
         raise _wrong_key() from error
+    check_key(key, key_sha256)
+    return key
+
+
+def check_key(key: bytes, key_sha256: str) -> None:
+    """Raises InvalidOrder `wrong_key` where this is not the key that was committed to."""
     if hashlib.sha256(key).hexdigest() != key_sha256:
         raise _wrong_key()
-    return key
 
 
 def _wrong_key() -> InvalidOrder:

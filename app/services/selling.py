@@ -78,19 +78,11 @@ class Stock:
             SandboxError: there is no sandbox to check the model in.
         """
         files, model = package_files(draft.path)
-        progress("Checking the model in the sandbox")
-        report = await self.check.run(model, progress)
-        if not report["ok"]:
-            errors = [finding["words"] for finding in report["findings"] if finding["severity"] == "error"]
-            raise Refused(
-                "unsafe_model",
-                f"{model.name} is refused: {'; '.join(errors)}",
-                "Export it as plain ONNX or safetensors.",
-            )
+        await self.examine(model, progress)
         async with self._lock:
             salt = secrets.token_hex(16)
             key = package_key(self.seed, salt)
-            entries, blob = await self._seal(files, key, progress)
+            entries, blob = await self.seal(files, key, progress)
             await self.workers.store(
                 lambda: self.settings.set(_PACKAGE + blob.cid, {"salt": salt, "name": model.name})
             )
@@ -119,6 +111,23 @@ class Stock:
             )
         return {"cid": signed.cid, "key": listing_key}
 
+    async def examine(self, model: Path, progress: Progress) -> None:
+        """Look into a model in the sandbox.
+
+        Raises:
+            Refused: the check found an error.
+            SandboxError: there is no sandbox to check it in.
+        """
+        progress("Checking the model in the sandbox")
+        report = await self.check.run(model, progress)
+        if not report["ok"]:
+            errors = [finding["words"] for finding in report["findings"] if finding["severity"] == "error"]
+            raise Refused(
+                "unsafe_model",
+                f"{model.name} is refused: {'; '.join(errors)}",
+                "Export it as plain ONNX or safetensors.",
+            )
+
     async def withdraw(self, cid: str) -> None:
         """Take one's own listing off the market.
 
@@ -146,9 +155,14 @@ class Stock:
             )
         return seal_key(package_key(self.seed, kept["salt"]), terms.box_key)
 
-    async def _seal(
+    async def seal(
         self, files: list[Path], key: bytes, progress: Progress
     ) -> tuple[list[FileEntry], BlobRef]:
+        """Encrypt a package into a blob of this node; its files, and where it is.
+
+        Raises:
+            StoreError: not enough room on the disk.
+        """
         total = sum(path.stat().st_size for path in files)
         target = self.folder / f"{secrets.token_hex(8)}.sealing"
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def watchers(contract: Contract) -> tuple[str, ...]:
 
 
 def may_be_watched(contract: Contract, now: int) -> bool:
-    """Whether an arbiter or evaluator takes an order up now; one of the past or far future fills its books."""
+    """Whether an arbiter or evaluator takes an order up now; others would only fill its books."""
     terms = contract.terms
     if isinstance(terms, SaleTerms):
         soon = terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S

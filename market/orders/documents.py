@@ -24,7 +24,6 @@ from openstall.market.records import (
     BlobRef,
     Body,
     Cid,
-    Decimal,
     FileEntry,
     FileName,
     JobTime,
@@ -45,6 +44,10 @@ from openstall.market.schema import fit
 Time = Annotated[int, Meta(ge=0, le=2**40)]
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Task = Annotated[str, Meta(pattern=r"^(classification|regression)\Z")]
+ColumnName = Annotated[str, Meta(min_length=1, max_length=200)]
+Limit = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,6})?\Z")]
+"""Zero or more, at most six decimals."""
 MetricName = Annotated[str, Meta(pattern=r"^(accuracy|macro_f1|auc|rmse|mae)\Z")]
 MAX_ORDER_BYTES = 64 * 1024
 MOST_TIMES_CAP = 10
@@ -123,6 +126,14 @@ class ComputeTerms(Body, frozen=True, kw_only=True, omit_defaults=True):
     service: ServiceLevel | None = None
 
 
+class Floor(Body, frozen=True, kw_only=True):
+    """A second demand beside the metric; `group` is the column of the groups for `fairness`, else empty."""
+
+    name: Annotated[str, Meta(pattern=r"^(robustness|fairness|latency|size)\Z")]
+    limit: Limit
+    group: Annotated[str, Meta(max_length=200)]
+
+
 class CustomTerms(Body, frozen=True, kw_only=True):
     """A model that is made for one buyer, paid through `ModelEscrow` once evaluators have measured it.
 
@@ -132,9 +143,15 @@ class CustomTerms(Body, frozen=True, kw_only=True):
     request: Cid
     """It names the money on chain: the SHA-256 inside is the request hash."""
     title: Short
+    task: Task
+    features: Annotated[list[ColumnName], Meta(min_length=1, max_length=1000)]
+    target: ColumnName
+    classes: Annotated[list[ColumnName], Meta(max_length=256)]
+    """The labels of a classification, as its columns of scores follow each other."""
     metric: MetricName
-    threshold: Decimal
-    rows: Annotated[int, Meta(ge=1, le=10_000_000)]
+    threshold: Limit
+    floors: Annotated[list[Floor], Meta(max_length=4)]
+    rows: Annotated[int, Meta(ge=10, le=10_000_000)]
     rows_root: Sha256
     """Merkle root over the buyer's sealed validation rows, each salted."""
     box_key: Sha256

@@ -74,7 +74,7 @@ class OpenOrder:
     def waits_for_unpacking(self) -> bool:
         """Whether a model was paid before its package could be opened here."""
         return (
-            self.kind == "sale"
+            self.kind in ("sale", "custom")
             and self.role == "buyer"
             and self.state == "completed"
             and ("verified" not in self.data)

@@ -150,7 +150,7 @@ class Negotiation:
         )
 
     async def copy_to_others(self, order: OpenOrder) -> None:
-        """Give arbiter and evaluators the signed contract of a paid order, once; who is away gets it later."""
+        """Give arbiter and evaluators the signed contract, once each; who is away gets it later."""
         for wallet in watchers(order.contract):
             if wallet != self._wallet.lower() and wallet not in order.data.get("has_copy", []):
                 await self._copy_to(order, wallet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -13,9 +14,24 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.sealing import open_key, unseal
 from openstall.app.threads import Workers
 from openstall.market.errors import StoreError
+from openstall.market.records import BlobRef, FileEntry
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.store.library import Library
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """What both parties know of a package before its key is there."""
+
+    origin: str
+    """The record that it answers to."""
+    title: str
+    files: list[FileEntry]
+    blob: BlobRef
+    key_sha256: str
+    paid: bool
+    """Whether money is in escrow for it."""
 
 
 class Unpacking:
@@ -41,27 +57,27 @@ class Unpacking:
         self._workers = workers
         self._opening = trio.CapacityLimiter(1)
 
-    async def fetch(self, order: OpenOrder) -> None:
-        """Bring the whole encrypted package onto this disk, before any money moves; resumes after a crash.
+    async def fetch(self, order: OpenOrder, package: Package | None = None) -> None:
+        """Bring the whole encrypted package onto this disk before it is paid; resumes after a crash.
 
         Raises:
             PeerError: no source can be reached now; what came so far is kept.
-            StoreError: not enough room on the disk; no money has moved.
+            StoreError: not enough room on the disk.
         """
-        terms = order.contract.sale
-        needed = sum(entry.size for entry in terms.files)
-        if not self._blobs.have(terms.blob.cid):
-            needed += terms.blob.size
+        package = package or sold(order)
+        needed = sum(entry.size for entry in package.files)
+        if not self._blobs.have(package.blob.cid):
+            needed += package.blob.size
         if shutil.disk_usage(self._folder.parent).free < needed:
+            money = "Your money is still in escrow." if package.paid else "You have not paid anything yet."
             raise StoreError(
                 "disk_full",
-                f"The package needs {needed // 2**20 + 1} MiB of free disk. You have not paid anything yet.",
+                f"The package needs {needed // 2**20 + 1} MiB of free disk. {money}",
                 "Free some space; the order goes on by itself.",
             )
-        await self._bring(order)
+        await self._bring(order, package.blob)
 
-    async def _bring(self, order: OpenOrder) -> None:
-        blob = order.contract.sale.blob
+    async def _bring(self, order: OpenOrder, blob: BlobRef) -> None:
         if not self._blobs.have(blob.cid):
             await self._transfer.fetch(
                 blob.cid,
@@ -73,8 +89,8 @@ class Unpacking:
             )
         check_blob(self._blobs.info(blob.cid), blob)
 
-    def _check_room(self, order: OpenOrder) -> None:
-        needed = sum(entry.size for entry in order.contract.sale.files)
+    def _check_room(self, order: OpenOrder, package: Package) -> None:
+        needed = sum(entry.size for entry in package.files)
         if shutil.disk_usage(self._folder.parent).free >= needed:
             return
         words = f"To open the package, {needed // 2**20 + 1} MiB of free disk are needed."
@@ -87,7 +103,7 @@ class Unpacking:
             )
         raise StoreError("disk_full", words, "Free some space; the model is opened by itself.")
 
-    async def unpack(self, order: OpenOrder, sealed_key: bytes) -> Path:
+    async def unpack(self, order: OpenOrder, sealed_key: bytes, package: Package | None = None) -> Path:
         """Open the package into the library and check every file against the signed contract.
 
         Raises:
@@ -95,26 +111,41 @@ class Unpacking:
             PeerError: the package was lost from this disk, and cannot be fetched again now.
             StoreError: not enough room on the disk; nothing is left half open.
         """
-        terms = order.contract.sale
-        key = open_key(sealed_key, box_secret(self._seed, order.contract.order.nonce), terms.key_sha256)
-        await self._bring(order)
-        self._check_room(order)
+        package = package or sold(order)
+        key = open_key(sealed_key, box_secret(self._seed, order.contract.order.nonce), package.key_sha256)
+        await self._bring(order, package.blob)
+        self._check_room(order, package)
         target = self._folder / order.order_id[:16]
         # Not on the store's threads: a package of many gigabytes would keep the books waiting.
         await trio.to_thread.run_sync(
-            lambda: unseal(self._blobs.path(terms.blob.cid), key, terms.files, target), limiter=self._opening
+            lambda: unseal(self._blobs.path(package.blob.cid), key, package.files, target),
+            limiter=self._opening,
         )
         await self._workers.store(
             lambda: self._library.add(
                 package_id=order.order_id,
                 order_id=order.order_id,
-                listing_cid=terms.listing,
-                title=terms.title,
+                listing_cid=package.origin,
+                title=package.title,
                 path=str(target),
                 files=[
-                    {"name": entry.name, "size": entry.size, "sha256": entry.sha256} for entry in terms.files
+                    {"name": entry.name, "size": entry.size, "sha256": entry.sha256}
+                    for entry in package.files
                 ],
                 bought_at=self._desk.now(),
             )
         )
         return target
+
+
+def sold(order: OpenOrder) -> Package:
+    """The package of a sale: all of it is in the signed contract."""
+    terms = order.contract.sale
+    return Package(
+        origin=terms.listing,
+        title=terms.title,
+        files=terms.files,
+        blob=terms.blob,
+        key_sha256=terms.key_sha256,
+        paid=order.state != "agreed",
+    )

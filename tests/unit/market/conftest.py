@@ -130,8 +130,13 @@ SALE: dict[str, Any] = {
 CUSTOM: dict[str, Any] = {
     "request": ids.cid_of(b"{}"),
     "title": "Leaves told apart",
+    "task": "classification",
+    "features": ["length", "width"],
+    "target": "kind",
+    "classes": ["a", "b"],
     "metric": "accuracy",
     "threshold": "0.9",
+    "floors": [],
     "rows": 120,
     "rows_root": HASH,
     "box_key": BOX_KEY,

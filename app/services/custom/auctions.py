@@ -1,0 +1,393 @@
+"""Sealed bids: open the auction of one's own request, bid in others', and see each to its end.
+
+What has to be done at a certain time the node does by itself: it opens its own bids while that counts,
+settles what is over, and writes the order with whoever won.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from openstall.app.logging import get_logger
+from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.keys import box_public
+from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.orders.engine import OrderEngine
+from openstall.app.services.orders.placing import Party
+from openstall.app.services.transactions import TransactionService
+from openstall.app.threads import Workers
+from openstall.ledger.auction import AuctionClient, AuctionOnChain, AuctionTerms, Bid, BidSeen, auction_key
+from openstall.ledger.chain import Chain
+from openstall.ledger.model_escrow import ModelRules
+from openstall.ledger.wallet import Wallet
+from openstall.market import ids
+from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
+from openstall.market.money import format_amount
+from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
+from openstall.market.records import SignedRecord, body_as_dict, parse_record
+from openstall.market.requests.bodies import RequestBody
+from openstall.market.requests.terms import check_award, custom_terms, request_in
+from openstall.store.auctions import AuctionRow, Auctions
+
+POLL_S = 5.0
+
+log = get_logger("openstall.auctions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """An auction as the chain has it, with its bids."""
+
+    auction: AuctionOnChain
+    bids: list[BidSeen]
+
+
+@dataclass(slots=True, kw_only=True)
+class AuctionService:
+    """Both sides of an auction."""
+
+    me: Party
+    books: Auctions
+    desk: OrderDesk
+    engine: OrderEngine
+    catalogue: Catalogue
+    chain: Chain
+    wallet: Wallet
+    transactions: TransactionService
+    workers: Workers
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    # --- what a person does ---
+
+    async def open(self, record: SignedRecord) -> None:
+        """Pay the budget of one's own request in; from then on it cannot be withdrawn.
+
+        Raises:
+            MoneyError: the wallet holds less than the budget.
+            ChainError: the chain refuses, or cannot be reached (then it is sent later).
+        """
+        body = request_in(record)
+        await self._afford(body.budget_micro, "the budget of the request")
+        await self._keep(record, "requester", {})
+        await self._open(record, body)
+        self.wake()
+
+    async def bid(self, cid: str, amount_micro: int) -> dict[str, Any]:
+        """Make a sealed bid: nobody can read it before the time to open bids.
+
+        Raises:
+            NotFound: there is no such request.
+            Refused: the bid does not fit the request.
+            Conflict: this wallet has bid already, or the time for bids is over.
+            MoneyError: the wallet holds less than the deposit.
+        """
+        record = await self.catalogue.live_record(cid)
+        body = request_in(record)
+        if record.record.author == self.me.peer_id or body.wallet.lower() == self.me.wallet.lower():
+            raise Refused("own_request", "This is your own request.", "")
+        if not 0 < amount_micro <= body.budget_micro:
+            raise Refused(
+                "bad_bid", f"A bid lies above 0 and at most at {format_amount(body.budget_micro)} credits."
+            )
+        if await self.workers.store(self.books.find, cid) is not None:
+            raise Conflict("already_bid", "You have made your bid: it is sealed and cannot be changed.")
+        if self.desk.now() > body.commit_by:
+            raise Conflict("too_late", "The time for bids is over.")
+        await self._check_auction(record, body)
+        await self._afford(body.deposit_micro, "the deposit of a bid")
+        salt = secrets.token_bytes(32)
+        await self._keep(record, "bidder", {"amount_micro": amount_micro, "salt": salt.hex()})
+        row = await self.workers.store(self.books.get, cid)
+        await self._commit(row, body)
+        self.wake()
+        return await self.view(cid)
+
+    async def view(self, cid: str) -> dict[str, Any]:
+        """What the chain shows of the auction of a request, and this node's own part in it.
+
+        Raises:
+            NotFound: there is no such request.
+        """
+        row = await self.workers.store(self.books.find, cid)
+        record = await self.catalogue.live_record(cid) if row is None else self._record(row)
+        body = request_in(record)
+        seen = await self._look(body, record.cid)
+        auction = seen.auction
+        own = None
+        if row is not None and row.role == "bidder":
+            own = {"amount_micro": int(row.data["amount_micro"]), "state": row.state}
+        return {
+            "request": record.cid,
+            "role": row.role if row is not None else "",
+            "state": auction.state,
+            "budget_micro": body.budget_micro,
+            "deposit_micro": body.deposit_micro,
+            "commit_by": body.commit_by,
+            "reveal_by": body.reveal_by,
+            "bids": [
+                {"bidder": bid.bidder, "amount_micro": bid.amount_micro} for bid in seen.bids
+            ],
+            "winner": auction.winner if auction.state in ("settled", "awarded", "expired") else "",
+            "price_micro": auction.price_micro if auction.winner and auction.state != "open" else None,
+            "order_id": row.data.get("order_id") if row is not None else None,
+            "own_bid": own,
+            "trouble": row.data.get("trouble") if row is not None else None,
+        }
+
+    async def items(self, *, role: str = "") -> list[dict[str, Any]]:
+        """The auctions this node takes part in, newest first."""
+        rows = await self.workers.store(lambda: self.books.items(role=role))
+        return [await self.view(row.request_cid) for row in rows]
+
+    async def check_contract(self, contract: Contract) -> None:
+        """Developer: may this proposed order be signed?
+
+        Raises:
+            InvalidOrder: this node made no bid, did not win, or a term differs.
+        """
+        row = await self.workers.store(self.books.find, contract.custom.request)
+        if row is None or row.role != "bidder":
+            raise InvalidOrder("no_bid", "This peer made no bid for that request.")
+        record = self._record(row)
+        seen = await self._look(request_in(record), record.cid)
+        if seen.auction.state not in ("settled", "awarded"):
+            raise InvalidOrder("not_settled", "The auction of that request is not over.")
+        if seen.auction.winner != self.me.wallet.lower():
+            raise InvalidOrder("not_the_winner", "Another developer won that auction.")
+        check_award(
+            contract,
+            record,
+            wallet=self.me.wallet,
+            price_micro=seen.auction.price_micro,
+            now=self.desk.now(),
+        )
+
+    # --- what the node does by itself ---
+
+    def wake(self) -> None:
+        """Something has changed: look now."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """See every open auction to its end, until cancelled."""
+        while True:
+            self._changed = trio.Event()
+            for row in await self.workers.store(lambda: self.books.items(open_only=True)):
+                try:
+                    await self._step(row)
+                except OpenstallError as error:
+                    log.info("auction waits", request=row.request_cid, code=error.code)
+                    await self._note_trouble(row, error)
+                else:
+                    await self._note_trouble(row, None)
+            with trio.move_on_after(POLL_S):
+                await self._changed.wait()
+
+    async def _step(self, row: AuctionRow) -> None:
+        record = self._record(row)
+        body, now = request_in(record), self.desk.now()
+        seen = await self._look(body, record.cid)
+        state = seen.auction.state
+        if state == "none" and row.role == "requester":
+            await self._open_again(record, body, row)
+            return
+        if state == "open" and now > body.reveal_by:
+            await self._send(record.cid, "settle", lambda client, key: client.settle(key), body)
+            seen = await self._look(body, record.cid)
+            state = seen.auction.state
+        if row.role == "requester":
+            await self._requester(row, record, seen.auction)
+        else:
+            await self._bidder(row, body, seen)
+
+    async def _open_again(self, record: SignedRecord, body: RequestBody, row: AuctionRow) -> None:
+        """The node was ended between keeping the auction and sending it."""
+        if self.desk.now() > body.commit_by:
+            await self.workers.store(self.books.close, row.request_cid, "expired")
+            return
+        await self._open(record, body)
+
+    async def _requester(self, row: AuctionRow, record: SignedRecord, auction: AuctionOnChain) -> None:
+        match auction.state:
+            case "void" | "expired":
+                await self.workers.store(self.books.close, row.request_cid, auction.state)
+            case "settled" | "awarded":
+                await self._order(row, record, auction)
+                await self.workers.store(self.books.close, row.request_cid, "awarded")
+
+    async def _bidder(self, row: AuctionRow, body: RequestBody, seen: Seen) -> None:
+        now, auction = self.desk.now(), seen.auction
+        mine = next((bid for bid in seen.bids if bid.bidder == self.me.wallet.lower()), None)
+        match auction.state:
+            case "open" if mine is None:
+                if now > body.commit_by:
+                    await self.workers.store(self.books.close, row.request_cid, "expired")
+                else:
+                    await self._commit(row, body)
+            case "open" if body.commit_by < now <= body.reveal_by and mine.amount_micro is None:
+                bid = self._bid(row)
+                await self._send(
+                    row.request_cid, "reveal", lambda client, key: client.reveal(key, bid), body
+                )
+            case "void":
+                if mine is not None and mine.amount_micro is None:
+                    await self._send(
+                        row.request_cid,
+                        "deposit back",
+                        lambda client, key: client.withdraw(key, self.me.wallet),
+                        body,
+                    )
+                await self.workers.store(self.books.close, row.request_cid, "void")
+            case "settled" | "awarded" | "expired":
+                won = auction.winner == self.me.wallet.lower()
+                await self.workers.store(self.books.close, row.request_cid, "won" if won else "lost")
+
+    async def _order(self, row: AuctionRow, record: SignedRecord, auction: AuctionOnChain) -> None:
+        """Write the order with whoever won, once."""
+        if row.data.get("order_id"):
+            return
+        seller = await self.catalogue.peer_of(auction.winner)
+        if seller is None:
+            raise Refused(
+                "winner_unknown", "The developer who won has not told the group where it can be reached."
+            )
+        nonce = ids.digest_in_cid(record.cid).hex()[:32]
+        terms = custom_terms(
+            record, price_micro=auction.price_micro, box_key=box_public(self.me.seed, nonce)
+        )
+        contract = write_contract(
+            Order(
+                kind="custom",
+                network=self.me.network,
+                chain_id=self.me.chain_id,
+                buyer=self.me.peer_id,
+                seller=seller,
+                buyer_wallet=self.me.wallet,
+                seller_wallet=auction.winner,
+                nonce=nonce,
+                created=auction.reveal_by,
+                terms=body_as_dict(terms),
+            )
+        )
+        await self.desk.create(
+            contract,
+            role="buyer",
+            buyer_signature=sign_contract(contract, self.me.seed),
+            words="The auction is over. You signed the order with the developer who won it.",
+            actor="you",
+        )
+        await self.workers.store(
+            lambda: self.books.patch(row.request_cid, order_id=contract.order_id)
+        )
+        self.engine.watch(contract.order_id)
+
+    # --- the chain ---
+
+    async def _open(self, record: SignedRecord, body: RequestBody) -> None:
+        terms, request_hash = auction_terms(body), ids.digest_in_cid(record.cid)
+        client = AuctionClient(self.chain)
+        await self.transactions.send(
+            "open",
+            record.cid,
+            lambda: client.open(self.wallet, request_hash, terms, pay_by=body.commit_by),
+        )
+
+    async def _commit(self, row: AuctionRow, body: RequestBody) -> None:
+        bid = self._bid(row)
+        await self._send(
+            row.request_cid,
+            "commit",
+            lambda client, key: client.commit(
+                self.wallet, key, bid, deposit_micro=body.deposit_micro, pay_by=body.commit_by
+            ),
+            body,
+        )
+
+    async def _send(self, cid: str, purpose: str, build: Any, body: RequestBody) -> None:
+        client, key = AuctionClient(self.chain), _key(body, cid)
+        await self.transactions.send(purpose, cid, lambda: build(client, key))
+
+    async def _look(self, body: RequestBody, cid: str) -> Seen:
+        def look() -> Seen:
+            client, key = AuctionClient(self.chain), _key(body, cid)
+            auction = client.auction(key)
+            return Seen(auction=auction, bids=client.bids(key) if auction.state != "none" else [])
+
+        return await self.workers.chain(look)
+
+    async def _check_auction(self, record: SignedRecord, body: RequestBody) -> None:
+        """Whether the chain holds the auction that the request describes, so that the money is there."""
+        auction = (await self._look(body, record.cid)).auction
+        params = self.chain.params
+        if auction.state != "open" or not auction.matches(
+            requester=body.wallet,
+            terms=auction_terms(body),
+            token=params.credit,
+            escrow=params.model_escrow,
+        ):
+            raise Refused(
+                "no_auction",
+                "The chain does not hold the auction that this request describes. Nothing was sent.",
+                "Wait a minute; if it stays so, do not bid.",
+            )
+
+    async def _afford(self, amount_micro: int, what: str) -> None:
+        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
+        if balance < amount_micro:
+            raise MoneyError(
+                "insufficient_funds",
+                f"You have {format_amount(balance)} credits; {what} is {format_amount(amount_micro)}.",
+                "Add credits on the Wallet page.",
+            )
+
+    # --- the books ---
+
+    async def _keep(self, record: SignedRecord, role: str, data: dict[str, Any]) -> None:
+        await self.workers.store(
+            lambda: self.books.add(record.cid, role=role, record=record.raw, data=data, at=self.desk.now())
+        )
+
+    async def _note_trouble(self, row: AuctionRow, error: OpenstallError | None) -> None:
+        told = None if error is None else error.as_dict()
+        if row.data.get("trouble") != told:
+            await self.workers.store(lambda: self.books.patch(row.request_cid, trouble=told))
+
+    def _bid(self, row: AuctionRow) -> Bid:
+        return Bid(
+            bidder=self.me.wallet.lower(),
+            amount_micro=int(row.data["amount_micro"]),
+            salt=bytes.fromhex(row.data["salt"]),
+        )
+
+    def _record(self, row: AuctionRow) -> SignedRecord:
+        """The request as it was kept: it may have left the catalogue since."""
+        return parse_record(row.record, network=self.me.network, now=row.created_at)
+
+
+def auction_terms(body: RequestBody) -> AuctionTerms:
+    """The auction that a request describes."""
+    return AuctionTerms(
+        budget_micro=body.budget_micro,
+        deposit_micro=body.deposit_micro,
+        commit_by=body.commit_by,
+        reveal_by=body.reveal_by,
+        rules=ModelRules(
+            arbiter=body.arbiter,
+            deliver_by=body.deliver_by,
+            evaluate_s=body.evaluate_s,
+            review_s=body.review_s,
+            arbiter_s=body.arbiter_s,
+            arbiter_fee_bps=body.arbiter_fee_bps,
+            tries=body.tries,
+            quorum=body.quorum,
+            evaluators=tuple(body.evaluators),
+        ),
+    )
+
+
+def _key(body: RequestBody, cid: str) -> bytes:
+    return auction_key(body.wallet, ids.digest_in_cid(cid))

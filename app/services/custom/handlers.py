@@ -1,0 +1,261 @@
+"""What each party does in an order of a model made for one buyer, step by step.
+
+Each `step` first brings the order up to what the chain shows as final, then does the one thing that is
+due in that state. Nobody has to click: a model that passed is handed over and paid, one that failed is
+refunded, and whoever is silent is passed by when the deadline of the state has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from openstall.app.services.custom.evaluating import Evaluating
+from openstall.app.services.custom.hand_in import HandIn
+from openstall.app.services.custom.model_desk import ModelDesk, ModelView
+from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.negotiation import Negotiation
+from openstall.market.errors import InvalidOrder
+from openstall.market.orders.machine import CUSTOM
+
+_SEEN: dict[str, tuple[str, str]] = {
+    "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
+    "expire": ("The price was never moved into escrow. The buyer has all of it back.", "clock"),
+    "submit": ("A model was handed in.", "seller"),
+    "pass": ("The evaluators signed: it reached what was asked for.", "evaluators"),
+    "fail": ("The evaluators signed: it missed what was asked for.", "evaluators"),
+    "hand_over": ("The key was handed over through the escrow.", "seller"),
+    "complete": ("The buyer confirmed. The developer is paid.", "buyer"),
+    "claim": ("The review time ended without a dispute. The developer is paid.", "clock"),
+    "refund": ("The deadline passed. The buyer has the whole price back.", "clock"),
+    "cancel": ("The developer gave the whole price back.", "seller"),
+    "call_buyer": ("The buyer opened a dispute.", "buyer"),
+    "call_seller": ("The developer opened a dispute.", "seller"),
+    "rule": ("The arbiter ruled and the escrow was split.", "arbiter"),
+    "settle_silent": ("The arbiter stayed silent. Each side has half.", "clock"),
+}
+
+
+class CustomWatch:
+    """Brings an order up to what the chain shows."""
+
+    def __init__(self, *, desk: OrderDesk, models: ModelDesk) -> None:
+        self._desk = desk
+        self._models = models
+
+    async def catch_up(self, order: OpenOrder) -> tuple[OpenOrder, ModelView]:
+        """The order after every final step of the chain was entered, and what the chain shows."""
+        view = await self._models.look(order)
+        for number, seen in enumerate(view.steps, 1):
+            if number <= int(order.data.get("seen", 0)):
+                continue
+            if not CUSTOM.allows(order.state, seen.event):
+                break  # another task was first; the next look goes on
+            words, cause = _SEEN[seen.event]
+            order = await self._desk.advance(
+                order,
+                seen.event,
+                actor=_actor(order, cause),
+                words=words,
+                tx=seen.tx_hash,
+                at=seen.at,
+                data={**seen.data, "seen": number},
+            )
+        return order, view
+
+    async def after_deadline(
+        self, order: OpenOrder, event: str, send: Callable[[OpenOrder], Awaitable[object]]
+    ) -> None:
+        """Take the timed exit of a state once its deadline has passed."""
+        overdue = order.deadline_at is not None and self._desk.now() > order.deadline_at
+        if CUSTOM.allows(order.state, event) and overdue:
+            await send(order)
+            await self.catch_up(order)
+
+    async def timed_exits(self, order: OpenOrder) -> None:
+        """Whatever the deadline of the state opens to anybody."""
+        way_out = CUSTOM.exits.get(order.state)
+        if way_out is not None:
+            await self.after_deadline(order, way_out.event, getattr(self._models, way_out.event))
+
+
+def _actor(order: OpenOrder, cause: str) -> str:
+    """Who did it, as the owner of these books sees it; for arbiter and evaluators both parties are others."""
+    if cause == order.role:
+        return "you"
+    return "other" if cause in ("buyer", "seller") and order.role in ("buyer", "seller") else cause
+
+
+class CustomBuyer:
+    """The buyer's side."""
+
+    def __init__(
+        self,
+        *,
+        desk: OrderDesk,
+        models: ModelDesk,
+        watch: CustomWatch,
+        negotiation: Negotiation,
+        evaluating: Evaluating,
+        receiving: Receiving,
+    ) -> None:
+        self._desk = desk
+        self._models = models
+        self._watch = watch
+        self._negotiation = negotiation
+        self._evaluating = evaluating
+        self._receiving = receiving
+
+    async def step(self, order: OpenOrder) -> None:
+        """Do what is due; see `Handler.step`."""
+        order, view = await self._watch.catch_up(order)
+        match order.state:
+            case "proposed" if not self._overdue(order):
+                await self._negotiation.propose(order)
+                return
+            case "agreed" if not self._overdue(order):
+                await self._models.award(order)
+                order, view = await self._watch.catch_up(order)
+            case "submitted":
+                await self._evaluating.step(order)
+                await self._watch.catch_up(order)
+            case "delivered" | "completed" if "verified" not in order.data:
+                await self._receive(order, view)
+            case "delivered" if order.data["verified"] is False:
+                await self._complain(order)
+            case "disputed":
+                await self._negotiation.tell_reason(order)
+        await self._watch.timed_exits(await self._desk.load(order.order_id))
+        if order.state in CUSTOM.exits and order.seller_signature:
+            await self._negotiation.copy_to_others(order)
+
+    def _overdue(self, order: OpenOrder) -> bool:
+        return order.deadline_at is not None and self._desk.now() > order.deadline_at
+
+    async def _receive(self, order: OpenOrder, view: ModelView) -> None:
+        """Open the package; a key or file that is not what was measured goes to the arbiter by itself."""
+        try:
+            await self._receiving.unpack(order, view.sealed_key)
+        except InvalidOrder as error:
+            await self._desk.patch(order.order_id, verified=False, fault=error.as_dict())
+            await self._complain(await self._desk.load(order.order_id))
+            raise
+        await self._desk.patch(order.order_id, verified=True)
+
+    async def _complain(self, order: OpenOrder) -> None:
+        if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
+            reason = str(order.data["fault"]["message"])
+            await self._desk.patch(order.order_id, dispute_reason=reason)
+            await self._models.dispute(order, reason)
+            await self._watch.catch_up(order)
+
+
+class CustomSeller:
+    """The developer's side."""
+
+    def __init__(
+        self,
+        *,
+        desk: OrderDesk,
+        models: ModelDesk,
+        watch: CustomWatch,
+        negotiation: Negotiation,
+        evaluating: Evaluating,
+        hand_in: HandIn,
+    ) -> None:
+        self._desk = desk
+        self._models = models
+        self._watch = watch
+        self._negotiation = negotiation
+        self._evaluating = evaluating
+        self._hand_in = hand_in
+
+    async def step(self, order: OpenOrder) -> None:
+        """Do what is due; see `Handler.step`."""
+        order, _view = await self._watch.catch_up(order)
+        late = order.deadline_at is not None and self._desk.now() > order.deadline_at
+        match order.state:
+            case "agreed" if not late:
+                await self._models.award(order)
+                order, _view = await self._watch.catch_up(order)
+            case "funded" | "failed":
+                await self._submit(order)
+            case "submitted":
+                await self._evaluating.bring(order)
+            case "passed" if not late:
+                await self._models.hand_over(order, await self._hand_in.sealed_key(order))
+                order, _view = await self._watch.catch_up(order)
+            case "disputed":
+                await self._negotiation.tell_reason(order)
+        await self._watch.timed_exits(await self._desk.load(order.order_id))
+        if order.state in CUSTOM.exits:
+            await self._negotiation.copy_to_others(order)
+
+    async def _submit(self, order: OpenOrder) -> None:
+        """Say on the chain which model is handed in, once there is one for the next try."""
+        attempt = int(order.data.get("attempt", 0)) + 1
+        waiting = self._hand_in.waiting(order, attempt)
+        if waiting is not None and self._desk.now() <= order.contract.custom.deliver_by:
+            await self._models.submit(order, waiting.model_hash, attempt)
+            await self._watch.catch_up(order)
+
+
+class CustomEvaluator:
+    """An evaluator measures what is handed in, and signs; nothing else of the order is its business."""
+
+    def __init__(self, *, watch: CustomWatch, evaluating: Evaluating) -> None:
+        self._watch = watch
+        self._evaluating = evaluating
+
+    async def step(self, order: OpenOrder) -> None:
+        """Do what is due; see `Handler.step`."""
+        order, _view = await self._watch.catch_up(order)
+        if order.state == "submitted":
+            await self._evaluating.step(order)
+            await self._watch.catch_up(order)
+
+
+class CustomArbiter:
+    """The arbiter follows every order that names it; it rules only when asked to by a dispute."""
+
+    def __init__(self, *, watch: CustomWatch) -> None:
+        self._watch = watch
+
+    async def step(self, order: OpenOrder) -> None:
+        """Follow the chain; see `Handler.step`."""
+        order, _view = await self._watch.catch_up(order)
+        await self._watch.timed_exits(order)
+
+
+class CustomActions:
+    """What a person may do in such an order, by button or command."""
+
+    def __init__(self, *, desk: OrderDesk, models: ModelDesk, watch: CustomWatch) -> None:
+        self._desk = desk
+        self._models = models
+        self._watch = watch
+
+    async def dispute(self, order: OpenOrder, reason: str) -> None:
+        """Either party: ask the arbiter."""
+        CUSTOM.target(order.state, f"call_{order.role}")
+        await self._desk.patch(order.order_id, dispute_reason=reason)
+        await self._models.dispute(order, reason)
+        await self._watch.catch_up(order)
+
+    async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
+        """Arbiter: split the escrow; `buyer_bps` of 10,000 go to the buyer."""
+        CUSTOM.target(order.state, "rule")
+        await self._models.rule(order, buyer_bps)
+        await self._watch.catch_up(order)
+
+    async def do(self, order: OpenOrder, event: str) -> None:
+        """One of `complete`, `cancel`, `claim`, `refund`: what needs no more words."""
+        CUSTOM.target(order.state, event)
+        send = {
+            "complete": self._models.complete,
+            "cancel": self._models.cancel,
+            "claim": self._models.claim,
+            "refund": self._models.refund,
+        }[event]
+        await send(order)
+        await self._watch.catch_up(order)

@@ -1,0 +1,183 @@
+"""Both sides of `/openstall/custom/1`: what is asked of the other parties, and what they get from here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom import wire
+from openstall.app.services.custom.hand_in import HandIn
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.market.errors import Conflict, NotFound
+from openstall.market.orders.agree import watchers
+from openstall.market.records import BlobRef
+from openstall.market.requests.delivery import Delivery, read_delivery
+from openstall.p2p.host import PeerHost
+from openstall.p2p.limits import Pace, Rate
+
+RATE = Rate(per_s=2, burst=20)
+TIMEOUT_S = 15.0
+_STATES_OF_ROWS = frozenset({"funded", "submitted", "failed", "passed", "delivered", "disputed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A delivery as the developer shows it; the key is empty for who may not have it."""
+
+    delivery: Delivery
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedRows:
+    """The buyer's validation rows: the encrypted blob, its key, and the seed of their salts."""
+
+    blob: BlobRef
+    key: bytes
+    seed: bytes
+
+
+VerdictTaker = Callable[[OpenOrder, wire.Ask], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Talk:
+    """Asks and answers."""
+
+    desk: OrderDesk
+    peers: PeerHost
+    catalogue: Catalogue
+    hand_in: HandIn
+    rows: Callable[[OpenOrder], Awaitable[SealedRows]]
+    """The buyer's own: what its home keeps of the request. Raises NotFound."""
+    training_key: Callable[[OpenOrder], Awaitable[bytes]]
+    """The buyer's own: what opens the training data. Raises NotFound."""
+    grant: Callable[[str, str], None]
+    """Lets a peer fetch a blob: cid, peer id."""
+    take_verdict: VerdictTaker
+    _pace: Pace = field(default_factory=lambda: Pace(RATE))
+
+    def serve(self) -> None:
+        """Answer other peers from now on."""
+        self.peers.serve(
+            wire.PROTOCOL,
+            self._answer,
+            max_request=wire.MAX_ASK,
+            max_response=wire.MAX_ANSWER,
+            per_peer_rate=RATE,
+        )
+
+    # --- what this node asks ---
+
+    async def delivery(self, order: OpenOrder) -> Shown:
+        """What the developer handed in for the present try.
+
+        Raises:
+            PeerError: it cannot be reached, or refuses.
+            InvalidOrder: it is not what the chain names.
+        """
+        ask = wire.Ask(do="delivery", order_id=order.order_id, attempt=int(order.data["attempt"]))
+        answer = wire.read_delivery_answer(await self._ask(order.contract.order.seller, ask))
+        found = read_delivery(
+            answer.delivery,
+            request=order.contract.custom.request,
+            model_hash=bytes.fromhex(order.data["model_hash"]),
+        )
+        return Shown(delivery=found, key=bytes.fromhex(answer.key))
+
+    async def sealed_rows(self, order: OpenOrder) -> SealedRows:
+        """An evaluator asks the buyer for its rows."""
+        if order.role == "buyer":
+            return await self.rows(order)
+        ask = wire.Ask(do="rows", order_id=order.order_id)
+        answer = wire.read_rows_answer(await self._ask(order.contract.order.buyer, ask))
+        return SealedRows(
+            blob=answer.blob, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
+        )
+
+    async def training(self, order: OpenOrder) -> bytes:
+        """The developer asks the buyer for what opens the training data."""
+        ask = wire.Ask(do="training", order_id=order.order_id)
+        return bytes.fromhex(
+            wire.read_training_answer(await self._ask(order.contract.order.buyer, ask)).key
+        )
+
+    async def verdict(self, order: OpenOrder, peer_id: str, statement: bytes, signature: bytes) -> None:
+        """An evaluator tells a party its verdict."""
+        ask = wire.Ask(
+            do="verdict",
+            order_id=order.order_id,
+            attempt=int(order.data["attempt"]),
+            statement=base64.b64encode(statement).decode(),
+            signature=signature.hex(),
+        )
+        await self._ask(peer_id, ask)
+
+    async def _ask(self, peer_id: str, ask: wire.Ask) -> bytes:
+        await self._pace.turn(peer_id)
+        return await self.peers.request(
+            peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=wire.MAX_ANSWER
+        )
+
+    # --- what others ask of this node ---
+
+    async def _answer(self, peer_id: str, raw: bytes) -> bytes:
+        ask = wire.read_ask(raw)
+        order = await self.desk.find(ask.order_id)
+        if order is None or order.kind != "custom":
+            raise _stranger()
+        match ask.do:
+            case "delivery":
+                return wire.write(await self._show(order, peer_id, ask.attempt))
+            case "rows":
+                return wire.write(await self._show_rows(order, peer_id))
+            case "training":
+                return wire.write(await self._show_training(order, peer_id))
+            case "verdict":
+                if order.role not in ("buyer", "seller") or not await self._evaluates(order, peer_id):
+                    raise _stranger()
+                await self.take_verdict(order, ask)
+                return b"{}"
+
+    async def _show(self, order: OpenOrder, peer_id: str, attempt: int) -> wire.DeliveryAnswer:
+        """The delivery of a try that is on the chain; its key for evaluators only, while they measure it."""
+        evaluates = await self._evaluates(order, peer_id)
+        if order.role != "seller" or not (evaluates or peer_id == order.contract.order.buyer):
+            raise _stranger()
+        found = self.hand_in.waiting(order, attempt)
+        if found is None or attempt > int(order.data.get("attempt", 0)):
+            raise NotFound("nothing_there", "Nothing was handed in for this try.", "Ask again later.")
+        measured = evaluates and order.state == "submitted" and attempt == int(order.data["attempt"])
+        key = self.hand_in.key(order, attempt).hex() if measured else ""
+        return wire.DeliveryAnswer(delivery=found.as_dict(), key=key)
+
+    async def _show_rows(self, order: OpenOrder, peer_id: str) -> wire.RowsAnswer:
+        """For evaluators only, once the money is in escrow: the developer never sees them."""
+        if order.role != "buyer" or not await self._evaluates(order, peer_id):
+            raise _stranger()
+        if order.state not in _STATES_OF_ROWS:
+            raise Conflict("not_yet", "The price is not in escrow yet.", "Ask again later.")
+        found = await self.rows(order)
+        self.grant(found.blob.cid, peer_id)
+        return wire.RowsAnswer(blob=found.blob, key=found.key.hex(), seed=found.seed.hex())
+
+    async def _show_training(self, order: OpenOrder, peer_id: str) -> wire.TrainingAnswer:
+        """For the developer that won, once it has signed."""
+        if order.role != "buyer" or peer_id != order.contract.order.seller or not order.seller_signature:
+            raise _stranger()
+        return wire.TrainingAnswer(key=(await self.training_key(order)).hex())
+
+    async def _evaluates(self, order: OpenOrder, peer_id: str) -> bool:
+        """Whether the peer's wallet, as its own record binds it, is one of the order's evaluators."""
+        if peer_id == order.contract.order.seller:
+            return False
+        wallet = await self.catalogue.wallet_of(peer_id)
+        arbiter = order.contract.arbiter.lower()
+        return wallet in watchers(order.contract) and wallet != arbiter
+
+
+def _stranger() -> NotFound:
+    """The same words whether the order exists or not."""
+    return NotFound("no_such_order", "There is no such order.")

@@ -1,0 +1,96 @@
+"""What the parties and evaluators of a model made to order ask of one another.
+
+Protocol `/openstall/custom/1`: one canonical JSON request of at most 64 KiB, answered by one of at most
+128 KiB. Who asks is known by its peer id, which its `peer` record binds to a wallet.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from openstall.market import canonical
+from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.records import BlobRef, Body, Sha256
+from openstall.market.schema import fit
+
+PROTOCOL = "/openstall/custom/1"
+MAX_ASK = 64 * 1024
+MAX_ANSWER = 128 * 1024
+T = TypeVar("T", bound=Body)
+
+Attempt = Annotated[int, Meta(ge=0, le=16)]
+Base64 = Annotated[str, Meta(max_length=32 * 1024)]
+
+
+class Ask(Body, frozen=True, kw_only=True):
+    """A request about one order.
+
+    `delivery`: buyer or evaluator of the developer; `rows`: evaluator of the buyer; `training`: developer of
+    the buyer; `verdict`: evaluator to both parties.
+    """
+
+    do: Literal["delivery", "rows", "training", "verdict"]
+    order_id: Sha256
+    attempt: Attempt = 0
+    statement: Base64 = ""
+    signature: Annotated[str, Meta(pattern=r"^([0-9a-f]{130})?\Z")] = ""
+
+
+class DeliveryAnswer(Body, frozen=True, kw_only=True):
+    """The delivery document; with the key for evaluators only."""
+
+    delivery: dict[str, Any]
+    key: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+
+
+class RowsAnswer(Body, frozen=True, kw_only=True):
+    """Where the sealed rows are, what opens them, and the seed of their salts."""
+
+    blob: BlobRef
+    key: Sha256
+    seed: Sha256
+
+
+class TrainingAnswer(Body, frozen=True, kw_only=True):
+    """What opens the training data."""
+
+    key: Sha256
+
+
+def write(message: Body) -> bytes:
+    """The canonical bytes of a message."""
+    return canonical.encode(msgspec.to_builtins(message))
+
+
+def read_ask(raw: bytes) -> Ask:
+    """A request from anybody.
+
+    Raises:
+        InvalidOrder: with a stable code.
+    """
+    return _read(raw, Ask, MAX_ASK)
+
+
+def read_delivery_answer(raw: bytes) -> DeliveryAnswer:
+    """The developer's answer to `delivery`; raises InvalidOrder."""
+    return _read(raw, DeliveryAnswer, MAX_ANSWER)
+
+
+def read_rows_answer(raw: bytes) -> RowsAnswer:
+    """The buyer's answer to `rows`; raises InvalidOrder."""
+    return _read(raw, RowsAnswer, MAX_ANSWER)
+
+
+def read_training_answer(raw: bytes) -> TrainingAnswer:
+    """The buyer's answer to `training`; raises InvalidOrder."""
+    return _read(raw, TrainingAnswer, MAX_ANSWER)
+
+
+def _read(raw: bytes, schema: type[T], most: int) -> T:
+    try:
+        return fit(canonical.decode(raw, max_bytes=most), schema, "message")
+    except InvalidRecord as error:
+        raise InvalidOrder(error.code, error.message, error.what_next) from error
