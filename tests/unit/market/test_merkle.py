@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openstall.market import merkle
+from openstall.market import canonical, merkle
 
 # The entries, roots and proofs that the Certificate Transparency projects test their trees with.
 ENTRIES = [
@@ -117,3 +117,17 @@ def test_a_proof_of_anything_else_proves_nothing(changed: dict[str, object]) -> 
 def test_a_node_does_not_pass_for_an_entry() -> None:
     pair = LEAVES[0] + LEAVES[1]
     assert merkle.root_of([merkle.leaf_hash(pair), *LEAVES[2:4]]) != merkle.root_of(LEAVES[:4])
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=5))
+def test_a_sealed_row_is_its_salt_and_its_canonical_form(cells: list[str]) -> None:
+    salt = merkle.salt_of(bytes(32), 7)
+    assert merkle.sealed_leaf(salt, cells) == hashlib.sha256(b"\0" + salt + canonical.encode(cells)).digest()
+
+
+def test_salts_follow_from_seed_and_place() -> None:
+    salts = {merkle.salt_of(seed, at) for seed in (bytes(32), b"\1" * 32) for at in range(100)}
+    assert len(salts) == 200
+    assert {len(salt) for salt in salts} == {merkle.SALT_BYTES}
+    with pytest.raises(ValueError, match="16 bytes"):
+        merkle.sealed_leaf(b"short", ["1"])
