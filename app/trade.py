@@ -21,6 +21,7 @@ from openstall.app.services.batches.service import BatchService
 from openstall.app.services.capacity.wiring import CapacityGround, make_capacity, on_trade
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
+from openstall.app.services.custom.wiring import make_custom
 from openstall.app.services.earnings import Earnings
 from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
@@ -39,10 +40,9 @@ from openstall.app.services.orders.job_follow import JobFollow
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
-from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleSeller, SaleWatch
+from openstall.app.services.orders.sale_wiring import make_sale
 from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
-from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.own_books import OwnBooks
 from openstall.app.services.rigs.hub import RigHub
 from openstall.app.services.rigs.machines import Machines
@@ -144,6 +144,9 @@ class Trade:
         self.autoprice = make_autoprice(
             ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
         )
+        self.custom = make_custom(
+            ground, me=self._me(), desk=self.desk, engine=self._engine, stock=self.stock, jobs=jobs
+        )
         self._make_orders()
         self.job_check = make_job_check(ground, self.orders.placing, self._settings, jobs)
 
@@ -153,6 +156,7 @@ class Trade:
         self._negotiation.serve()
         self._follow.serve()
         self.serving.serve()
+        self.custom.talk.serve()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
@@ -164,6 +168,8 @@ class Trade:
             nursery.start_soon(steadily, "served models", self.serving.run)
             nursery.start_soon(steadily, "batches", self.batches.run)
             nursery.start_soon(steadily, "capacity", self.capacity.run)
+            if self._ground.chain.params.auction:
+                nursery.start_soon(steadily, "auctions", self.custom.auctions.run)
             nursery.start_soon(steadily, "service levels", self.levels.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
@@ -180,6 +186,7 @@ class Trade:
         """The chain has a new block: orders whose money it moves look at once."""
         self._wakes.new_block()
         self.demand.new_block()
+        self.custom.auctions.wake()
 
     def _make_stock(self) -> Stock:
         ground, params = self._ground, self._ground.chain.params
@@ -290,26 +297,19 @@ class Trade:
                 catalogue=ground.catalogue,
             ),
         )
-        watch = SaleWatch(desk=desk, escrow=escrow)
-        unpacking = Unpacking(
+        sale = make_sale(
+            ground,
             desk=desk,
-            blobs=ground.blobs,
-            transfer=ground.transfer,
+            escrow=escrow,
+            negotiation=self._negotiation,
+            stock=self.stock,
             library=self._library,
-            folder=ground.home.library,
-            seed=ground.seed,
-            workers=ground.workers,
         )
         self._engine.handlers = {
-            ("sale", "buyer"): SaleBuyer(
-                desk=desk, escrow=escrow, watch=watch, negotiation=self._negotiation, unpacking=unpacking
-            ),
-            ("sale", "seller"): SaleSeller(
-                desk=desk, escrow=escrow, watch=watch, stock=self.stock, negotiation=self._negotiation
-            ),
-            ("sale", "arbiter"): SaleArbiter(desk=desk, watch=watch),
+            **sale.handlers,
             ("compute", "buyer"): buyer,
             ("compute", "seller"): provider,
+            **self.custom.handlers(self._negotiation, sale.unpacking),
         }
         self.batches = BatchService(
             books=Batches(ground.store),
@@ -329,7 +329,8 @@ class Trade:
             catalogue=ground.catalogue,
             transactions=ground.transactions,
             channel=channel,
-            sale=SaleActions(desk=desk, escrow=escrow, watch=watch),
+            sale=sale.actions,
+            custom=self.custom.actions,
             buyer=buyer,
             provider=provider,
             log=self._log,
@@ -340,7 +341,7 @@ class Trade:
     def _make_negotiation(self, provider: JobProvider, escrow: EscrowDesk) -> Negotiation:
         ground = self._ground
         return Negotiation(
-            is_funded=escrow.is_funded,
+            is_funded=lambda contract: self._is_funded(contract, escrow),
             on_refused=self.demand.note_refusal,
             desk=self.desk,
             peers=ground.host,
@@ -366,13 +367,20 @@ class Trade:
             workers=ground.workers,
         )
 
+    async def _is_funded(self, contract: Contract, escrow: EscrowDesk) -> bool:
+        desk = self.custom.models if contract.order.kind == "custom" else escrow
+        return await desk.is_funded(contract)
+
     async def _ready_for(self, contract: Contract) -> None:
-        if contract.order.kind == "compute":
-            await self.renting.admit(contract.compute)
-            await self.traffic.admit(contract)
-            await self.levels.promises.admit(contract)
-        else:
-            await self.stock.sealed_key(contract.sale)
+        match contract.order.kind:
+            case "compute":
+                await self.renting.admit(contract.compute)
+                await self.traffic.admit(contract)
+                await self.levels.promises.admit(contract)
+            case "custom":
+                await self.custom.auctions.check_contract(contract)
+            case _:
+                await self.stock.sealed_key(contract.sale)
 
     async def _open_jobs(self) -> int:
         orders = [await self.desk.load(order_id) for order_id in await self.desk.open_order_ids()]

@@ -16,19 +16,9 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidRecord
-from openstall.market.orders.documents import PeerId, Time
-from openstall.market.records import (
-    Address,
-    BlobRef,
-    Body,
-    Capacity,
-    Cid,
-    Network,
-    Price,
-    Sha256,
-    Short,
-    Work,
-)
+from openstall.market.fields import Address, BlobRef, Body, Cid, Network, Price, Sha256, Short, Time
+from openstall.market.orders.documents import PeerId
+from openstall.market.records import Capacity, Work
 from openstall.market.schema import fit
 
 SLACK = 3

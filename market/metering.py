@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.orders.documents import Contract, Time
-from openstall.market.records import Amount, Body, Sha256
+from openstall.market.fields import Amount, Body, Sha256, Time
+from openstall.market.orders.documents import Contract
 from openstall.market.schema import fit
 
 MAX_TICK_BYTES = 1024

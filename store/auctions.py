@@ -30,9 +30,7 @@ class Auctions:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(
-        self, request_cid: str, *, role: str, record: bytes, data: dict[str, Any], at: int
-    ) -> AuctionRow:
+    def add(self, request_cid: str, *, role: str, record: bytes, data: dict[str, Any], at: int) -> AuctionRow:
         """Keep an auction; one that is there already is returned as it is."""
         with self._store.write() as db:
             db.execute(
@@ -68,9 +66,7 @@ class Auctions:
         """Change what is known of it."""
         with self._store.write() as db:
             known = {**self._in(db, request_cid).data, **data}
-            db.execute(
-                "UPDATE auctions SET data = ? WHERE request_cid = ?", [_text(known), request_cid]
-            )
+            db.execute("UPDATE auctions SET data = ? WHERE request_cid = ?", [_text(known), request_cid])
 
     def close(self, request_cid: str, state: str) -> None:
         """Nothing is left to do: it was `awarded`, `lost`, `void` or `expired`."""
@@ -79,9 +75,7 @@ class Auctions:
 
     @staticmethod
     def _in(db: Any, request_cid: str) -> AuctionRow:
-        row = db.execute(
-            f"SELECT {_COLUMNS} FROM auctions WHERE request_cid = ?", [request_cid]
-        ).fetchone()
+        row = db.execute(f"SELECT {_COLUMNS} FROM auctions WHERE request_cid = ?", [request_cid]).fetchone()
         if row is None:
             raise NotFound("no_such_auction", "This node takes no part in that auction.")
         return _row(row)

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
+from openstall.market.fields import DAY_S
 from openstall.market.money import MAX_MICRO
-from openstall.market.records import DAY_S
 
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda:[0-9]{1,2})$")]

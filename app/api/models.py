@@ -12,8 +12,9 @@ from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.operations import Progress
 from openstall.app.services.selling import ListingDraft, package_files
+from openstall.market.fields import DAY_S
 from openstall.market.money import MAX_MICRO
-from openstall.market.records import DAY_S, Card, Metric
+from openstall.market.records import Card, Metric
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 LongText = Annotated[str, Field(max_length=4000)]

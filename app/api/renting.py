@@ -12,9 +12,9 @@ from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.services.renting import OfferTerms
 from openstall.compute_agent.specs import GIB
+from openstall.market.fields import DAY_S
 from openstall.market.job_kinds import KINDS, KindOfJob
 from openstall.market.money import MAX_MICRO
-from openstall.market.records import DAY_S
 
 
 class Sell(Body):

@@ -10,8 +10,8 @@ from pydantic import Field
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.services.service_levels.promises import Wanted
+from openstall.market.fields import DAY_S
 from openstall.market.money import MAX_MICRO
-from openstall.market.records import DAY_S
 
 
 class Level(Body):

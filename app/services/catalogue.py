@@ -18,17 +18,10 @@ from openstall.app.services.identity import IdentityService
 from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.market.errors import InvalidRecord, NotFound
+from openstall.market.fields import body_as_dict
 from openstall.market.orders.agree import arbitration
 from openstall.market.orders.words import arbitration_words
-from openstall.market.records import (
-    Peer,
-    Record,
-    SignedRecord,
-    Tombstone,
-    body_as_dict,
-    parse_record,
-    sign_record,
-)
+from openstall.market.records import Peer, Record, SignedRecord, Tombstone, parse_record, sign_record
 from openstall.p2p.catalogue import Catalogue as SharedCatalogue
 from openstall.store.records import Outcome, RecordRow, Records
 from openstall.store.search import Search
@@ -201,6 +194,12 @@ class Catalogue:
         """The wallet that a peer's own record binds to it, lower case; empty where there is none."""
         found = await self._peer(peer_id)
         return found.wallet.lower() if found is not None else ""
+
+    async def peer_of(self, wallet: str) -> str | None:
+        """The peer that is bound to a wallet, where the catalogue knows one."""
+        page = await self.find(query=wallet, types=("peer",))
+        same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
+        return same[0] if same else None
 
     async def _peer(self, peer_id: str) -> Peer | None:
         if not self._group.joined:

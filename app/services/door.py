@@ -12,9 +12,9 @@ from openstall.app.clock import Clock
 from openstall.ledger import binding
 from openstall.ledger.chain import ChainParams
 from openstall.market.errors import IdentityError, InvalidRecord
+from openstall.market.fields import Body
 from openstall.market.records import (
     Binding,
-    Body,
     Capacity,
     Listing,
     Offer,

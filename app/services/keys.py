@@ -15,6 +15,26 @@ def package_key(seed: bytes, salt: str) -> bytes:
     return _derive(seed, "openstall package key v1", salt)
 
 
+def rows_key(seed: bytes, salt: str) -> bytes:
+    """The key of the sealed rows of a request; `salt` is kept beside it."""
+    return _derive(seed, "openstall request rows v1", salt)
+
+
+def rows_seed(seed: bytes, salt: str) -> bytes:
+    """From which the salts of those rows follow."""
+    return _derive(seed, "openstall request salts v1", salt)
+
+
+def training_key(seed: bytes, salt: str) -> bytes:
+    """The key of the training data of a request."""
+    return _derive(seed, "openstall request training v1", salt)
+
+
+def answers_seed(seed: bytes, about: str) -> bytes:
+    """From which the salts of a model's answers follow, in one assessment."""
+    return _derive(seed, "openstall assessment salts v1", about)
+
+
 def box_secret(seed: bytes, nonce: str) -> bytes:
     """The X25519 secret for which the seller seals the key of one order; `nonce` is the order's."""
     return _derive(seed, "openstall order box v1", nonce)

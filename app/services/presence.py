@@ -17,7 +17,8 @@ from openstall.app.services.network import NetworkService
 from openstall.app.threads import Workers
 from openstall.ledger.binding import make_binding
 from openstall.market.errors import NotFound
-from openstall.market.records import Peer, body_as_dict
+from openstall.market.fields import body_as_dict
+from openstall.market.records import Peer
 
 LIFE_S = 30 * 86_400
 CHECK_EVERY_S = 60.0

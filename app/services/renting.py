@@ -24,11 +24,12 @@ from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.specs import Inventory, JobKind, Limits
 from openstall.compute_agent.wire import WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
+from openstall.market.fields import body_as_dict
 from openstall.market.house import HouseRules, read_rules
 from openstall.market.job_kinds import FOREIGN_CODE
 from openstall.market.orders.agree import MAX_PROCESSES
 from openstall.market.orders.documents import ComputeTerms
-from openstall.market.records import Gpu, Offer, body_as_dict
+from openstall.market.records import Gpu, Offer
 from openstall.market.text import clean
 from openstall.store.price_changes import PriceChange, PriceChanges
 from openstall.store.settings import Settings

@@ -24,7 +24,7 @@ from openstall.compute_agent.assess_specs import SILENT_WORDS, AssessParams
 from openstall.compute_agent.fingerprint import fingerprint
 from openstall.compute_agent.specs import GIB, MIB, Limits
 from openstall.market.errors import SandboxError
-from openstall.market.records import Body, Sha256
+from openstall.market.fields import Body, Sha256
 from openstall.market.requests.assessment import (
     MOST_ROWS,
     Assessment,

@@ -18,7 +18,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from openstall.market.errors import InvalidOrder, StoreError
-from openstall.market.records import FileEntry
+from openstall.market.fields import FileEntry
 
 FRAME = 1024 * 1024
 _OVERHEAD = sodium.crypto_secretstream_xchacha20poly1305_ABYTES

@@ -19,8 +19,9 @@ from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.sealing import describe, seal, seal_key
 from openstall.app.threads import Workers
 from openstall.market.errors import NotFound, Refused, StoreError
+from openstall.market.fields import BlobRef, FileEntry, body_as_dict
 from openstall.market.orders.documents import SaleTerms
-from openstall.market.records import BlobRef, Card, FileEntry, Listing, body_as_dict
+from openstall.market.records import Card, Listing
 from openstall.p2p.blobs import BlobStore
 from openstall.store.settings import Settings
 

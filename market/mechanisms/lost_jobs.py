@@ -8,8 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from openstall.market.errors import InvalidRecord
+from openstall.market.fields import body_as_dict
 from openstall.market.money import format_amount
-from openstall.market.records import Offer, body_as_dict
+from openstall.market.records import Offer
 
 Rule = Literal["not_selling", "house", "kinds", "machine", "longest", "price", "tie", "unknown"]
 """Of a job that another provider got; an order that was turned away has the code of the refusal."""

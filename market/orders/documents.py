@@ -15,8 +15,7 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.job_kinds import SignedKind
-from openstall.market.records import (
+from openstall.market.fields import (
     DAY_S,
     Address,
     AddressOrNone,
@@ -24,31 +23,31 @@ from openstall.market.records import (
     BlobRef,
     Body,
     Cid,
+    ColumnName,
     FileEntry,
     FileName,
+    Floor,
     JobTime,
+    Limit,
+    MetricName,
     Network,
     Price,
-    ServiceLevel,
     Sha256,
     Short,
     Size,
+    Task,
+    Time,
     Window,
     WithdrawDelay,
-    check_level,
     check_parties,
     has_twins,
 )
+from openstall.market.job_kinds import SignedKind
+from openstall.market.records import ServiceLevel, check_level
 from openstall.market.schema import fit
 
-Time = Annotated[int, Meta(ge=0, le=2**40)]
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-Task = Annotated[str, Meta(pattern=r"^(classification|regression)\Z")]
-ColumnName = Annotated[str, Meta(min_length=1, max_length=200)]
-Limit = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,6})?\Z")]
-"""Zero or more, at most six decimals."""
-MetricName = Annotated[str, Meta(pattern=r"^(accuracy|macro_f1|auc|rmse|mae)\Z")]
 MAX_ORDER_BYTES = 64 * 1024
 MOST_TIMES_CAP = 10
 """A penalty is at most so many times the cap: nobody shall earn more by a broken promise than by the work."""
@@ -124,14 +123,6 @@ class ComputeTerms(Body, frozen=True, kw_only=True, omit_defaults=True):
     start_by: Time
     settle_by: Time
     service: ServiceLevel | None = None
-
-
-class Floor(Body, frozen=True, kw_only=True):
-    """A second demand beside the metric; `group` is the column of the groups for `fairness`, else empty."""
-
-    name: Annotated[str, Meta(pattern=r"^(robustness|fairness|latency|size)\Z")]
-    limit: Limit
-    group: Annotated[str, Meta(max_length=200)]
 
 
 class CustomTerms(Body, frozen=True, kw_only=True):

@@ -17,8 +17,18 @@ from msgspec import Meta
 from openstall.learning import grid, intervals
 from openstall.market import canonical, text
 from openstall.market.errors import InvalidRecord
-from openstall.market.orders.documents import Time
-from openstall.market.records import Address, Body, Network, Sha256
+from openstall.market.fields import (
+    Address,
+    Body,
+    Floor,
+    FloorName,
+    Limit,
+    MetricName,
+    Network,
+    Sha256,
+    Task,
+    Time,
+)
 from openstall.market.schema import fit
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -29,12 +39,7 @@ MOST_ROWS: Final = 10_000_000
 MOST_CALLS: Final = 1_000
 """Answers that a latency is measured on."""
 
-Task = Literal["classification", "regression"]
-MetricName = Literal["accuracy", "macro_f1", "auc", "rmse", "mae"]
-FloorName = Literal["robustness", "fairness", "latency", "size"]
 FigureName = Literal[MetricName, FloorName]
-Limit = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,6})?\Z")]
-"""Zero or more, at most six decimals."""
 Rows = Annotated[int, Meta(ge=1, le=MOST_ROWS)]
 Hits = Annotated[int, Meta(ge=0, le=MOST_ROWS)]
 RootOrNone = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
@@ -56,14 +61,6 @@ METRICS_OF: Final[dict[str, frozenset[str]]] = {
     "classification": frozenset({"accuracy", "macro_f1", "auc"}),
     "regression": frozenset({"rmse", "mae"}),
 }
-
-
-class Floor(Body, frozen=True, kw_only=True):
-    """A second demand beside the metric; `group` is the column of the groups for `fairness`, else empty."""
-
-    name: FloorName
-    limit: Limit
-    group: Annotated[str, Meta(max_length=200)]
 
 
 class Figure(Body, frozen=True, kw_only=True):

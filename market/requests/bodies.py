@@ -8,27 +8,24 @@ from msgspec import Meta
 
 from openstall.market import ids
 from openstall.market.errors import InvalidRecord
-from openstall.market.orders.documents import (
-    ColumnName,
-    Floor,
-    Limit,
-    MetricName,
-    Task,
-    Time,
-)
-from openstall.market.records import (
+from openstall.market.fields import (
     Address,
     AddressOrNone,
     BlobRef,
     Body,
+    ColumnName,
+    Floor,
+    Limit,
+    MetricName,
     Price,
     Sha256,
+    Task,
     Text,
+    Time,
     Window,
     check_parties,
 )
 
-MECHANISMS = ("second_price",)
 MOST_ROWS = 10_000_000
 LEAST_ROWS = 10
 METRICS_OF = {
@@ -90,7 +87,9 @@ def check_request(body: RequestBody) -> None:
     if body.metric not in METRICS_OF[body.task]:
         raise InvalidRecord("bad_metric", f"{body.metric} does not measure a {body.task}.")
     if (body.task == "classification") != (len(body.classes) >= 2):
-        raise InvalidRecord("bad_classes", "A classification names at least two classes, and nothing else any.")
+        raise InvalidRecord(
+            "bad_classes", "A classification names two classes or more, and nothing else any."
+        )
     named = [*body.features, body.target]
     if len(set(named)) != len(named) or len(set(body.classes)) != len(body.classes):
         raise InvalidRecord("duplicate_column", "The request names one column or class twice.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +10,7 @@ from msgspec import Meta
 
 from openstall.market import canonical, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.records import BlobRef, Body, Cid, FileEntry, Sha256, has_twins
+from openstall.market.fields import BlobRef, Body, Cid, FileEntry, Sha256, has_twins
 from openstall.market.schema import fit
 
 MODEL_SUFFIX = ".onnx"
@@ -28,7 +27,7 @@ class Delivery(Body, frozen=True, kw_only=True):
     @property
     def model(self) -> FileEntry:
         """The entry of the model itself."""
-        return next(entry for entry in self.files if PurePosixPath(entry.name).suffix == MODEL_SUFFIX)
+        return next(entry for entry in self.files if entry.name.endswith(MODEL_SUFFIX))
 
     @property
     def model_hash(self) -> bytes:
@@ -52,7 +51,7 @@ def read_delivery(value: Any, *, request: str, model_hash: bytes) -> Delivery:
         text.refuse_hidden(found)
     except InvalidRecord as error:
         raise InvalidOrder(error.code, error.message, error.what_next) from error
-    models = [entry for entry in found.files if PurePosixPath(entry.name).suffix == MODEL_SUFFIX]
+    models = [entry for entry in found.files if entry.name.endswith(MODEL_SUFFIX)]
     if has_twins([entry.name for entry in found.files]) or len(models) != 1:
         raise InvalidOrder("wrong_package", "What was handed in is not a package with one ONNX model.")
     if found.request != request or found.model_hash != model_hash:

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from openstall.market import canonical, merkle
 from openstall.market.errors import InvalidRecord
-from openstall.market.records import Body, Network, Sha256
+from openstall.market.fields import Body, Network, Sha256
 from openstall.market.requests.assessment import MOST_ROWS, Statement, statement_hash
 from openstall.market.schema import fit
 

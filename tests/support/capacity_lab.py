@@ -30,17 +30,8 @@ from openstall.ledger.binding import make_binding
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.memory_host import MemoryHost
 from openstall.market.capacity import claim_seed, work_seed
-from openstall.market.records import (
-    BlobRef,
-    Capacity,
-    Peer,
-    Record,
-    SignedRecord,
-    Work,
-    body_as_dict,
-    parse_record,
-    sign_record,
-)
+from openstall.market.fields import BlobRef, body_as_dict
+from openstall.market.records import Capacity, Peer, Record, SignedRecord, Work, parse_record, sign_record
 from openstall.store.orders import Orders
 
 SIZE, SEGMENTS = 64, 8

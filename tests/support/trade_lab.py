@@ -42,14 +42,9 @@ from openstall.ledger.credit import CreditClient
 from openstall.ledger.memory_host import MemoryHost
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import NotFound, OpenstallError
-from openstall.market.orders.documents import (
-    Contract,
-    InputFile,
-    Order,
-    sign_contract,
-    write_contract,
-)
-from openstall.market.records import BlobRef, SignedRecord
+from openstall.market.fields import BlobRef
+from openstall.market.orders.documents import Contract, InputFile, Order, sign_contract, write_contract
+from openstall.market.records import SignedRecord
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.host import PeerHost

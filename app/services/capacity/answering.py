@@ -37,7 +37,8 @@ from openstall.market.capacity import (
     work_seed,
 )
 from openstall.market.errors import NotFound, OpenstallError, PeerError, Refused
-from openstall.market.records import MAX_CLOCK_SKEW_S, BlobRef, Capacity, Work
+from openstall.market.fields import BlobRef
+from openstall.market.records import MAX_CLOCK_SKEW_S, Capacity, Work
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.exchange import encode_refusal, encode_result
 from openstall.p2p.framing import Framed

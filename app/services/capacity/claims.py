@@ -23,16 +23,15 @@ from openstall.app.threads import Workers
 from openstall.compute_agent.disk_speed import disk_speed
 from openstall.market.capacity import claim_seed, opened_segments, work_seed
 from openstall.market.errors import NotFound
+from openstall.market.fields import BlobRef, body_as_dict
 from openstall.market.records import (
     LEAST_WORK_MS,
     MOST_SEGMENT_STEPS,
     MOST_WORK_MS,
-    BlobRef,
     Capacity,
     Figure,
     SignedRecord,
     Work,
-    body_as_dict,
 )
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore

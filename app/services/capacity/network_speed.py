@@ -16,7 +16,8 @@ from openstall.app.services.capacity.claims import TYPE, claim_of
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.renting import OFFER_KEY
 from openstall.market.errors import OpenstallError
-from openstall.market.records import BlobRef, Figure
+from openstall.market.fields import BlobRef
+from openstall.market.records import Figure
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.host import PeerHost

@@ -26,9 +26,10 @@ from openstall.ledger.model_escrow import ModelRules
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
 from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
+from openstall.market.fields import body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
-from openstall.market.records import SignedRecord, body_as_dict, parse_record
+from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.terms import check_award, custom_terms, request_in
 from openstall.store.auctions import AuctionRow, Auctions
@@ -71,10 +72,14 @@ class AuctionService:
             ChainError: the chain refuses, or cannot be reached (then it is sent later).
         """
         body = request_in(record)
-        await self._afford(body.budget_micro, "the budget of the request")
+        await self.check_budget(body.budget_micro)
         await self._keep(record, "requester", {})
         await self._open(record, body)
         self.wake()
+
+    async def check_budget(self, budget_micro: int) -> None:
+        """Whether the wallet holds the budget of a request; raises MoneyError."""
+        await self._afford(budget_micro, "the budget of the request")
 
     async def bid(self, cid: str, amount_micro: int) -> dict[str, Any]:
         """Make a sealed bid: nobody can read it before the time to open bids.
@@ -113,7 +118,7 @@ class AuctionService:
             NotFound: there is no such request.
         """
         row = await self.workers.store(self.books.find, cid)
-        record = await self.catalogue.live_record(cid) if row is None else self._record(row)
+        record = await self.catalogue.live_record(cid) if row is None else self.record(row)
         body = request_in(record)
         seen = await self._look(body, record.cid)
         auction = seen.auction
@@ -128,9 +133,7 @@ class AuctionService:
             "deposit_micro": body.deposit_micro,
             "commit_by": body.commit_by,
             "reveal_by": body.reveal_by,
-            "bids": [
-                {"bidder": bid.bidder, "amount_micro": bid.amount_micro} for bid in seen.bids
-            ],
+            "bids": [{"bidder": bid.bidder, "amount_micro": bid.amount_micro} for bid in seen.bids],
             "winner": auction.winner if auction.state in ("settled", "awarded", "expired") else "",
             "price_micro": auction.price_micro if auction.winner and auction.state != "open" else None,
             "order_id": row.data.get("order_id") if row is not None else None,
@@ -152,7 +155,7 @@ class AuctionService:
         row = await self.workers.store(self.books.find, contract.custom.request)
         if row is None or row.role != "bidder":
             raise InvalidOrder("no_bid", "This peer made no bid for that request.")
-        record = self._record(row)
+        record = self.record(row)
         seen = await self._look(request_in(record), record.cid)
         if seen.auction.state not in ("settled", "awarded"):
             raise InvalidOrder("not_settled", "The auction of that request is not over.")
@@ -176,6 +179,7 @@ class AuctionService:
         """See every open auction to its end, until cancelled."""
         while True:
             self._changed = trio.Event()
+            await self._take_up()
             for row in await self.workers.store(lambda: self.books.items(open_only=True)):
                 try:
                     await self._step(row)
@@ -187,8 +191,16 @@ class AuctionService:
             with trio.move_on_after(POLL_S):
                 await self._changed.wait()
 
+    async def _take_up(self) -> None:
+        """Own requests that were announced just before the node was ended have their auction opened now."""
+        page = await self.catalogue.find(types=("request",), author=self.me.peer_id, limit=200)
+        for item in page["items"]:
+            cid, commit_by = item["cid"], int(item["body"]["commit_by"])
+            if commit_by > self.desk.now() and await self.workers.store(self.books.find, cid) is None:
+                await self._keep(await self.catalogue.live_record(cid), "requester", {})
+
     async def _step(self, row: AuctionRow) -> None:
-        record = self._record(row)
+        record = self.record(row)
         body, now = request_in(record), self.desk.now()
         seen = await self._look(body, record.cid)
         state = seen.auction.state
@@ -220,31 +232,25 @@ class AuctionService:
                 await self.workers.store(self.books.close, row.request_cid, "awarded")
 
     async def _bidder(self, row: AuctionRow, body: RequestBody, seen: Seen) -> None:
-        now, auction = self.desk.now(), seen.auction
+        cid, now = row.request_cid, self.desk.now()
         mine = next((bid for bid in seen.bids if bid.bidder == self.me.wallet.lower()), None)
-        match auction.state:
+        sealed = mine is not None and mine.amount_micro is None
+        match seen.auction.state:
+            case "open" if mine is None and now > body.commit_by:
+                await self.workers.store(self.books.close, cid, "expired")
             case "open" if mine is None:
-                if now > body.commit_by:
-                    await self.workers.store(self.books.close, row.request_cid, "expired")
-                else:
-                    await self._commit(row, body)
-            case "open" if body.commit_by < now <= body.reveal_by and mine.amount_micro is None:
+                await self._commit(row, body)
+            case "open" if sealed and body.commit_by < now <= body.reveal_by:
                 bid = self._bid(row)
-                await self._send(
-                    row.request_cid, "reveal", lambda client, key: client.reveal(key, bid), body
-                )
+                await self._send(cid, "reveal", lambda client, key: client.reveal(key, bid), body)
             case "void":
-                if mine is not None and mine.amount_micro is None:
-                    await self._send(
-                        row.request_cid,
-                        "deposit back",
-                        lambda client, key: client.withdraw(key, self.me.wallet),
-                        body,
-                    )
-                await self.workers.store(self.books.close, row.request_cid, "void")
+                if sealed:
+                    me = self.me.wallet
+                    await self._send(cid, "deposit", lambda client, key: client.withdraw(key, me), body)
+                await self.workers.store(self.books.close, cid, "void")
             case "settled" | "awarded" | "expired":
-                won = auction.winner == self.me.wallet.lower()
-                await self.workers.store(self.books.close, row.request_cid, "won" if won else "lost")
+                won = seen.auction.winner == self.me.wallet.lower()
+                await self.workers.store(self.books.close, cid, "won" if won else "lost")
 
     async def _order(self, row: AuctionRow, record: SignedRecord, auction: AuctionOnChain) -> None:
         """Write the order with whoever won, once."""
@@ -256,9 +262,7 @@ class AuctionService:
                 "winner_unknown", "The developer who won has not told the group where it can be reached."
             )
         nonce = ids.digest_in_cid(record.cid).hex()[:32]
-        terms = custom_terms(
-            record, price_micro=auction.price_micro, box_key=box_public(self.me.seed, nonce)
-        )
+        terms = custom_terms(record, price_micro=auction.price_micro, box_key=box_public(self.me.seed, nonce))
         contract = write_contract(
             Order(
                 kind="custom",
@@ -280,9 +284,7 @@ class AuctionService:
             words="The auction is over. You signed the order with the developer who won it.",
             actor="you",
         )
-        await self.workers.store(
-            lambda: self.books.patch(row.request_cid, order_id=contract.order_id)
-        )
+        await self.workers.store(lambda: self.books.patch(row.request_cid, order_id=contract.order_id))
         self.engine.watch(contract.order_id)
 
     # --- the chain ---
@@ -363,7 +365,7 @@ class AuctionService:
             salt=bytes.fromhex(row.data["salt"]),
         )
 
-    def _record(self, row: AuctionRow) -> SignedRecord:
+    def record(self, row: AuctionRow) -> SignedRecord:
         """The request as it was kept: it may have left the catalogue since."""
         return parse_record(row.record, network=self.me.network, now=row.created_at)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from openstall.app.services.custom.model_desk import ModelDesk
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.sealing import check_key, unseal
 from openstall.app.threads import Workers
 from openstall.ledger.model_escrow import ModelEscrowClient, SignedVerdict, Verdict
@@ -45,7 +45,7 @@ class Assessor(Protocol):
     """Measures a model on rows whose commitment it checks first."""
 
     async def assess(self, order: OpenOrder, trial: Trial, *, key: bytes, at: int) -> bytes:
-        """The statement, as canonical bytes; raises InvalidOrder where the rows are not those committed to."""
+        """The statement, canonical; raises InvalidOrder where the rows are not those committed to."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,8 +58,7 @@ class Evaluating:
     blobs: BlobStore
     transfer: BlobTransfer
     assessor: Assessor
-    open_rows: Callable[[Path, bytes, Path], Awaitable[None]]
-    """Decrypts a blob of sealed rows with its key into a file."""
+    engine: OrderEngine
     folder: Path
     workers: Workers
 
@@ -113,6 +112,7 @@ class Evaluating:
         if signer not in _evaluators(order) or signer != statement.predicate.evaluator.lower():
             raise InvalidOrder("not_an_evaluator", "The verdict is not signed by an evaluator of this order.")
         await self._keep(order, signer, raw, signature, passed=statement.predicate.passed)
+        self.engine.wake(order.order_id)
 
     async def _measured(self, order: OpenOrder) -> OpenOrder:
         """The order with this node's own verdict on the present try in its books."""
@@ -123,7 +123,10 @@ class Evaluating:
         shown = await self.talk.delivery(order)
         check_key(shown.key, shown.delivery.key_sha256)
         rows = await self.talk.sealed_rows(order)
-        for peer, blob in ((order.contract.order.seller, shown.delivery.blob), (order.contract.order.buyer, rows.blob)):
+        for peer, blob in (
+            (order.contract.order.seller, shown.delivery.blob),
+            (order.contract.order.buyer, rows.blob),
+        ):
             if not self.blobs.have(blob.cid):
                 await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size)
             check_blob(self.blobs.info(blob.cid), blob)
@@ -133,10 +136,13 @@ class Evaluating:
             files = shown.delivery.files
             blob_path = self.blobs.path(shown.delivery.blob.cid)
             await trio.to_thread.run_sync(lambda: unseal(blob_path, shown.key, files, place / "package"))
-            await self.open_rows(self.blobs.path(rows.blob.cid), rows.key, place / "rows.csv")
+            rows_blob = self.blobs.path(rows.blob.cid)
+            await trio.to_thread.run_sync(lambda: unseal(rows_blob, rows.key, [rows.file], place / "rows"))
             self.desk.progress(order.order_id, "Measuring the model in the sandbox", 1, 2, "files")
             trial = Trial(
-                model=place / "package" / shown.delivery.model.name, rows=place / "rows.csv", salts=rows.seed
+                model=place / "package" / shown.delivery.model.name,
+                rows=place / "rows" / rows.file.name,
+                salts=rows.seed,
             )
             raw = await self.assessor.assess(
                 order, trial, key=self.models.key(order.contract), at=self.desk.now()
@@ -203,9 +209,7 @@ class Evaluating:
         }
         different = [name for name, equal in same.items() if not equal]
         if different:
-            raise InvalidOrder(
-                "other_assessment", f"The assessment is about another {', '.join(different)}."
-            )
+            raise InvalidOrder("other_assessment", f"The assessment is about another {', '.join(different)}.")
 
     def _verdict(self, order: OpenOrder, raw: bytes, *, passed: bool) -> Verdict:
         return Verdict(

@@ -11,8 +11,8 @@ from openstall.app.services.custom import wire
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.errors import Conflict, NotFound
+from openstall.market.fields import BlobRef, FileEntry
 from openstall.market.orders.agree import watchers
-from openstall.market.records import BlobRef
 from openstall.market.requests.delivery import Delivery, read_delivery
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
@@ -32,11 +32,21 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedRows:
-    """The buyer's validation rows: the encrypted blob, its key, and the seed of their salts."""
+    """The buyer's validation rows: the encrypted blob, the file in it, its key, the seed of their salts."""
 
     blob: BlobRef
+    file: FileEntry
     key: bytes
     seed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedTraining:
+    """The buyer's training data: the encrypted blob, the file in it, and its key."""
+
+    blob: BlobRef
+    file: FileEntry
+    key: bytes
 
 
 VerdictTaker = Callable[[OpenOrder, wire.Ask], Awaitable[None]]
@@ -52,8 +62,8 @@ class Talk:
     hand_in: HandIn
     rows: Callable[[OpenOrder], Awaitable[SealedRows]]
     """The buyer's own: what its home keeps of the request. Raises NotFound."""
-    training_key: Callable[[OpenOrder], Awaitable[bytes]]
-    """The buyer's own: what opens the training data. Raises NotFound."""
+    training_data: Callable[[OpenOrder], Awaitable[SealedTraining]]
+    """The buyer's own. Raises NotFound where the request has none."""
     grant: Callable[[str, str], None]
     """Lets a peer fetch a blob: cid, peer id."""
     take_verdict: VerdictTaker
@@ -94,15 +104,13 @@ class Talk:
         ask = wire.Ask(do="rows", order_id=order.order_id)
         answer = wire.read_rows_answer(await self._ask(order.contract.order.buyer, ask))
         return SealedRows(
-            blob=answer.blob, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
+            blob=answer.blob, file=answer.file, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
         )
 
-    async def training(self, order: OpenOrder) -> bytes:
+    async def training(self, order: OpenOrder) -> wire.TrainingAnswer:
         """The developer asks the buyer for what opens the training data."""
         ask = wire.Ask(do="training", order_id=order.order_id)
-        return bytes.fromhex(
-            wire.read_training_answer(await self._ask(order.contract.order.buyer, ask)).key
-        )
+        return wire.read_training_answer(await self._ask(order.contract.order.buyer, ask))
 
     async def verdict(self, order: OpenOrder, peer_id: str, statement: bytes, signature: bytes) -> None:
         """An evaluator tells a party its verdict."""
@@ -161,13 +169,15 @@ class Talk:
             raise Conflict("not_yet", "The price is not in escrow yet.", "Ask again later.")
         found = await self.rows(order)
         self.grant(found.blob.cid, peer_id)
-        return wire.RowsAnswer(blob=found.blob, key=found.key.hex(), seed=found.seed.hex())
+        return wire.RowsAnswer(blob=found.blob, file=found.file, key=found.key.hex(), seed=found.seed.hex())
 
     async def _show_training(self, order: OpenOrder, peer_id: str) -> wire.TrainingAnswer:
         """For the developer that won, once it has signed."""
         if order.role != "buyer" or peer_id != order.contract.order.seller or not order.seller_signature:
             raise _stranger()
-        return wire.TrainingAnswer(key=(await self.training_key(order)).hex())
+        found = await self.training_data(order)
+        self.grant(found.blob.cid, peer_id)
+        return wire.TrainingAnswer(file=found.file, key=found.key.hex())
 
     async def _evaluates(self, order: OpenOrder, peer_id: str) -> bool:
         """Whether the peer's wallet, as its own record binds it, is one of the order's evaluators."""

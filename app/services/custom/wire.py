@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.records import BlobRef, Body, Sha256
+from openstall.market.fields import BlobRef, Body, FileEntry, Sha256
 from openstall.market.schema import fit
 
 PROTOCOL = "/openstall/custom/1"
@@ -47,16 +47,18 @@ class DeliveryAnswer(Body, frozen=True, kw_only=True):
 
 
 class RowsAnswer(Body, frozen=True, kw_only=True):
-    """Where the sealed rows are, what opens them, and the seed of their salts."""
+    """Where the sealed rows are, the file in there, what opens it, and the seed of the rows' salts."""
 
     blob: BlobRef
+    file: FileEntry
     key: Sha256
     seed: Sha256
 
 
 class TrainingAnswer(Body, frozen=True, kw_only=True):
-    """What opens the training data."""
+    """What opens the training data, and the file in there."""
 
+    file: FileEntry
     key: Sha256
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from openstall.market.errors import InvalidOrder
-from openstall.market.records import BlobRef
+from openstall.market.fields import BlobRef
 from openstall.p2p.blobs import BlobInfo
 
 

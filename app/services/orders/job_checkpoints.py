@@ -21,7 +21,7 @@ from openstall.app.services.orders.job_wire import JobCheckpoint
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import Checkpoint
 from openstall.market.errors import InvalidOrder, OpenstallError
-from openstall.market.records import BlobRef
+from openstall.market.fields import BlobRef
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 

@@ -15,8 +15,8 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.job_files import JobFiles
 from openstall.app.threads import Workers
 from openstall.market.errors import InvalidOrder, PeerError
+from openstall.market.fields import BlobRef
 from openstall.market.orders.documents import InputFile
-from openstall.market.records import BlobRef
 from openstall.p2p import blob_manifest, blob_wire, exchange
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore

@@ -44,12 +44,12 @@ from openstall.market.errors import (
     SandboxError,
     StoreError,
 )
+from openstall.market.fields import BlobRef
 from openstall.market.orders.agree import SETTLE_AFTER_S
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.line import head_start_s
 from openstall.market.orders.machine import COMPUTE
 from openstall.market.orders.results import JobReport, sign_report
-from openstall.market.records import BlobRef
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.nurseries import single_errors

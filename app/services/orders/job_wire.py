@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from openstall.market import canonical
 from openstall.market.errors import InvalidRecord, PeerError
-from openstall.market.records import BlobRef
+from openstall.market.fields import BlobRef
 
 PROTOCOL = "/openstall/job/1"
 MAX_FRAME = 128 * 1024

@@ -10,10 +10,11 @@ import msgspec
 from openstall.app.services.orders.desk import OpenOrder
 from openstall.compute_agent.recheck_specs import CHECKPOINT
 from openstall.market.errors import Refused
+from openstall.market.fields import BlobRef
 from openstall.market.job_kinds import GPU_KINDS
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.failover import BAD_CHECKPOINT
-from openstall.market.records import BlobRef, Offer, ServiceLevel
+from openstall.market.records import Offer, ServiceLevel
 
 DISK_BYTES = 4 * 2**30
 

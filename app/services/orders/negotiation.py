@@ -181,7 +181,7 @@ class Negotiation:
         if now < self._copy_at.get(key, 0.0):
             return False
         self._copy_at[key] = now + COPY_AGAIN_S
-        peer_id = await self._peer_of(wallet)
+        peer_id = await self._catalogue.peer_of(wallet)
         if peer_id is None:
             return False
         try:
@@ -199,12 +199,6 @@ class Negotiation:
     async def cancel_job(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now."""
         await self._ask(order.other, {"do": "cancel_job", "order_id": order.order_id})
-
-    async def _peer_of(self, wallet: str) -> str | None:
-        """The peer that is bound to a wallet, where the catalogue knows one."""
-        page = await self._catalogue.find(query=wallet, types=("peer",))
-        same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
-        return same[0] if same else None
 
     async def _ask(self, peer_id: str, message: dict[str, Any]) -> str:
         """The answer; Refused where the other peer considered the message and said no."""
@@ -280,8 +274,9 @@ class Negotiation:
 
     async def _admit(self, contract: Contract, signature: str) -> str:
         """Check a proposal against what is on sale, and sign it."""
-        record = await self._catalogue.live_record(record_named(contract))
-        check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
+        if contract.order.kind != "custom":  # what is ordered there was laid down by the buyer: see `ready`
+            record = await self._catalogue.live_record(record_named(contract))
+            check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         self._check_group(contract)
         if await self._desk.count_unpaid("seller") >= MAX_UNPAID:
             raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")

@@ -17,6 +17,7 @@ from openstall.app.threads import Workers
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
+from openstall.market.fields import BlobRef, body_as_dict
 from openstall.market.job_kinds import SCRIPT
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
@@ -43,7 +44,7 @@ from openstall.market.orders.failover import (
     MOST_TRIES,
     SHORTEST_PATIENCE_S,
 )
-from openstall.market.records import BlobRef, Listing, Offer, ServiceLevel, SignedRecord, body_as_dict
+from openstall.market.records import Listing, Offer, ServiceLevel, SignedRecord
 from openstall.p2p.blobs import BlobStore
 
 PAY_WITHIN_S = 900

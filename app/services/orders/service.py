@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.handlers import CustomActions
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -37,6 +38,7 @@ class OrderService:
     transactions: TransactionService
     channel: ChannelDesk
     sale: SaleActions
+    custom: CustomActions
     buyer: JobBuyer
     provider: JobProvider
     log: JobLog
@@ -113,6 +115,8 @@ class OrderService:
             raise Conflict("wrong_state", f"“{action}” is not possible while the order is “{order.state}”.")
         if order.kind == "sale":
             await self._act_on_sale(order, action, reason, buyer_bps)
+        elif order.kind == "custom":
+            await self._act_on_custom(order, action, reason, buyer_bps)
         elif order.role == "seller":
             await self.provider.stop(order)
         elif action == "cancel":
@@ -138,6 +142,15 @@ class OrderService:
                 "no_artefacts", "The job's results are not here yet.", "Wait until the order shows them."
             )
         return await self.workers.work(_copy_all, Path(kept), folder)
+
+    async def _act_on_custom(self, order: OpenOrder, action: str, reason: str, buyer_bps: int) -> None:
+        match action:
+            case "dispute":
+                await self.custom.dispute(order, reason)
+            case "rule":
+                await self.custom.rule(order, buyer_bps)
+            case _:
+                await self.custom.do(order, action)
 
     async def _act_on_sale(self, order: OpenOrder, action: str, reason: str, buyer_bps: int) -> None:
         match action:

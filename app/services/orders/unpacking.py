@@ -14,7 +14,7 @@ from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.sealing import open_key, unseal
 from openstall.app.threads import Workers
 from openstall.market.errors import StoreError
-from openstall.market.records import BlobRef, FileEntry
+from openstall.market.fields import BlobRef, FileEntry
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.store.library import Library

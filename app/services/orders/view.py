@@ -11,7 +11,7 @@ from openstall.app.services.orders.desk import Live, OpenOrder
 from openstall.app.services.orders.job_check import CHECK_OF, CHECKS, may_check
 from openstall.market import canonical
 from openstall.market.mechanisms.blame import blame
-from openstall.market.orders.machine import COMPUTE, SALE
+from openstall.market.orders.machine import COMPUTE, CUSTOM, SALE
 from openstall.market.orders.words import deadline_words, declined_words, end_words, state_words, way_back
 from openstall.store.orders import OrderEvent
 
@@ -94,6 +94,7 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "dispute_reason": order.data.get("dispute_reason"),
         "job": _job(order, around) if order.kind == "compute" else None,
         "service": _service(order) if order.kind == "compute" else None,
+        "custom": _custom(order),
         "library_path": around.library_path,
     }
 
@@ -155,6 +156,8 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
         if COMPUTE.allows(order.state, "start_withdraw"):
             actions.append("refund")
         return actions
+    if order.kind == "custom":
+        return _custom_actions(order, overdue=overdue, now=now)
     offered = {
         "buyer": ("complete", "dispute", "withdraw", "refund"),
         "seller": ("cancel", "claim"),
@@ -164,6 +167,42 @@ def possible_actions(order: OpenOrder, now: int) -> list[str]:
     possible = SALE.open_to(order.state, order.role, overdue=overdue, arbiter=arbiter)
     found = [event for event in offered if event in possible]
     return ["cancel" if event == "withdraw" else event for event in found]
+
+
+def _custom_actions(order: OpenOrder, *, overdue: bool, now: int) -> list[str]:
+    """What a person may do in an order of a model made to order."""
+    if order.role == "evaluator":
+        return []
+    terms = order.contract.custom
+    possible = CUSTOM.open_to(order.state, order.role, overdue=overdue, arbiter=bool(terms.arbiter))
+    offered = {"buyer": ("complete", "refund"), "seller": ("cancel", "claim"), "arbiter": ("rule",)}[
+        order.role
+    ]
+    found = [event for event in offered if event in possible]
+    # Over a verdict that has not come, the arbiter can be called only once its time is over.
+    waits = order.state == "submitted" and now <= order.entered_at + terms.evaluate_s
+    if f"call_{order.role}" in possible and not waits:
+        found.append("dispute")
+    return found
+
+
+def _custom(order: OpenOrder) -> dict[str, Any] | None:
+    """What was handed in, and how the evaluators judged it, newest try first."""
+    if order.kind != "custom":
+        return None
+    terms, attempt = order.contract.custom, int(order.data.get("attempt", 0))
+    verdicts = [
+        {"attempt": number, "evaluator": wallet, **order.data[f"verdict {number} {wallet}"]}
+        for number in range(attempt, 0, -1)
+        for wallet in (one.lower() for one in terms.evaluators)
+        if f"verdict {number} {wallet}" in order.data
+    ]
+    return {
+        "attempt": attempt,
+        "tries": terms.tries,
+        "model_hash": order.data.get("model_hash"),
+        "verdicts": verdicts,
+    }
 
 
 def _service(order: OpenOrder) -> dict[str, Any] | None:

@@ -19,10 +19,11 @@ from openstall.app.services.renting import OFFER_KEY
 from openstall.app.threads import Workers
 from openstall.ledger.bond import BondOnChain
 from openstall.market.errors import Conflict, NotFound, Refused
+from openstall.market.fields import body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import SETTLE_AFTER_S, START_WITHIN_S
 from openstall.market.orders.documents import MOST_TIMES_CAP, Contract
-from openstall.market.records import Service, ServiceLevel, body_as_dict
+from openstall.market.records import Service, ServiceLevel
 from openstall.market.service_levels import within
 from openstall.market.sightings import JUDGE_S
 from openstall.store.orders import Orders

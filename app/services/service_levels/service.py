@@ -21,7 +21,8 @@ from openstall.app.services.service_levels.promises import Promises, Wanted
 from openstall.app.services.service_levels.pursuit import Pursuit
 from openstall.app.services.service_levels.witness import Witness
 from openstall.market.errors import NotFound, OpenstallError
-from openstall.market.records import Offer, ServiceLevel, body_as_dict
+from openstall.market.fields import body_as_dict
+from openstall.market.records import Offer, ServiceLevel
 from openstall.p2p.host import PeerHost
 
 RENEW_S = 86_400

@@ -11,7 +11,7 @@ from trade_lab import step, trade_lab
 
 from openstall.app.services.orders.chain_wakes import ChainWakes
 from openstall.app.services.orders.desk import OpenOrder
-from openstall.market.records import BlobRef
+from openstall.market.fields import BlobRef
 
 BLOB = BlobRef(cid="b" + "a" * 58, size=10, sha256="ab" * 32)
 

@@ -14,7 +14,8 @@ from openstall.ledger.chain import ChainParams
 from openstall.ledger.keys import PeerSeed
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import InvalidRecord
-from openstall.market.records import Peer, Record, SignedRecord, body_as_dict, sign_record
+from openstall.market.fields import body_as_dict
+from openstall.market.records import Peer, Record, SignedRecord, sign_record
 from openstall.store.database import Store
 from openstall.store.records import Records
 from openstall.store.search import Search

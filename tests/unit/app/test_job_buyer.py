@@ -17,10 +17,10 @@ from openstall.app.services.orders import job_buyer
 from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromProvider, Line, write
 from openstall.market import canonical
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.market.fields import BlobRef
 from openstall.market.metering import Tick, sign_tick
 from openstall.market.orders.documents import InputFile
 from openstall.market.orders.results import JobReport, sign_report
-from openstall.market.records import BlobRef
 from openstall.p2p.framing import Framed
 from openstall.p2p.limits import Rate
 

@@ -17,8 +17,9 @@ from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromBuye
 from openstall.app.services.orders.placing import _check_package
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import OpenstallError, PeerError, Refused
+from openstall.market.fields import BlobRef, FileEntry, body_as_dict
 from openstall.market.orders.documents import Contract, sign_contract
-from openstall.market.records import BlobRef, FileEntry, Listing, Offer, Record, body_as_dict, sign_record
+from openstall.market.records import Listing, Offer, Record, sign_record
 from openstall.p2p.framing import Framed
 from openstall.p2p.identity import peer_id_from_seed
 
@@ -205,7 +206,7 @@ async def test_an_arbiter_who_was_away_gets_the_copy_while_the_money_is_held(
         async def peer_of(_wallet: str) -> None:
             asked.append((await buyer.desk.load(order_id)).state)
 
-        monkeypatch.setattr(buyer.negotiation, "_peer_of", peer_of)
+        monkeypatch.setattr(buyer.negotiation._catalogue, "peer_of", peer_of, raising=False)
         for _ in range(2):
             await buyer.sale_buyer.step(await buyer.desk.load(order_id))
         assert asked == ["funded", "funded"]

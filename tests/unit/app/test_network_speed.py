@@ -13,7 +13,7 @@ from openstall.app.services.capacity import network_speed
 from openstall.app.services.capacity.claims import claim_of
 from openstall.app.services.capacity.network_speed import DOWN, LEAST_BYTES, ROUND_TRIP, Line
 from openstall.app.services.renting import OFFER_KEY
-from openstall.market.records import BlobRef
+from openstall.market.fields import BlobRef
 
 
 async def claim_with_proof(lab: CapacityLab, stall: Stall, size: int, *, given: bool = True) -> BlobRef:

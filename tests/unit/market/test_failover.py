@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from offers import OWN
 
+from openstall.market.fields import BlobRef
 from openstall.market.orders.documents import ComputeTerms, InputFile, Limits
 from openstall.market.orders.failover import Candidate, cap_left, choose, is_providers_fault
-from openstall.market.records import BlobRef, Gpu, Offer
+from openstall.market.records import Gpu, Offer
 
 CID = "bafkr4i" + "a" * 52
 ADDRESS = "0x" + "11" * 20

@@ -10,13 +10,13 @@ import pytest
 
 from openstall.market import canonical, ids
 from openstall.market.errors import InvalidRecord
+from openstall.market.fields import body_as_dict
 from openstall.market.records import (
     BODIES,
     MAX_CLOCK_SKEW_S,
     MAX_LIFE_S,
     Record,
     SignedRecord,
-    body_as_dict,
     parse_record,
     sign_record,
 )

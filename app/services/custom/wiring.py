@@ -1,0 +1,161 @@
+"""Builds everything about models made to order from what trading stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openstall.app.services.checking import LocalJobs
+from openstall.app.services.custom.assessing import SandboxAssessor
+from openstall.app.services.custom.auctions import AuctionService
+from openstall.app.services.custom.evaluating import Evaluating
+from openstall.app.services.custom.hand_in import HandIn
+from openstall.app.services.custom.handlers import (
+    CustomActions,
+    CustomArbiter,
+    CustomBuyer,
+    CustomEvaluator,
+    CustomSeller,
+    CustomWatch,
+)
+from openstall.app.services.custom.model_desk import ModelDesk
+from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.custom.requests import RequestService
+from openstall.app.services.custom.talk import Talk
+from openstall.app.services.custom.training import Training
+from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.orders.engine import Handler, OrderEngine
+from openstall.app.services.orders.negotiation import Negotiation
+from openstall.app.services.orders.placing import Party
+from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.sealed import SealedEvaluation
+from openstall.app.services.selling import Stock
+from openstall.store.auctions import Auctions
+from openstall.store.settings import Settings
+
+if TYPE_CHECKING:
+    from openstall.app.trade import Ground
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custom:
+    """The services of models made to order."""
+
+    models: ModelDesk
+    auctions: AuctionService
+    requests: RequestService
+    hand_in: HandIn
+    training: Training
+    talk: Talk
+    evaluating: Evaluating
+    watch: CustomWatch
+    actions: CustomActions
+    desk: OrderDesk
+
+    def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
+        """What the engine drives such orders with."""
+        receiving = Receiving(desk=self.desk, talk=self.talk, unpacking=unpacking)
+        return {
+            ("custom", "buyer"): CustomBuyer(
+                desk=self.desk,
+                models=self.models,
+                watch=self.watch,
+                negotiation=negotiation,
+                evaluating=self.evaluating,
+                receiving=receiving,
+            ),
+            ("custom", "seller"): CustomSeller(
+                desk=self.desk,
+                models=self.models,
+                watch=self.watch,
+                negotiation=negotiation,
+                evaluating=self.evaluating,
+                hand_in=self.hand_in,
+            ),
+            ("custom", "evaluator"): CustomEvaluator(watch=self.watch, evaluating=self.evaluating),
+            ("custom", "arbiter"): CustomArbiter(watch=self.watch),
+        }
+
+
+def make_custom(
+    ground: Ground, *, me: Party, desk: OrderDesk, engine: OrderEngine, stock: Stock, jobs: LocalJobs
+) -> Custom:
+    """All of it, for one open wallet on one chain."""
+    models = ModelDesk(
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
+    )
+    books = Auctions(ground.store)
+    auctions = AuctionService(
+        me=me,
+        books=books,
+        desk=desk,
+        engine=engine,
+        catalogue=ground.catalogue,
+        chain=ground.chain,
+        wallet=ground.wallet,
+        transactions=ground.transactions,
+        workers=ground.workers,
+    )
+    requests = RequestService(
+        me=me,
+        catalogue=ground.catalogue,
+        chain=ground.chain,
+        blobs=ground.blobs,
+        settings=Settings(ground.store),
+        books=books,
+        auctions=auctions,
+        folder=ground.home.jobs,
+        workers=ground.workers,
+        now=desk.now,
+    )
+    hand_in = HandIn(desk=desk, engine=engine, stock=stock, seed=ground.seed)
+    talk = Talk(
+        desk=desk,
+        peers=ground.host,
+        catalogue=ground.catalogue,
+        hand_in=hand_in,
+        rows=requests.sealed_rows,
+        training_data=requests.sealed_training,
+        grant=ground.access.grant,
+        take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
+    )
+    evaluating = Evaluating(
+        desk=desk,
+        models=models,
+        talk=talk,
+        blobs=ground.blobs,
+        transfer=ground.transfer,
+        assessor=SandboxAssessor(
+            evaluation=SealedEvaluation(jobs=jobs, workers=ground.workers),
+            seed=ground.seed,
+            wallet=ground.wallet.address,
+            workers=ground.workers,
+        ),
+        engine=engine,
+        folder=ground.home.jobs,
+        workers=ground.workers,
+    )
+    watch = CustomWatch(desk=desk, models=models)
+    return Custom(
+        models=models,
+        auctions=auctions,
+        requests=requests,
+        hand_in=hand_in,
+        training=Training(
+            desk=desk,
+            talk=talk,
+            catalogue=ground.catalogue,
+            auctions=auctions,
+            blobs=ground.blobs,
+            transfer=ground.transfer,
+            workers=ground.workers,
+        ),
+        talk=talk,
+        evaluating=evaluating,
+        watch=watch,
+        actions=CustomActions(desk=desk, models=models, watch=watch),
+        desk=desk,
+    )

@@ -1,0 +1,60 @@
+"""Builds both sides of a sale, and its arbiter's, from what trading stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.orders.engine import Handler
+from openstall.app.services.orders.escrow_desk import EscrowDesk
+from openstall.app.services.orders.negotiation import Negotiation
+from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleSeller, SaleWatch
+from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.selling import Stock
+from openstall.store.library import Library
+
+if TYPE_CHECKING:
+    from openstall.app.trade import Ground
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sale:
+    """What drives sales, and what a person may do in one."""
+
+    handlers: dict[tuple[str, str], Handler]
+    actions: SaleActions
+    unpacking: Unpacking
+
+
+def make_sale(
+    ground: Ground,
+    *,
+    desk: OrderDesk,
+    escrow: EscrowDesk,
+    negotiation: Negotiation,
+    stock: Stock,
+    library: Library,
+) -> Sale:
+    """All of it, for one open wallet on one chain."""
+    watch = SaleWatch(desk=desk, escrow=escrow)
+    unpacking = Unpacking(
+        desk=desk,
+        blobs=ground.blobs,
+        transfer=ground.transfer,
+        library=library,
+        folder=ground.home.library,
+        seed=ground.seed,
+        workers=ground.workers,
+    )
+    buyer = SaleBuyer(desk=desk, escrow=escrow, watch=watch, negotiation=negotiation, unpacking=unpacking)
+    seller = SaleSeller(desk=desk, escrow=escrow, watch=watch, stock=stock, negotiation=negotiation)
+    return Sale(
+        handlers={
+            ("sale", "buyer"): buyer,
+            ("sale", "seller"): seller,
+            ("sale", "arbiter"): SaleArbiter(desk=desk, watch=watch),
+        },
+        actions=SaleActions(desk=desk, escrow=escrow, watch=watch),
+        unpacking=unpacking,
+    )
