@@ -341,7 +341,9 @@ class Trade:
     def _make_negotiation(self, provider: JobProvider, escrow: EscrowDesk) -> Negotiation:
         ground = self._ground
         return Negotiation(
-            is_funded=lambda contract: self._is_funded(contract, escrow),
+            is_funded=lambda contract: (
+                self.custom.models if contract.order.kind == "custom" else escrow
+            ).is_funded(contract),
             on_refused=self.demand.note_refusal,
             desk=self.desk,
             peers=ground.host,
@@ -366,10 +368,6 @@ class Trade:
             chain=ground.chain,
             workers=ground.workers,
         )
-
-    async def _is_funded(self, contract: Contract, escrow: EscrowDesk) -> bool:
-        desk = self.custom.models if contract.order.kind == "custom" else escrow
-        return await desk.is_funded(contract)
 
     async def _ready_for(self, contract: Contract) -> None:
         match contract.order.kind:

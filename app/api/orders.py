@@ -128,7 +128,9 @@ def router(node: Node) -> APIRouter:
 
     @routes.get("")
     async def listed(
-        *, role: Literal["", "buyer", "seller", "arbiter"] = "", open_only: Annotated[bool, Query()] = False
+        *,
+        role: Literal["", "buyer", "seller", "arbiter", "evaluator"] = "",
+        open_only: Annotated[bool, Query()] = False,
     ) -> dict[str, Any]:
         """All orders, newest first."""
         items = await node.trade.orders.items(role=role, open_only=open_only)

@@ -13,6 +13,7 @@ from openstall.app.api import (
     capacity,
     catalogue,
     compute,
+    custom,
     group,
     identity,
     machines,
@@ -48,4 +49,5 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         serving.router,
         orders.router,
         batches.router,
+        custom.router,
     ]

@@ -25,6 +25,8 @@ NOUNS = {
     "compute": "Rent this machine out.",
     "rig": "Let this machine work for your node on another computer.",
     "job": "Run a job on a rented machine.",
+    "request": "Ask for a model that does not exist yet.",
+    "bid": "Bid to build a model that others ask for.",
     "order": "Where each order stands, and what you may do.",
     "doctor": "Is this machine fit to run jobs?",
     "demo": "The whole market on this computer, in play money.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ def group() -> None:
 
 
 @group.command(name="list")
-@click.option("--role", type=click.Choice(["buyer", "seller", "arbiter"]))
+@click.option("--role", type=click.Choice(["buyer", "seller", "arbiter", "evaluator"]))
 @click.option("--open", "open_only", is_flag=True, help="Only those that are not final.")
 @command
 def list_orders(cli: Cli, role: str | None, open_only: bool) -> None:
@@ -171,6 +172,28 @@ for _name, _words in zip(
     strict=True,
 ):
     group.add_command(_action(_name, _words))
+
+
+@group.command(name="hand-in")
+@click.argument("order_id")
+@click.argument("model", type=click.Path(path_type=Path, exists=True))
+@command
+def hand_in(cli: Cli, order_id: str, model: Path) -> None:
+    """As developer: hand the ONNX file or folder MODEL in; the evaluators measure it."""
+    done = cli.api.operate(f"/v1/orders/{order_id}/hand-in", cli.output, path=str(model.resolve()))
+    cli.output.document(
+        done, f"Handed in as try {done['attempt']}. It is measured now: openstall order watch."
+    )
+
+
+@group.command()
+@click.argument("order_id")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@command
+def training(cli: Cli, order_id: str, folder: Path) -> None:
+    """As developer: write the training data of a request that you won into FOLDER."""
+    done = cli.api.operate(f"/v1/orders/{order_id}/training", cli.output, folder=str(folder.resolve()))
+    cli.output.document(done, done["path"])
 
 
 def _page(found: dict[str, Any]) -> str:

@@ -127,6 +127,7 @@ class AuctionService:
             own = {"amount_micro": int(row.data["amount_micro"]), "state": row.state}
         return {
             "request": record.cid,
+            "title": body.title,
             "role": row.role if row is not None else "",
             "state": auction.state,
             "budget_micro": body.budget_micro,
