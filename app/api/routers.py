@@ -47,7 +47,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         service_levels.router,
         models.router,
         serving.router,
+        custom.router,  # before the orders, whose routes take any word as an action
         orders.router,
         batches.router,
-        custom.router,
     ]
