@@ -93,7 +93,7 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
     """Journey 3: the seller trains its model as a job on the provider's machine; returns the model."""
     provider, seller = cast.provider, cast.seller
     with story.step("The seller finds the offer"):
-        offer = _first(seller, "offer", "")
+        offer = first(seller, "offer", "")
     with story.step("The seller trains on the provider's machine, in the sandbox, paid by the second"):
         order_id = seller.post(
             "/v1/orders/job",
@@ -104,7 +104,7 @@ def rent_and_train(story: Story, cast: Cast, train: Path, folder: Path) -> Path:
             max_s=JOB_MAX_S,
             cap_micro=JOB_CAP_MICRO,
         )["order_id"]
-        order = seller.order_until(order_id, lambda o: o["state"] == "settled" and _fetched(o), 300)
+        order = seller.order_until(order_id, lambda o: o["state"] == "settled" and fetched(o), 300)
     result = order["job"]["result"]
     if result["state"] != "done":
         raise OpenstallError(
@@ -144,7 +144,7 @@ def list_model(story: Story, cast: Cast, model: Path) -> dict[str, Any]:
             arbiter=cast.provider.wallet,
         )
     with story.step("The buyer finds it by search"):
-        return _first(buyer, "listing", "breast cancer")
+        return first(buyer, "listing", "breast cancer")
 
 
 def buy_and_check(story: Story, cast: Cast, listing: dict[str, Any], holdout: Path) -> None:
@@ -179,7 +179,9 @@ def metric(report: dict[str, Any], name: str) -> float:
     return float(next(found["value"] for found in report["metrics"] if found["name"] == name))
 
 
-def _first(peer: DemoPeer, kind: str, query: str) -> dict[str, Any]:
+def first(peer: DemoPeer, kind: str, query: str) -> dict[str, Any]:
+    """The first record of a kind that a peer finds, once there is one."""
+
     def found() -> dict[str, Any] | None:
         items = peer.get("/v1/catalogue", type=kind, q=query)["items"]
         return items[0] if items else None
@@ -188,6 +190,7 @@ def _first(peer: DemoPeer, kind: str, query: str) -> dict[str, Any]:
     return item
 
 
-def _fetched(order: dict[str, Any]) -> bool:
+def fetched(order: dict[str, Any]) -> bool:
+    """Whether the results of a job are on the disk."""
     artefacts = order["job"]["artefacts"]
     return all(item["path"] for item in artefacts) and order["job"]["result"] is not None

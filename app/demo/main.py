@@ -27,6 +27,7 @@ from openstall.app.demo.journeys import (
 )
 from openstall.app.demo.peers import DemoPeer, running_peer
 from openstall.app.demo.receipt import make_receipt, save_receipt
+from openstall.app.demo.workshop import ask_and_bid, deliver, train_models, workshop
 from openstall.compute_agent.runtime import find_runtime
 from openstall.market.errors import Refused
 
@@ -40,9 +41,18 @@ def run_demo(folder: Path, *, headless: bool, pictures: bool, show: Callable[[di
     display = not headless and _has_display()
     _fresh(folder)
     story = Story(tell=_tell, picture=_Pictures(folder / "screenshots") if pictures else _no_picture)
-    with _market_with_a_model(story, folder) as (cast, listing, holdout):
+    with (
+        _opened_market(story, folder) as (cast, train, holdout),
+        workshop(story, cast, folder) as shop,
+    ):
+        # First, because its auctions last as long as the rest.
+        ask_and_bid(story, cast, shop, holdout)
+        listing = _with_a_model(story, cast, train, folder)
+        models = train_models(story, shop, train, folder)
         buy_and_check(story, cast, listing, holdout)
-        receipt = make_receipt(story, cast.all, time.monotonic() - begun)
+        deliver(story, cast, shop, models)
+        peers = [*cast.all, *(shop.developers[name] for name in ("ada", "ben"))]
+        receipt = make_receipt(story, peers, time.monotonic() - begun)
         text = save_receipt(receipt, folder)
         show(receipt)
         _say(f"Saved in {text.parent}")
@@ -63,7 +73,8 @@ def try_demo(
     _fresh(folder)
     leash = Leash() if leashed else None
     story = Story(tell=tell, picture=_no_picture)
-    with _ended_by_signal(), _market_with_a_model(story, folder) as (cast, _listing, holdout):
+    with _ended_by_signal(), _opened_market(story, folder) as (cast, train, holdout):
+        _with_a_model(story, cast, train, folder)
         homes = {peer.name: str(peer.home) for peer in cast.all}
         if leash is not None:
             leash.drop()
@@ -76,8 +87,8 @@ def try_demo(
 
 
 @contextmanager
-def _market_with_a_model(story: Story, folder: Path) -> Iterator[tuple[Cast, dict[str, Any], Path]]:
-    """Three peers in a group, a machine for rent, a model trained on it and listed; with the buyer's rows."""
+def _opened_market(story: Story, folder: Path) -> Iterator[tuple[Cast, Path, Path]]:
+    """Three peers in a group with a machine for rent; the rows to train on, and those of the buyer."""
     train, holdout = write_data(find_runtime(), folder)
     with ExitStack() as stack:
         with story.step("Three nodes start, each with a wallet of its own"):
@@ -88,8 +99,12 @@ def _market_with_a_model(story: Story, folder: Path) -> Iterator[tuple[Cast, dic
         cast = Cast(**peers)
         open_market(story, cast)
         offer_machine(story, cast)
-        model = rent_and_train(story, cast, train, folder / "trained")
-        yield cast, list_model(story, cast, model), holdout
+        yield cast, train, holdout
+
+
+def _with_a_model(story: Story, cast: Cast, train: Path, folder: Path) -> dict[str, Any]:
+    """A model is trained on the rented machine and listed; the listing as the buyer has it."""
+    return list_model(story, cast, rent_and_train(story, cast, train, folder / "trained"))
 
 
 def _open_desktop(cast: Cast) -> None:

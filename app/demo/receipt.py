@@ -58,6 +58,7 @@ def make_receipt(story: Story, peers: list[DemoPeer], total_s: float) -> dict[st
             "accuracy": story.facts["accuracy"],
             "transactions": story.facts["sale_gas"],
         },
+        "requests": {name: story.facts[name] for name in ("reachable", "out_of_reach")},
         "conserved": True,
         "total_micro": after,
         "total_s": round(total_s, 1),
@@ -84,9 +85,15 @@ def print_receipt(receipt: dict[str, Any]) -> str:
         f"checked by the buyer          {sale['accuracy']:.1%} right on {sale['rows']} unseen rows",
         "-" * 66,
     ]
+    for request in receipt["requests"].values():
+        lines += _request_lines(request)
+    lines.append("-" * 66)
     for name in ("job", "sale"):
         for item in receipt[name]["transactions"]:
             lines.append(f"{name:<6}{item['purpose']:<18}{item['gas_used']:>9} gas   {item['tx'][:18]}…")
+    for request in receipt["requests"].values():
+        for item in request["transactions"]:
+            lines.append(f"model {item['purpose']:<18}{item['gas_used']:>9} gas   {item['tx'][:18]}…")
     lines.append("-" * 66)
     lines += [f"{step['seconds']:>7.1f} s  {step['what']}" for step in receipt["steps"]]
     lines += [
@@ -94,6 +101,19 @@ def print_receipt(receipt: dict[str, Any]) -> str:
         f"{conserved}   Whole demo: {receipt['total_s']} s",
     ]
     return "\n".join(lines)
+
+
+def _request_lines(request: dict[str, Any]) -> list[str]:
+    """A model made to order: who bid what, the price, and how it was measured."""
+    bids = ", ".join(f"{bid['who']} {format_amount(bid['amount_micro'])}" for bid in request["bids"])
+    metric, outcome = request["metric"], "passed" if request["passed"] else "missed"
+    interval = f"{metric['value']} ({metric['low']} to {metric['high']})"
+    return [
+        f"model made to order           bids {bids}",
+        f"  won by {request['winner']:<21}at the second price, {format_amount(request['price_micro'])}",
+        f"  measured on {request['rows']} sealed rows  {metric['name']} {interval}: {outcome}",
+        f"  {request['state']:<28}the buyer paid {format_amount(request['paid_micro'])}",
+    ]
 
 
 def save_receipt(receipt: dict[str, Any], folder: Path) -> Path:

@@ -139,6 +139,7 @@ class AuctionService:
             "price_micro": auction.price_micro if auction.winner and auction.state != "open" else None,
             "order_id": row.data.get("order_id") if row is not None else None,
             "own_bid": own,
+            "transactions": await self.transactions.of_order(record.cid),
             "trouble": row.data.get("trouble") if row is not None else None,
         }
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from openstall.app.services.orders.desk import Live, OpenOrder
 from openstall.app.services.orders.job_check import CHECK_OF, CHECKS, may_check
 from openstall.market import canonical
 from openstall.market.mechanisms.blame import blame
 from openstall.market.orders.machine import COMPUTE, CUSTOM, SALE
 from openstall.market.orders.words import deadline_words, declined_words, end_words, state_words, way_back
+from openstall.market.requests.assessment import read_statement
 from openstall.store.orders import OrderEvent
 
 
@@ -192,7 +195,7 @@ def _custom(order: OpenOrder) -> dict[str, Any] | None:
         return None
     terms, attempt = order.contract.custom, int(order.data.get("attempt", 0))
     verdicts = [
-        {"attempt": number, "evaluator": wallet, **order.data[f"verdict {number} {wallet}"]}
+        _verdict(number, wallet, order.data[f"verdict {number} {wallet}"])
         for number in range(attempt, 0, -1)
         for wallet in (one.lower() for one in terms.evaluators)
         if f"verdict {number} {wallet}" in order.data
@@ -202,6 +205,21 @@ def _custom(order: OpenOrder) -> dict[str, Any] | None:
         "tries": terms.tries,
         "model_hash": order.data.get("model_hash"),
         "verdicts": verdicts,
+    }
+
+
+def _verdict(attempt: int, evaluator: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """One evaluator's verdict with its figures; the statement itself is beside it, for whoever checks it."""
+    found = read_statement(base64.b64decode(entry["statement"])).predicate
+    return {
+        "attempt": attempt,
+        "evaluator": evaluator,
+        "passed": found.passed,
+        "fault": found.fault,
+        "figures": [msgspec.to_builtins(figure) for figure in found.figures],
+        "report_hash": entry["report_hash"],
+        "signature": entry["signature"],
+        "statement": entry["statement"],
     }
 
 
