@@ -121,19 +121,26 @@ class RequestLab:
         return key
 
     def verdicts(
-        self, key: bytes, passed: bool, by: Sequence[Wallet] | None = None, **changes: object
+        self,
+        key: bytes,
+        passed: bool,
+        by: Sequence[Wallet] | None = None,
+        *,
+        change: dict[str, object] | None = None,
+        signing: ModelEscrowClient | None = None,
     ) -> list[SignedVerdict]:
-        """What the evaluators (two of them, unless said) sign on the present try."""
+        """What the evaluators (two of them, unless said) sign on the present try, or what else they do."""
         order, signed = self.escrow.order_by_key(key), []
         for wallet in by if by is not None else self.evaluators[:2]:
             verdict = Verdict(
                 key=key,
                 model_hash=order.model_hash,
-                attempt=order.attempt,
+                attempt=order.attempt or 1,
                 passed=passed,
                 report_hash=order_hash(),
             )
-            signature = self.escrow.sign(wallet, replace(verdict, **changes))  # type: ignore[arg-type]
+            other = replace(verdict, **(change or {}))  # type: ignore[arg-type]
+            signature = (signing or self.escrow).sign(wallet, other)
             known = wallet in self.evaluators
             place = self.evaluators.index(wallet) if known else len(signed)
             signed.append(SignedVerdict(place=place, report_hash=verdict.report_hash, signature=signature))
