@@ -14,6 +14,11 @@ contract HostileToken {
 
     event Transfer(address indexed from, address indexed to, uint256 value);
 
+    /// Answers whatever else it is asked, as an escrow that takes no money would.
+    fallback(bytes calldata) external returns (bytes memory) {
+        return abi.encode(uint256(1));
+    }
+
     function nonces(address) external pure returns (uint256) {
         return 0;
     }
