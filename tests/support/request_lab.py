@@ -130,7 +130,7 @@ class RequestLab:
         signing: ModelEscrowClient | None = None,
     ) -> list[SignedVerdict]:
         """What the evaluators (two of them, unless said) sign on the present try, or what else they do."""
-        order, signed = self.escrow.order_by_key(key), []
+        order, signed = self.escrow.order_by_key(key), list[SignedVerdict]()
         for wallet in by if by is not None else self.evaluators[:2]:
             verdict = Verdict(
                 key=key,

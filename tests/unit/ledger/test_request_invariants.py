@@ -1,0 +1,31 @@
+"""No sequence of calls on auctions, model orders and contests makes, loses or strands money."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from ledger_lab import Lab
+from request_world import World
+
+from openstall.ledger import gateway
+
+SEED, CALLS = 20_261_128, 3_000
+NAMES = {
+    *("open", "commit", "reveal", "settle", "award", "expire", "withdraw"),
+    *("fund", "submit", "assess", "hand_over", "complete", "claim", "refund", "cancel", "dispute"),
+    *("rule", "settle_silent", "open_contest", "enter", "judge", "take", "forfeit", "close", "leave"),
+}
+
+
+def test_no_sequence_of_calls_makes_loses_or_strands_money(lab: Lab) -> None:
+    world = World(lab, SEED)
+    world.run(CALLS)
+    sys.stdout.write(f"{world.calls} calls, seed {SEED}\npassed {world.passed}\nrefused {world.refused}\n")
+    assert set(world.passed) == NAMES, "every step was seen to pass"
+    assert set(world.refused) >= NAMES - {"open", "fund", "open_contest"}, "and to be refused"
+
+
+def test_a_chain_in_memory_keeps_room_for_large_steps(lab: Lab) -> None:
+    """After as many blocks as the test above has made."""
+    lab.do(lab.buyer, replace(lab.credit.transfer(lab.seller.address, 1), gas=gateway.MAX_TX_GAS))
