@@ -41,6 +41,8 @@ class AuctionMoves(Books):
         likely = {"open": "commit" if bidding else "reveal", "settled": "award", "void": "withdraw"}
         if auction.state == "open" and at > auction.terms.reveal_by:
             likely["open"] = "settle"
+        if auction.state == "settled" and at > auction.terms.rules.deliver_by:
+            likely["settled"] = "expire"
         name = likely.get(auction.state, "expire") if draw.random() < 0.75 else draw.choice(list(kinds))
         kinds[name]()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -94,12 +93,12 @@ class Books:
     def __init__(self, lab: Lab, seed: int) -> None:
         self.lab, self.room, self.random = lab, RequestLab(lab), Random(seed)
         judges = sorted(
-            (Wallet(secrets.token_bytes(32)) for _ in EVALUATORS), key=lambda one: one.address.lower()
+            (Wallet(self.random.randbytes(32)) for _ in EVALUATORS), key=lambda one: one.address.lower()
         )
         self.room.evaluators = tuple(judges)
         self.wallets = dict(zip(EVALUATORS, judges, strict=True))
         for role in (*REQUESTERS, *DEVELOPERS, *OTHERS):
-            self.wallets[role] = Wallet(secrets.token_bytes(32))
+            self.wallets[role] = Wallet(self.random.randbytes(32))
         for wallet in self.wallets.values():
             lab.do(wallet, lab.credit.claim())
         params = lab.host.params

@@ -32,11 +32,15 @@ class OrderMoves(Books):
             "complete": lambda: self.complete(order, self.anyone(order.buyer)),
             "claim": lambda: self.claim_order(order, self.anyone("stranger")),
             "refund": lambda: self.refund(order, self.anyone("stranger")),
-            "cancel": lambda: self.cancel(order, self.anyone("stranger")),
+            "cancel": lambda: self.cancel(order, self.anyone(order.seller)),
             "dispute": lambda: self.dispute(order, self.anyone(order.buyer, order.seller)),
             "rule": lambda: self.judge_dispute(order, self.anyone("arbiter")),
             "settle_silent": lambda: self.settle_silent(order, self.anyone("stranger")),
         }
+        if self.room.now() > order.exit_after and draw.random() < 0.5:
+            exits = {"handed_over": "claim", "disputed": "settle_silent"}
+            kinds[exits.get(order.state, "refund")]()
+            return
         in_time = self.room.now() <= order.terms.rules.deliver_by
         likely: dict[str, tuple[str, ...]] = {
             "funded": ("submit",) if in_time else ("refund",),
