@@ -66,8 +66,8 @@ def compile_all(folder: Path = SOURCES, names: Sequence[str] = NAMES) -> dict[st
         "sources": {name: {"content": text} for name, text in sources.items()},
         "settings": SETTINGS,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.json"
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out.json"
         subprocess.run(
             [find_node(), str(HERE / "compile.mjs"), str(out)],
             input=json.dumps(request).encode(),

@@ -38,8 +38,8 @@ class OrderMoves(Books):
             "settle_silent": lambda: self.settle_silent(order, self.anyone("stranger")),
         }
         if self.room.now() > order.exit_after and draw.random() < 0.5:
-            exits = {"handed_over": "claim", "disputed": "settle_silent"}
-            kinds[exits.get(order.state, "refund")]()
+            ways_out = {"handed_over": "claim", "disputed": "settle_silent"}
+            kinds[ways_out.get(order.state, "refund")]()
             return
         in_time = self.room.now() <= order.terms.rules.deliver_by
         likely: dict[str, tuple[str, ...]] = {
@@ -49,8 +49,8 @@ class OrderMoves(Books):
             "failed": ("submit", "dispute", "refund") if in_time else ("dispute", "refund"),
             "handed_over": ("complete", "dispute", "claim"),
             "disputed": ("hand_over", "rule", "settle_silent"),
-        }[order.state]
-        name = draw.choice(likely) if draw.random() < 0.75 else draw.choice(list(kinds))
+        }
+        name = draw.choice(likely[order.state]) if draw.random() < 0.75 else draw.choice(list(kinds))
         kinds[name]()
 
     def fund(self) -> None:
