@@ -24,8 +24,22 @@ HistoryKind = Literal[
     "bond_posted",
     "bond_returned",
     "bond_earned",
+    "auction_paid",
+    "auction_returned",
+    "auction_earned",
+    "model_paid",
+    "model_refund",
+    "model_earned",
+    "contest_paid",
+    "contest_returned",
+    "contest_earned",
     "collected",
 ]
+_Place = Literal["auction", "model", "contest"]
+_NO_ORDER = ("bond", "auction", "model", "contest")
+"""Beginnings of kinds whose keys come from no order of both parties."""
+_PAYERS = ("buyer", "payer", "provider", "requester", "bidder", "entrant")
+"""Arguments of the events by which money comes into a contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +67,7 @@ class _Ties:
 
     paid_in: set[str] = field(default_factory=set)
     hashes: dict[str, str] = field(default_factory=dict)
+    won: set[str] = field(default_factory=set)
     touched: dict[tuple[str, str], list[tuple[int, str]]] = field(default_factory=dict)
 
     def add(self, events: Iterable[Event], *, name: str, hash_name: str, me: str) -> None:
@@ -61,7 +76,7 @@ class _Ties:
             key = "0x" + bytes(event.args[name]).hex()
             if hash_name in event.args:
                 self.hashes[key] = bytes(event.args[hash_name]).hex()
-                if me in (event.args.get("buyer"), event.args.get("payer")) or event.name == "Posted":
+                if any(event.args.get(payer) == me for payer in _PAYERS):
                     self.paid_in.add(key)
             self.touched.setdefault((event.tx_hash, event.address), []).append((event.log_index, key))
 
@@ -113,6 +128,23 @@ def _ties(chain: Chain, me: str, to_block: int) -> _Ties:
     if chain.params.bond:
         ties.add(ask("ProviderBond", "Posted", 2), name="bondId", hash_name="bondId", me=me)
         ties.add(ask("ProviderBond", "Paid", 2), name="key", hash_name="", me=me)
+    for address, contract, opening, places, name in (
+        (chain.params.auction, "SealedBidAuction", "Opened", (2,), "key"),
+        (chain.params.auction, "SealedBidAuction", "Committed", (2,), "key"),
+        (chain.params.auction, "SealedBidAuction", "Paid", (2,), "key"),
+        (chain.params.model_escrow, "ModelEscrow", "Funded", (2, 3), "key"),
+        (chain.params.model_escrow, "ModelEscrow", "Paid", (2,), "key"),
+        (chain.params.contest, "Contest", "Opened", (2,), "id"),
+        (chain.params.contest, "Contest", "Entered", (2,), "id"),
+        (chain.params.contest, "Contest", "Paid", (2,), "key"),
+    ):
+        if address:
+            known = "" if opening == "Paid" else name
+            ties.add(ask(contract, opening, *places), name=name, hash_name=known, me=me)
+    if chain.params.auction:
+        ties.won |= {event.tx_hash for event in ask("SealedBidAuction", "Settled", 3)}
+    if chain.params.contest:
+        ties.won |= {event.tx_hash for event in ask("Contest", "Claimed", 3) if event.args["amount"]}
     return ties
 
 
@@ -136,13 +168,41 @@ def _from_bond(key: str, ties: _Ties) -> HistoryKind:
     return "bond_returned" if key in ties.paid_in else "bond_earned"
 
 
+def _paid_for(place: _Place) -> HistoryKind:
+    kinds: dict[str, HistoryKind] = {
+        "auction": "auction_paid",
+        "model": "model_paid",
+        "contest": "contest_paid",
+    }
+    return kinds[place]
+
+
+def _from_request(place: _Place, key: str, tx_hash: str, ties: _Ties) -> HistoryKind:
+    """What money is that came from an auction, the escrow of a model, or a contest."""
+    if not key:
+        return "collected"
+    won = tx_hash in ties.won
+    if place == "auction":
+        return "auction_earned" if won else "auction_returned"
+    if place == "contest":
+        return "contest_earned" if won else "contest_returned"
+    if key in ties.paid_in:
+        return "model_refund"
+    return "model_earned" if key in ties.hashes else "arbiter_fee"
+
+
 def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> HistoryEntry:
     source, target, amount = str(event.args["from"]), str(event.args["to"]), int(event.args["value"])
     leaves = source == me
     other = target if leaves else source
     escrow, channel = chain.params.escrow.lower(), chain.params.channel.lower()
     bond = chain.params.bond.lower()
-    key = ties.key_of(event, other) if other and other in (escrow, channel, bond) else ""
+    requests: dict[str, _Place] = {
+        chain.params.auction.lower(): "auction",
+        chain.params.model_escrow.lower(): "model",
+        chain.params.contest.lower(): "contest",
+    }
+    key = ties.key_of(event, other) if other and other in (escrow, channel, bond, *requests) else ""
     kind: HistoryKind
     if other == escrow:
         kind = "escrow_paid" if leaves else _from_escrow(key, ties)
@@ -150,6 +210,10 @@ def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> Hist
         kind = "channel_paid" if leaves else _from_channel(key, ties)
     elif bond and other == bond:
         kind = "bond_posted" if leaves else _from_bond(key, ties)
+    elif other and other in requests:
+        kind = (
+            _paid_for(requests[other]) if leaves else _from_request(requests[other], key, event.tx_hash, ties)
+        )
     elif other == NO_ADDRESS:
         kind = "faucet"
     else:
@@ -161,7 +225,7 @@ def _entry(chain: Chain, event: Event, ties: _Ties, *, me: str, at: int) -> Hist
         other=other,
         tx=event.tx_hash,
         key=key,
-        order_hash="" if kind.startswith("bond") else ties.hashes.get(key, ""),
+        order_hash="" if kind.startswith(_NO_ORDER) else ties.hashes.get(key, ""),
         block_number=event.block_number,
         log_index=event.log_index,
     )

@@ -154,7 +154,8 @@ class MemoryHost:
     def _next_header(self) -> BlockHeaderAPI:
         pending = self._evm().get_block().header
         parent_at = int(str(self._blocks[-1]["timestamp"]), 16)
-        return pending.copy(timestamp=max(int(self._clock()), parent_at + 1))
+        # py-evm would let the limit sink with every block that is nearly empty, which here is every one.
+        return pending.copy(timestamp=max(int(self._clock()), parent_at + 1), gas_limit=BLOCK_GAS_LIMIT)
 
     def _send(self, tx: RawTx) -> str:
         from eth.exceptions import PyEVMError

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def ask_and_bid(story: Story, cast: Cast, shop: Workshop, holdout: Path) -> None
     with story.step("Three developers make sealed bids for both; each bid has its deposit"):
         for cid in shop.requests.values():
             for name, developer in shop.developers.items():
-                wait_for(lambda developer=developer, cid=cid: _sees(developer, cid), 60, "the request")
+                wait_for(partial(_sees, developer, cid), 60, "the request")
                 developer.post(f"/v1/requests/{cid}/bid", amount_micro=BIDS_MICRO[name])
     shop.opened_at = time.monotonic()
 
@@ -114,19 +115,18 @@ def deliver(story: Story, cast: Cast, shop: Workshop, models: dict[str, Path]) -
     developer = shop.developers["ada"]
     with story.step("The time for bids ends, the nodes open them, the lowest wins at the second price"):
         orders = {
-            name: wait_for(lambda cid=cid: _won(developer, cid), 4 * STAGE_S, "the end of an auction")
+            name: wait_for(partial(_won, developer, cid), 4 * STAGE_S, "the end of an auction")
             for name, cid in shop.requests.items()
         }
     with story.step("Ada hands her model in for both; the evaluator measures it in its sandbox"):
         for order_id in orders.values():
             developer.operate(f"/v1/orders/{order_id}/hand-in", path=str(models["ada"]))
         for name, states in ENDS.items():
-            cast.buyer.order_until(orders[name], lambda o, states=states: o["state"] in states, 240)
+            cast.buyer.order_until(orders[name], partial(_is_in, states), 240)
     story.picture(cast.buyer, f"orders:{orders['reachable']}", "buyer-assessment")
     with story.step("Nobody disputes: one is paid, for the other the buyer has its money back"):
         for name, states in ENDS.items():
-            end = states[-1]
-            order = cast.buyer.order_until(orders[name], lambda o, end=end: o["state"] == end, 4 * STAGE_S)
+            order = cast.buyer.order_until(orders[name], partial(_is_in, states[-1:]), 4 * STAGE_S)
             story.facts[name] = _facts(cast, shop, shop.requests[name], order)
     paid = [story.facts[name]["paid_micro"] for name in ENDS]
     if paid != [sorted(BIDS_MICRO.values())[1], 0]:
@@ -175,3 +175,7 @@ def _won(peer: DemoPeer, cid: str) -> str | None:
             if found["terms"]["request"] == cid:
                 return str(order["order_id"])
     return None
+
+
+def _is_in(states: tuple[str, ...], order: dict[str, Any]) -> bool:
+    return order["state"] in states

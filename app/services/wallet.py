@@ -15,14 +15,12 @@ from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.operations import Progress
 from openstall.app.services.group import GroupService
+from openstall.app.services.held import held_micro
 from openstall.app.services.identity import IdentityService
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
-from openstall.ledger.bond import BondClient
 from openstall.ledger.chain import Chain
-from openstall.ledger.channel import ChannelClient
 from openstall.ledger.credit import CreditClient
-from openstall.ledger.escrow import EscrowClient
 from openstall.ledger.history import HistoryEntry, history
 from openstall.market.errors import Conflict, MoneyError
 from openstall.market.money import MAX_MICRO, format_amount
@@ -45,8 +43,16 @@ _WORDS = {
     "bond_posted": "Posted as a bond",
     "bond_returned": "Came back from your bond",
     "bond_earned": "Paid by a provider's bond",
+    "auction_paid": "Paid into an auction",
+    "auction_returned": "Came back from an auction",
+    "auction_earned": "Lost deposits of an auction that you won",
+    "model_paid": "Paid for a model made to order",
+    "model_refund": "Came back for a model made to order",
+    "model_earned": "Earned by a model made to order",
+    "contest_paid": "Paid into a contest",
+    "contest_returned": "Came back from a contest",
+    "contest_earned": "Prize of a contest, with your deposit",
 }
-_ESCROW_ENDED = frozenset({"none", "completed", "refunded", "ruled"})
 
 log = get_logger("openstall.wallet")
 
@@ -184,27 +190,10 @@ def _read_account(chain: Chain, address: str, height: int) -> _Account:
     return _Account(
         height=height,
         balance_micro=chain.balance_micro(address),
-        held_micro=_held(chain, entries),
+        held_micro=held_micro(chain, address, entries),
         faucet_claimed=chain.params.kind == "group" and chain.faucet_claimed(address),
         entries=entries,
     )
-
-
-def _held(chain: Chain, entries: list[HistoryEntry]) -> int:
-    """What this wallet has paid into escrows and channels that have not ended."""
-    escrow, channel, held = EscrowClient(chain), ChannelClient(chain), 0
-    came_back = {entry.key for entry in entries if entry.kind == "channel_returned"}
-    for entry in entries:
-        key = bytes.fromhex(entry.key[2:])
-        if entry.kind == "escrow_paid" and key:
-            order = escrow.order_by_key(key)
-            held += 0 if order.state in _ESCROW_ENDED else order.terms.amount_micro
-        elif entry.kind == "channel_paid" and key and entry.key not in came_back:
-            found = channel.channel(key)
-            held += 0 if found.state in ("none", "closed") else found.deposit_micro - found.claimed_micro
-        elif entry.kind == "bond_posted" and key:
-            held += BondClient(chain).bond(key).left_micro
-    return held
 
 
 def _line(entry: HistoryEntry, by_hash: dict[str, Intent]) -> dict[str, Any]:

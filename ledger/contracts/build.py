@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def find_node() -> str:
     return found
 
 
-def compile_all() -> dict[str, dict[str, Any]]:
+def compile_all(folder: Path = SOURCES, names: Sequence[str] = NAMES) -> dict[str, dict[str, Any]]:
     """The artifacts by contract name, as they should be committed.
 
     Raises:
@@ -59,14 +60,14 @@ def compile_all() -> dict[str, dict[str, Any]]:
     """
     if not (HERE / "node_modules" / "solc").is_dir():
         raise NotFound("no_solc", "The compiler is not installed.", f"Run “npm ci” in {HERE}.")
-    sources = {path.name: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.sol"))}
+    sources = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.sol"))}
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
         "settings": SETTINGS,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.json"
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out.json"
         subprocess.run(
             [find_node(), str(HERE / "compile.mjs"), str(out)],
             input=json.dumps(request).encode(),
@@ -77,7 +78,7 @@ def compile_all() -> dict[str, dict[str, Any]]:
     problems = [entry["formattedMessage"] for entry in output.get("errors", [])]
     if problems:
         raise Refused("does_not_compile", "\n".join(problems))
-    return {name: _artifact(name, output["contracts"][f"{name}.sol"][name]) for name in NAMES}
+    return {name: _artifact(name, output["contracts"][f"{name}.sol"][name]) for name in names}
 
 
 def _artifact(name: str, compiled: dict[str, Any]) -> dict[str, Any]:
