@@ -19,11 +19,11 @@ from openstall.learning.sampling import so_few
 from openstall.market import canonical, merkle
 from openstall.market.errors import InvalidRecord
 from openstall.market.records import Body, Network, Sha256
-from openstall.market.requests.assessment import MOST_ROWS, Statement, statement_hash
+from openstall.market.requests.assessment import Statement, statement_hash
+from openstall.market.requests.demands import MOST_OPENED, MOST_ROWS
 from openstall.market.schema import fit
 
 OPENED = 30
-MOST_OPENED = 64
 MAX_OPENINGS = 1024 * 1024
 MOST_CELLS = 10_000
 MOST_PROOF = 24

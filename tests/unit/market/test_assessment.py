@@ -16,13 +16,13 @@ from openstall.market.requests.assessment import (
     MAX_STATEMENT,
     Assessment,
     Figure,
-    Floor,
     meets,
     read_measured,
     read_statement,
     statement_hash,
     write_statement,
 )
+from openstall.market.requests.demands import Floor
 from openstall.market.requests.openings import OpenedRow, Openings
 
 MODEL = "0a" * 32

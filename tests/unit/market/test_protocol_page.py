@@ -14,7 +14,7 @@ import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
-from openstall.market.requests import assessment, openings
+from openstall.market.requests import assessment, demands, openings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -49,7 +49,7 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "tick": metering.Tick,
     "job report": results.JobReport,
     "assessment": assessment.Assessment,
-    "floor": assessment.Floor,
+    "floor": demands.Floor,
     "assessed figure": assessment.Figure,
     "openings": openings.Openings,
     "opened row": openings.OpenedRow,
