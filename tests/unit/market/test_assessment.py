@@ -142,6 +142,16 @@ def test_what_does_not_follow_is_refused(wrong: Assessment) -> None:
         write_statement(MODEL, wrong)
 
 
+def test_a_count_says_no_more_than_its_value() -> None:
+    """Of many rows the interval is the same for the next count, which would tell a row more."""
+    many = msgspec.structs.replace(GOOD, rows=100_000, floors=[])
+    figure = msgspec.structs.replace(GOOD.figures[0], rows=100_000, low="0.92", high="0.94")
+    least, more = (msgspec.structs.replace(figure, hits=hits) for hits in (93_000, 93_001))
+    read_statement(raw_of(msgspec.structs.replace(many, figures=[least])))
+    with pytest.raises(InvalidRecord, match="says more than its value"):
+        read_statement(raw_of(msgspec.structs.replace(many, figures=[more])))
+
+
 @pytest.mark.parametrize(
     ("outer", "code"),
     [
