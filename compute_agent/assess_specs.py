@@ -11,9 +11,15 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from openstall.market.errors import InvalidRecord
-from openstall.market.fields import Floor, Limit, MetricName, Task
-from openstall.market.requests.assessment import MOST_ROWS, check_demands
-from openstall.market.requests.openings import MOST_OPENED
+from openstall.market.requests.demands import (
+    MOST_OPENED,
+    MOST_ROWS,
+    Floor,
+    Limit,
+    MetricName,
+    Task,
+    check_demands,
+)
 
 RESULT_BYTES: Final = 4096
 """The most that an assessment says."""

@@ -5,7 +5,7 @@ Patterns end with `\Z`, never `$`, which would let a newline pass at the end.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -45,12 +45,7 @@ FileName = Annotated[
 ]
 """A flat name that is the same file on every system: no device names of Windows, no dot at the end."""
 Time = Annotated[int, Meta(ge=0, le=2**40)]
-Task = Literal["classification", "regression"]
 ColumnName = Annotated[str, Meta(min_length=1, max_length=200)]
-Limit = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,6})?\Z")]
-"""Zero or more, at most six decimals."""
-MetricName = Literal["accuracy", "macro_f1", "auc", "rmse", "mae"]
-FloorName = Literal["robustness", "fairness", "latency", "size"]
 
 
 class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,14 +66,6 @@ class BlobRef(Body, frozen=True, kw_only=True):
     cid: Cid
     size: Size
     sha256: Sha256
-
-
-class Floor(Body, frozen=True, kw_only=True):
-    """A second demand beside the metric; `group` is the column of the groups for `fairness`, else empty."""
-
-    name: FloorName
-    limit: Limit
-    group: Annotated[str, Meta(max_length=200)]
 
 
 def check_parties(money: str, *wallets: str) -> None:

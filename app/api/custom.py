@@ -12,8 +12,9 @@ from openstall.app.api.requests import Body
 from openstall.app.node import Node
 from openstall.app.operations import Progress
 from openstall.app.services.custom.requests import Draft
-from openstall.market.fields import DAY_S, Floor
+from openstall.market.fields import DAY_S
 from openstall.market.money import MAX_MICRO
+from openstall.market.requests.demands import Floor
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 Wallet = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]

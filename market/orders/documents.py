@@ -26,16 +26,12 @@ from openstall.market.fields import (
     ColumnName,
     FileEntry,
     FileName,
-    Floor,
     JobTime,
-    Limit,
-    MetricName,
     Network,
     Price,
     Sha256,
     Short,
     Size,
-    Task,
     Time,
     Window,
     WithdrawDelay,
@@ -44,6 +40,7 @@ from openstall.market.fields import (
 )
 from openstall.market.job_kinds import SignedKind
 from openstall.market.records import ServiceLevel, check_level
+from openstall.market.requests.demands import Floor, Limit, MetricName, Task
 from openstall.market.schema import fit
 
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]

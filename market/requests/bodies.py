@@ -14,17 +14,14 @@ from openstall.market.fields import (
     BlobRef,
     Body,
     ColumnName,
-    Floor,
-    Limit,
-    MetricName,
     Price,
     Sha256,
-    Task,
     Text,
     Time,
     Window,
     check_parties,
 )
+from openstall.market.requests.demands import Floor, Limit, MetricName, Task
 
 MOST_ROWS = 10_000_000
 LEAST_ROWS = 10

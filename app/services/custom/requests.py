@@ -24,11 +24,12 @@ from openstall.app.services.sealing import describe, seal
 from openstall.app.threads import Workers
 from openstall.ledger.chain import Chain
 from openstall.market.errors import InvalidRecord, NotFound, Refused
-from openstall.market.fields import BlobRef, FileEntry, Floor, body_as_dict
+from openstall.market.fields import BlobRef, FileEntry, body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
 from openstall.market.records import SignedRecord
 from openstall.market.requests.bodies import METRICS_OF, RequestBody, check_request
+from openstall.market.requests.demands import Floor
 from openstall.p2p.blobs import BlobStore
 from openstall.store.auctions import Auctions
 from openstall.store.settings import Settings
