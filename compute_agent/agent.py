@@ -272,10 +272,13 @@ class Agent:
                 params=jobs.encode_params(params),
                 limits=spec.limits,
                 mode=facilities.mode,
-                checkpoints=Path(request.checkpoints) if request.checkpoints else None,
+                checkpoints=Path(request.checkpoints)
+                if request.checkpoints and not jobs.is_silent(spec.kind)
+                else None,
                 slot=job.slot,
                 gpu=gpu,
                 asked=job.talk is not None,
+                silent=jobs.is_silent(spec.kind),
             )
         except SandboxError as error:
             return JobResult(
@@ -285,7 +288,7 @@ class Agent:
         try:
             outcome, taken = await self._sandboxed(spec, plan, facilities, job, outputs)
         except SandboxError as error:
-            return jobs.failed_collection(error, job.usage)
+            return jobs.failed_collection(spec, error, job.usage)
         # The count includes what a job's own cgroup kills, so behind one it proves nothing.
         host_short = not facilities.scope.manager and (host_oom_kills() or 0) > (killed_before or 0)
         gpu_faults = self._cards.faults(plan.gpu, began)

@@ -13,6 +13,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from openstall.compute_agent.assess_specs import SILENT, SILENT_WORDS, AssessParams
 from openstall.compute_agent.capacity_specs import BenchmarkParams, ChallengeParams, VerifyChallengeParams
 from openstall.compute_agent.federate_specs import AverageParams, FederateParams
 from openstall.compute_agent.gpu_faults import GpuFault
@@ -51,6 +52,7 @@ _MODULES: Final[Mapping[JobKind, str]] = {
     "benchmark": "openstall.compute_agent.workloads.benchmark",
     "compare": "openstall.compute_agent.workloads.compare",
     "replay": "openstall.compute_agent.workloads.replay",
+    "assess": "openstall.compute_agent.workloads.assess",
 }
 _STATES_BYTES: Final = GIB
 GLOBAL: Final = "global.safetensors"
@@ -84,9 +86,9 @@ PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
 
 _TIERS: Final[tuple[Tier, ...]] = ("none", "reduced", "full")
 _LEAST_TIER: Final[Mapping[JobKind, Tier]] = {
-    kind: "full" if kind in FOREIGN_CODE else "reduced" for kind in get_args(JobKind)
+    kind: "full" if kind in FOREIGN_CODE or kind in SILENT else "reduced" for kind in get_args(JobKind)
 }
-"""Our code on foreign data holds in both; foreign code is let into the strongest only."""
+"""Our code on foreign data holds in both; foreign code and sealed rows are let into the strongest only."""
 
 _REPORT_BYTES: Final = 4 * MIB
 _MEASURING_OUTPUTS: Final = {
@@ -105,6 +107,9 @@ _KILLED_WORDS: Final = {
     "killed": "The job was killed, by itself or from outside.",
     "host_memory": "The provider's machine ran out of memory, and its system killed the job.",
 }
+_LEFT_WRONG: Final = frozenset(
+    {"output_unexpected", "output_missing", "output_not_plain", "output_too_large"}
+)
 _LIMIT_WORDS: Final = {
     "wall": ("ran longer than its {wall_s} seconds", "Allow more time, or send less work."),
     "cpu": ("used more than its {cpu_s} seconds of processor time", "Allow more time, or send less work."),
@@ -141,6 +146,11 @@ def entry_of(kind: JobKind) -> Entry:
 def is_asked(kind: JobKind) -> bool:
     """Whether a job of this kind answers questions while it runs."""
     return kind == "serve"
+
+
+def is_silent(kind: JobKind) -> bool:
+    """Whether no log line, no progress and no word of such a job leaves its sandbox."""
+    return kind in SILENT
 
 
 def require_tier(kind: JobKind, tier: Tier) -> None:
@@ -192,6 +202,8 @@ def allowed_outputs(spec: JobSpec) -> dict[str, int]:
         return {GLOBAL: disk, "model.onnx": disk, "report.json": min(_REPORT_BYTES, disk)}
     if spec.kind == "lint":
         return {"lint.json": min(_REPORT_BYTES, disk)}
+    if spec.kind == "assess" and isinstance(params := spec.parse_params(), AssessParams):
+        return params.outputs()
     if spec.kind == "script" and isinstance(params := spec.parse_params(), ScriptParams):
         return dict.fromkeys(params.outputs, disk)
     measuring = _MEASURING_OUTPUTS.get(spec.kind)
@@ -270,12 +282,31 @@ def result_of(
             what_next="Send the job again, or elsewhere.",
             usage=usage,
         )
+    if outcome.fault is not None or outcome.exit_code != 0:
+        return _failed(spec, outcome, usage, host_short=host_short)
+    return JobResult(state="done", reason="ok", words="The job is done.", outputs=outputs, usage=usage)
+
+
+def _failed(spec: JobSpec, outcome: Outcome, usage: Usage, *, host_short: bool) -> JobResult:
+    if is_silent(spec.kind) and (outcome.fault is not None or outcome.exit_code != _SIGKILL_STATUS):
+        return _silent_end(outcome, usage)
     if outcome.fault is not None:
         code, words, what_next = outcome.fault
         return JobResult(state="failed", reason=code, words=words, what_next=what_next, usage=usage)
-    if outcome.exit_code != 0:
-        return _crashed(outcome, usage, host_short=host_short)
-    return JobResult(state="done", reason="ok", words="The job is done.", outputs=outputs, usage=usage)
+    return _crashed(outcome, usage, host_short=host_short)
+
+
+def _silent_end(outcome: Outcome, usage: Usage) -> JobResult:
+    """A job whose own words stay inside: the code, where it is a known one, and fixed words for it."""
+    code = outcome.fault[0] if outcome.fault is not None else "crashed"
+    words = SILENT_WORDS.get(code)
+    return JobResult(
+        state="failed",
+        reason=code if words else "crashed",
+        words=f"The evaluation ended without figures: {words or 'it broke off'}.",
+        what_next="Nothing else is told of it: its words could hold a sealed row.",
+        usage=usage,
+    )
 
 
 def _crashed(outcome: Outcome, usage: Usage, *, host_short: bool) -> JobResult:
@@ -293,11 +324,14 @@ def _crashed(outcome: Outcome, usage: Usage, *, host_short: bool) -> JobResult:
     )
 
 
-def failed_collection(error: SandboxError, usage: Usage) -> JobResult:
+def failed_collection(spec: JobSpec, error: SandboxError, usage: Usage) -> JobResult:
     """A job that ended well but left something other than its outputs."""
-    return JobResult(
-        state="failed", reason=error.code, words=error.message, what_next=error.what_next, usage=usage
-    )
+    words = error.message
+    if is_silent(spec.kind) and error.code in _LEFT_WRONG:
+        words = (
+            "The evaluation left something other than its figures. It was not taken."  # names of files speak
+        )
+    return JobResult(state="failed", reason=error.code, words=words, what_next=error.what_next, usage=usage)
 
 
 def _limit_by_status(spec: JobSpec, outcome: Outcome) -> str:

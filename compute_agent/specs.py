@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from openstall.compute_agent.assess_specs import ASSESSING, AssessKind, AssessParams
 from openstall.compute_agent.capacity_specs import MEASURING, MeasuringKind, MeasuringParams
 from openstall.compute_agent.federate_specs import AverageParams, FederateParams
 from openstall.compute_agent.serving import Answer
@@ -22,7 +23,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-JobKind = Literal["lint", "average", KindOfJob, MeasuringKind]
+JobKind = Literal["lint", "average", KindOfJob, MeasuringKind, AssessKind]
 JobState = Literal["done", "failed", "cancelled", "refused", "limit"]
 Severity = Literal["error", "warning", "info"]
 Tier = Literal["none", "reduced", "full"]
@@ -156,6 +157,7 @@ Params = (
     | FederateParams
     | AverageParams
     | MeasuringParams
+    | AssessParams
 )
 _PARAMS: Final[dict[str, type[Params]]] = {
     "lint": LintParams,
@@ -167,6 +169,7 @@ _PARAMS: Final[dict[str, type[Params]]] = {
     "federate": FederateParams,
     "average": AverageParams,
     **MEASURING,
+    **ASSESSING,
 }
 
 

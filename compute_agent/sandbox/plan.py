@@ -11,6 +11,8 @@ from typing import Literal
 from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.gpu import Grant
 from openstall.compute_agent.specs import GIB, MIB, Limits
+from openstall.learning import grid, intervals
+from openstall.market import merkle
 
 JOB_ID = 65534
 """User and group id a job sees in its own user namespace (`nobody`)."""
@@ -22,11 +24,21 @@ SCRATCH_BYTES = 64 * MIB
 INODE_CAP = 10_000
 _STAGE1 = Path(__file__).with_name("stage1.py")
 WORKLOADS = Path(__file__).parents[1] / "workloads"
+SHARED = (Path(grid.__file__), Path(intervals.__file__), Path(merkle.__file__))
+"""Modules that the workloads share with the node, so that both reckon alike: standard library alone."""
 _VIRTUAL_EXTRA_BYTES = 16 * GIB
 _GPU_VIRTUAL_EXTRA_BYTES = 1024 * GIB
 _PARENTS = (
     *("/usr", "/usr/bin", "/py", "/py/bin", "/job", "/sbx", "/sbx/openstall"),
-    *("/sbx/openstall/compute_agent", "/proc", "/sys", "/sys/devices", "/sys/devices/system"),
+    *(
+        "/sbx/openstall/compute_agent",
+        "/sbx/openstall/learning",
+        "/sbx/openstall/market",
+        "/proc",
+        "/sys",
+        "/sys/devices",
+        "/sys/devices/system",
+    ),
 )
 
 Mode = Literal["user_namespace", "dropped_root", "no_namespaces"]
@@ -53,7 +65,8 @@ class Plan:
 
     `checkpoints` is where checkpoints are copied to while the job runs; None where nobody wants them.
     `preload` names modules that are imported before the job is known. `asked`: it gets two more pipes, for
-    questions and answers. `without` is for tests.
+    questions and answers. `silent`: nothing that it prints or says of itself is passed on. `without` is for
+    tests.
     """
 
     entry: Entry
@@ -68,6 +81,7 @@ class Plan:
     preload: tuple[str, ...] = ()
     gpu: Grant | None = None
     asked: bool = False
+    silent: bool = False
     without: frozenset[Layer] = frozenset()
 
     @property
@@ -95,6 +109,8 @@ def bwrap_arguments(
     arguments += ["--ro-bind", str(plan.runtime.site_packages), "/rt"]
     arguments += ["--ro-bind", str(_STAGE1), "/sbx/stage1.py"]
     arguments += ["--ro-bind", str(WORKLOADS), "/sbx/openstall/compute_agent/workloads"]
+    for shared in SHARED:
+        arguments += ["--ro-bind", str(shared), f"/sbx/openstall/{shared.parent.name}/{shared.name}"]
     if plan.entry.script is not None:
         arguments += ["--ro-bind", str(plan.entry.script), "/sbx/script.py"]
     arguments += ["--dev", "/dev"]

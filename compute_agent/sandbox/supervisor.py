@@ -279,6 +279,8 @@ class Supervisor:
             await self._log(text)
 
     async def _log(self, text: str) -> None:
+        if self._plan.silent:
+            return
         seq, self._seq = self._seq, self._seq + 1
         await self._emit(LogLine(seq=seq, text=text))
 
@@ -354,6 +356,8 @@ class Supervisor:
         await self._emit(Checkpoint(file=taken, done=saved.done))
 
     async def _progress(self, step: Step) -> None:
+        if self._plan.silent:
+            return
         now = trio.current_time()
         if now - self._last_progress < _PROGRESS_S and step.done < step.total:
             self._held_progress = step

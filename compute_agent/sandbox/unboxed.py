@@ -17,6 +17,7 @@ from pathlib import Path
 
 from openstall.compute_agent.sandbox.plan import (
     HARMLESS_DEVICES,
+    SHARED,
     WORKLOADS,
     Plan,
     common_config,
@@ -49,6 +50,10 @@ class Place:
         package = root / "path" / "openstall" / "compute_agent"
         package.mkdir(parents=True)
         (package / "workloads").symlink_to(WORKLOADS)
+        for shared in SHARED:
+            room = package.parent / shared.parent.name
+            room.mkdir(exist_ok=True)
+            (room / shared.name).symlink_to(shared)
         return cls(root=root, lock_fd=lock_fd)
 
     def remove(self) -> None:
@@ -128,6 +133,7 @@ def unboxed_command(
     library = runtime.prefix / "lib"
     read = [
         *(str(runtime.site_packages), str(WORKLOADS), str(plan.inputs), str(place.root / "path")),
+        *map(str, SHARED),
         *([str(library)] if library.is_dir() else []),
         *HARMLESS_DEVICES,
         *host_libraries(),

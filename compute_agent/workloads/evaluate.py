@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from openstall.compute_agent.workloads import metrics
 from openstall.compute_agent.workloads.channel import Fault, log, run_workload, write_json
-from openstall.compute_agent.workloads.models import Run, run_model, true_values
+from openstall.compute_agent.workloads.models import Predictions, Run, run_model, true_values
 from openstall.compute_agent.workloads.tables import canonical_label
 
 LEAST_ROWS = 10
@@ -41,18 +41,32 @@ def main(params: dict[str, Any]) -> None:
     )
 
 
-def _classes(run: Run, labels: tuple[str, ...]) -> list[metrics.Metric]:
-    names = [canonical_label(name) for name in run.predictions.classes]
+def numbered(
+    said: Predictions, labels: tuple[str, ...]
+) -> tuple[metrics.Ints, metrics.Ints, npt.NDArray[np.float64] | None, int]:
+    """The right classes and those that a model said, as numbers below the fourth, with its scores.
+
+    There are no scores where labels occur that it has no score for.
+    """
+    names = [canonical_label(name) for name in said.classes]
     known = {name: at for at, name in enumerate(names)}
     truth = [canonical_label(label) for label in labels]
-    for name in [*truth, *map(canonical_label, run.predictions.names)]:
+    answers = [canonical_label(name) for name in said.names]
+    for name in [*truth, *answers]:
         known.setdefault(name, len(known))
-    right = np.array([known[name] for name in truth])
-    said = np.array([known[canonical_label(name)] for name in run.predictions.names])
     scores: npt.NDArray[np.float64] | None = None
-    if run.predictions.scores is not None and len(known) == len(names):
-        scores = run.predictions.scores.astype(np.float64)
-    return metrics.measured_classes(right, said, scores, len(known))
+    if said.scores is not None and len(known) == len(names):
+        scores = said.scores.astype(np.float64)
+    return (
+        np.array([known[name] for name in truth]),
+        np.array([known[name] for name in answers]),
+        scores,
+        len(known),
+    )
+
+
+def _classes(run: Run, labels: tuple[str, ...]) -> list[metrics.Metric]:
+    return metrics.measured_classes(*numbered(run.predictions, labels))
 
 
 def _numbers(run: Run, labels: tuple[str, ...]) -> list[metrics.Metric]:

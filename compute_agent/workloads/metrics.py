@@ -13,6 +13,7 @@ from openstall.compute_agent.workloads.channel import decimal
 
 Metric = dict[str, str]
 Ints = npt.NDArray[np.int64]
+Figure = Callable[[Ints], float]
 _RESAMPLES: Final = 500
 _SEED: Final = 20261128
 
@@ -41,50 +42,65 @@ def regression(truth: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64
 def measured_classes(
     truth: Ints, said: Ints, scores: npt.NDArray[np.float64] | None, count: int
 ) -> list[Metric]:
-    """Accuracy, macro-F1 and, with a score for each class, the area under the ROC curve; with intervals.
+    """Accuracy, macro-F1 and, with a score for each class, the area under the ROC curve; with intervals."""
+    return _with_intervals(class_figures(truth, said, scores, count), len(truth))
 
-    `truth` and `said` are class numbers below `count`, one a row; `scores` is [rows, count].
+
+def measured_numbers(truth: npt.NDArray[np.float64], said: npt.NDArray[np.float64]) -> list[Metric]:
+    """RMSE and MAE with intervals."""
+    return _with_intervals(number_figures(truth, said), len(truth))
+
+
+def class_figures(
+    truth: Ints, said: Ints, scores: npt.NDArray[np.float64] | None, count: int
+) -> Mapping[str, Figure]:
+    """Each figure of a classification as a function of the rows that it is taken over.
+
+    `truth` and `said` are class numbers below `count`, one a row; `scores` is [rows, count]. There is no
+    `auc` without scores, or where a class has no row.
     """
-    figures: dict[str, Callable[[Ints], float]] = {
+    figures: dict[str, Figure] = {
         "accuracy": lambda rows: float(np.mean(truth[rows] == said[rows])),
         "macro_f1": lambda rows: _macro_f1(truth[rows], said[rows], count),
     }
     if scores is not None and len(np.unique(truth)) == count:
         given = scores
         figures["auc"] = lambda rows: _auc(truth[rows], given[rows], count)
-    return _with_intervals(figures, len(truth))
+    return figures
 
 
-def measured_numbers(truth: npt.NDArray[np.float64], said: npt.NDArray[np.float64]) -> list[Metric]:
-    """RMSE and MAE with intervals."""
-    return _with_intervals(
-        {
-            "rmse": lambda rows: float(np.sqrt(np.mean((said[rows] - truth[rows]) ** 2))),
-            "mae": lambda rows: float(np.mean(np.abs(said[rows] - truth[rows]))),
-        },
-        len(truth),
-    )
+def number_figures(truth: npt.NDArray[np.float64], said: npt.NDArray[np.float64]) -> Mapping[str, Figure]:
+    """RMSE and MAE as functions of the rows that they are taken over."""
+    return {
+        "rmse": lambda rows: float(np.sqrt(np.mean((said[rows] - truth[rows]) ** 2))),
+        "mae": lambda rows: float(np.mean(np.abs(said[rows] - truth[rows]))),
+    }
 
 
-def _with_intervals(figures: Mapping[str, Callable[[Ints], float]], count: int) -> list[Metric]:
-    """Each figure over all rows, with its 2.5 and 97.5 percentile over resampled rows.
+def with_interval(figure: Figure, count: int, *, seed: int) -> tuple[float, float, float]:
+    """The figure over all rows, and its 2.5 and 97.5 percentile over resampled rows.
 
     The percentile bootstrap of Efron (1979), seeded, so that a report can be made again.
     """
-    chance = np.random.default_rng(_SEED)
-    draws = [chance.integers(0, count, count) for _ in range(_RESAMPLES)]
+    return _interval(figure, _draws(count, seed))
+
+
+def _draws(count: int, seed: int) -> list[Ints]:
+    chance = np.random.default_rng(seed)
+    return [chance.integers(0, count, count) for _ in range(_RESAMPLES)]
+
+
+def _interval(figure: Figure, draws: Sequence[Ints]) -> tuple[float, float, float]:
+    low, high = np.nanpercentile(np.array([figure(rows) for rows in draws]), [2.5, 97.5])
+    return figure(np.arange(len(draws[0]))), float(low), float(high)
+
+
+def _with_intervals(figures: Mapping[str, Figure], count: int) -> list[Metric]:
+    draws = _draws(count, _SEED)
     found = []
     for name, figure in figures.items():
-        again = np.array([figure(rows) for rows in draws])
-        low, high = np.nanpercentile(again, [2.5, 97.5])
-        found.append(
-            {
-                "name": name,
-                "value": decimal(figure(np.arange(count))),
-                "low": decimal(float(low)),
-                "high": decimal(float(high)),
-            }
-        )
+        value, low, high = map(decimal, _interval(figure, draws))
+        found.append({"name": name, "value": value, "low": low, "high": high})
     return found
 
 

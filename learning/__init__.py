@@ -1,0 +1,1 @@
+"""What a measurement is worth: intervals, grids, openings, leaderboards. Plain numbers, no libraries."""
