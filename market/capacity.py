@@ -16,7 +16,8 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidRecord
-from openstall.market.orders.documents import PeerId, Time
+from openstall.market.fields import Time
+from openstall.market.orders.documents import PeerId
 from openstall.market.records import (
     Address,
     BlobRef,

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.orders.documents import Contract, Time
+from openstall.market.fields import Time
+from openstall.market.orders.documents import Contract
 from openstall.market.records import Amount, Body, Sha256
 from openstall.market.schema import fit
 

@@ -15,65 +15,98 @@ from msgspec import Meta, Struct
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidRecord
+from openstall.market.fields import (
+    DAY_S,
+    LEAST_WORK_MS,
+    MOST_SEGMENT_STEPS,
+    MOST_WORK_MS,
+    Address,
+    AddressOrNone,
+    Amount,
+    BlobRef,
+    Body,
+    Cid,
+    Decimal,
+    DeliverTime,
+    Device,
+    FileName,
+    JobTime,
+    Key,
+    Network,
+    Price,
+    Sha256,
+    Short,
+    Size,
+    Text,
+    Window,
+    WithdrawDelay,
+    check_parties,
+)
 from openstall.market.job_kinds import KINDS, SignedKind
-from openstall.market.money import MAX_MICRO
+from openstall.market.requests.bodies import DeveloperBody, RequestBody, check_developer, check_request
 from openstall.market.schema import fit
+
+__all__ = [
+    "BODIES",
+    "DAY_S",
+    "LEAST_WORK_MS",
+    "MAX_CLOCK_SKEW_S",
+    "MAX_LIFE_S",
+    "MOST_SEGMENT_STEPS",
+    "MOST_WORK_MS",
+    "Address",
+    "AddressOrNone",
+    "Amount",
+    "Binding",
+    "BlobRef",
+    "Body",
+    "Capacity",
+    "Card",
+    "Cid",
+    "Decimal",
+    "DeliverTime",
+    "Device",
+    "Figure",
+    "FileEntry",
+    "FileName",
+    "Gpu",
+    "JobTime",
+    "Key",
+    "Listing",
+    "Metric",
+    "Network",
+    "Offer",
+    "Peer",
+    "Price",
+    "Record",
+    "Service",
+    "ServiceLevel",
+    "Sha256",
+    "Short",
+    "SignedRecord",
+    "Size",
+    "Text",
+    "Tombstone",
+    "Window",
+    "WithdrawDelay",
+    "Work",
+    "body_as_dict",
+    "check_level",
+    "check_parties",
+    "has_twins",
+    "parse_record",
+    "sign_record",
+]
+"""With what `market.fields` has, for those who read records."""
 
 MAX_CLOCK_SKEW_S = 10 * 60
 MAX_LIFE_S = 400 * 86_400
-
-DAY_S = 86_400
-
-Short = Annotated[str, Meta(max_length=120)]
-Text = Annotated[str, Meta(max_length=4000, extra=text.LINES)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Cid = Annotated[str, Meta(pattern=r"^b[a-z2-7]{50,70}\Z")]
-Network = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,80}\Z")]
-Address = Annotated[str, Meta(pattern=r"^0x(?!0{40}\Z)[0-9a-fA-F]{40}\Z")]
-"""An EVM address in any case; the zero address is refused, because money sent there is gone."""
-AddressOrNone = Annotated[str, Meta(pattern=r"^(0x(?!0{40}\Z)[0-9a-fA-F]{40})?\Z")]
-Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?\Z")]
-Amount = Annotated[int, Meta(ge=0, le=MAX_MICRO)]
-Price = Annotated[int, Meta(ge=1, le=MAX_MICRO)]
-"""Never zero: the contracts refuse to hold nothing, and an order without money binds nobody."""
-Size = Annotated[int, Meta(ge=0, le=2**50)]
-DeliverTime = Annotated[int, Meta(ge=1, le=90 * DAY_S)]
-Window = Annotated[int, Meta(ge=60, le=90 * DAY_S)]
-"""A review or arbitration time, within the bounds of `OrderEscrow`."""
-JobTime = Annotated[int, Meta(ge=1, le=7 * DAY_S)]
-WithdrawDelay = Annotated[int, Meta(ge=60, le=30 * DAY_S)]
-"""Within the bounds of `MeteredChannel`."""
-LEAST_WORK_MS, MOST_WORK_MS = 2_000, 120_000
-"""Shorter than that the start of a job would hide how long the work itself takes."""
-MOST_SEGMENT_STEPS = 2**40
-"""Multiplications in one segment of a claim: about a minute on one thread of an ordinary processor."""
-Device = Annotated[str, Meta(pattern=r"^(cpu|cuda:[0-9]{1,2})\Z")]
-Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
-FileName = Annotated[
-    str,
-    Meta(
-        pattern=r"^(?!(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z))[A-Za-z0-9][A-Za-z0-9._-]{0,119}(?<!\.)\Z"
-    ),
-]
-"""A flat name that is the same file on every system: no device names of Windows, no dot at the end."""
-
-
-class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a record says; each type has a strict schema."""
 
 
 class FileEntry(Body, frozen=True, kw_only=True):
     """One file of a package; names are flat, without folders."""
 
     name: FileName
-    size: Size
-    sha256: Sha256
-
-
-class BlobRef(Body, frozen=True, kw_only=True):
-    """Encrypted or plain bytes that peers serve; `cid` is that of the chunk manifest."""
-
-    cid: Cid
     size: Size
     sha256: Sha256
 
@@ -92,7 +125,7 @@ class Card(Body, frozen=True, kw_only=True):
     intended_use: Text
     training_data: Text
     limits: Text
-    metrics: Annotated[list[Metric], Meta(max_length=32)] = []
+    metrics: Annotated[list[Metric], Meta(max_length=32)] = msgspec.field(default_factory=list)
 
 
 class Listing(Body, frozen=True, kw_only=True):
@@ -226,7 +259,7 @@ class Peer(Body, frozen=True, kw_only=True):
 class Tombstone(Body, frozen=True, kw_only=True):
     """Takes back the author's own record of a type and key."""
 
-    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity|service)\Z")]
+    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity|service|request|developer)\Z")]
     target_key: Key
 
 
@@ -235,6 +268,8 @@ BODIES: dict[str, type[Body]] = {
     "offer": Offer,
     "capacity": Capacity,
     "service": Service,
+    "request": RequestBody,
+    "developer": DeveloperBody,
     "peer": Peer,
     "tombstone": Tombstone,
 }
@@ -325,6 +360,10 @@ def _body(record: Record) -> Body:
         _check_capacity(body)
     elif isinstance(body, Service):
         check_level(body.level)
+    elif isinstance(body, RequestBody):
+        check_request(body, issued=record.issued)
+    elif isinstance(body, DeveloperBody):
+        check_developer(body)
     return body
 
 
@@ -347,19 +386,6 @@ def check_level(level: ServiceLevel) -> None:
     """Raises InvalidRecord `empty_service` where nothing is promised."""
     if not (level.start_s or level.uptime_bps or level.steps_per_1000s):
         raise InvalidRecord("empty_service", "The service level promises nothing.")
-
-
-def check_parties(money: str, *wallets: str) -> None:
-    """Check that no party is another party, nor the contract that holds the money; empty means nobody.
-
-    Raises:
-        InvalidRecord: `same_party` or `party_is_contract`.
-    """
-    named = [wallet.lower() for wallet in wallets if wallet]
-    if len(set(named)) != len(named):
-        raise InvalidRecord("same_party", "Two parties have one and the same wallet.")
-    if money.lower() in named:
-        raise InvalidRecord("party_is_contract", "A party cannot be the contract that holds the money.")
 
 
 def has_twins(names: list[str]) -> bool:

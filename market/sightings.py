@@ -19,8 +19,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from openstall.market.fields import Time
 from openstall.market.mechanisms.blame import CUT_OFF, REASONS, VANISHED, Blame, blame
-from openstall.market.orders.documents import ComputeTerms, PeerId, Time
+from openstall.market.orders.documents import ComputeTerms, PeerId
 from openstall.market.orders.results import JobReport
 from openstall.market.records import Address, Body, Network, Sha256
 from openstall.market.service_levels import Course

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.fields import Time
 from openstall.market.job_kinds import SignedKind
 from openstall.market.records import (
     DAY_S,
@@ -41,7 +42,6 @@ from openstall.market.records import (
 )
 from openstall.market.schema import fit
 
-Time = Annotated[int, Meta(ge=0, le=2**40)]
 PeerId = Annotated[str, Meta(min_length=40, max_length=64)]
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 MAX_ORDER_BYTES = 64 * 1024

@@ -9,8 +9,9 @@ from msgspec import Meta
 
 from openstall.market import canonical, ids, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.fields import Time
 from openstall.market.metering import owed
-from openstall.market.orders.documents import Contract, InputFile, Time
+from openstall.market.orders.documents import Contract, InputFile
 from openstall.market.records import Amount, Body, Sha256, Short, Text, has_twins
 from openstall.market.schema import fit
 

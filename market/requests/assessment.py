@@ -17,8 +17,7 @@ from msgspec import Meta
 from openstall.learning import grid, intervals
 from openstall.market import canonical, text
 from openstall.market.errors import InvalidRecord
-from openstall.market.orders.documents import Time
-from openstall.market.records import Address, Body, Network, Sha256
+from openstall.market.fields import Address, Body, Network, Sha256, Time
 from openstall.market.schema import fit
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"

@@ -14,6 +14,7 @@ import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
+from openstall.market.requests import assessment, bodies
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -32,6 +33,9 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "opening": capacity.Opening,
     "verdict": capacity.Verdict,
     "case": capacity.Case,
+    "request": bodies.RequestBody,
+    "developer": bodies.DeveloperBody,
+    "floor": assessment.Floor,
     "peer": records.Peer,
     "tombstone": records.Tombstone,
     "file entry": records.FileEntry,
