@@ -192,11 +192,15 @@ def found_by(body: Body) -> tuple[str, str]:
             return body.title, " ".join([body.cpu, *body.kinds, *(gpu.name for gpu in body.gpus)])
         case Capacity():
             return f"Capacity of {', '.join(work.device for work in body.works)}", body.runtime
-        case RequestBody():
-            texts = [body.summary, body.task, body.metric, body.licence, body.target]
-            return body.title, " ".join([*texts, *body.classes, *body.features])
-        case DeveloperBody():
-            return body.title, " ".join([body.skills, *body.tasks])
+        case RequestBody() | DeveloperBody():
+            return body.title, _words_of_order(body)
         case Peer():
             return body.name, body.wallet
     return "", ""
+
+
+def _words_of_order(body: RequestBody | DeveloperBody) -> str:
+    if isinstance(body, DeveloperBody):
+        return " ".join([body.skills, *body.tasks])
+    texts = [body.summary, body.task, body.metric, body.licence, body.target]
+    return " ".join([*texts, *body.classes, *body.features])
