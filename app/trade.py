@@ -44,6 +44,7 @@ from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.own_books import OwnBooks
+from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.rigs.hub import RigHub
 from openstall.app.services.rigs.machines import Machines
 from openstall.app.services.running import ModelRuns
@@ -144,6 +145,7 @@ class Trade:
         self.autoprice = make_autoprice(
             ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
         )
+        self.requests, self.developer = make_requests(ground, orders=self._orders)
         self._make_orders()
         self.job_check = make_job_check(ground, self.orders.placing, self._settings, jobs)
 
@@ -154,6 +156,7 @@ class Trade:
         self._follow.serve()
         self.serving.serve()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.requests.resume)
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "blocks", self._wakes.run)

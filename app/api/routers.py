@@ -13,6 +13,7 @@ from openstall.app.api import (
     capacity,
     catalogue,
     compute,
+    developer,
     group,
     identity,
     machines,
@@ -24,6 +25,7 @@ from openstall.app.api import (
     service_levels,
     serving,
     wallet,
+    wanted,
 )
 from openstall.app.node import Node
 
@@ -48,4 +50,6 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         serving.router,
         orders.router,
         batches.router,
+        wanted.router,
+        developer.router,
     ]

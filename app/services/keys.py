@@ -15,6 +15,21 @@ def package_key(seed: bytes, salt: str) -> bytes:
     return _derive(seed, "openstall package key v1", salt)
 
 
+def rows_key(seed: bytes, salt: str) -> bytes:
+    """The key under which the rows of a request lie in the home; `salt` is kept beside the request."""
+    return _derive(seed, "openstall sealed rows key v1", salt)
+
+
+def rows_seed(seed: bytes, salt: str) -> bytes:
+    """The seed of the salts of a request's rows."""
+    return _derive(seed, "openstall sealed rows seed v1", salt)
+
+
+def training_key(seed: bytes, salt: str) -> bytes:
+    """The key of a request's training data, which its winner is given."""
+    return _derive(seed, "openstall training data key v1", salt)
+
+
 def box_secret(seed: bytes, nonce: str) -> bytes:
     """The X25519 secret for which the seller seals the key of one order; `nonce` is the order's."""
     return _derive(seed, "openstall order box v1", nonce)

@@ -55,13 +55,17 @@ class Problems:
         if len(self.items) < MOST_PROBLEMS:
             self.items.append(Problem(line=line, words=words, fix=fix))
 
+    def error(self) -> Refused:
+        """`bad_table` with the first of them, and how many there are."""
+        first = self.items[0]
+        where = f"Line {first.line}: " if first.line else ""
+        more = f" There are {self.total - 1} more like it or others." if self.total > 1 else ""
+        return Refused("bad_table", f"{where}{first.words}{more}", first.fix)
+
     def refuse(self) -> None:
-        """Raises Refused `bad_table` with the first of them, if there are any."""
+        """Raises Refused `bad_table`, if there are any."""
         if self.items:
-            first = self.items[0]
-            where = f"Line {first.line}: " if first.line else ""
-            more = f" There are {self.total - 1} more like it or others." if self.total > 1 else ""
-            raise Refused("bad_table", f"{where}{first.words}{more}", first.fix)
+            raise self.error()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

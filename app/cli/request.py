@@ -1,0 +1,232 @@
+"""`openstall request`: ask for a model that does not exist yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openstall.app.cli.context import Cli, command
+from openstall.app.cli.output import plain, table
+from openstall.market.errors import OpenstallError, Refused
+from openstall.market.money import parse_amount
+
+_PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
+_DAY_S = 86_400
+_METRICS = click.Choice(["accuracy", "macro_f1", "auc", "rmse", "mae"])
+_TASKS = click.Choice(["classification", "regression"])
+_ENCODINGS = click.Choice(["utf-8", "utf-16", "windows-1250", "windows-1252", "windows-1254", "iso-8859-9"])
+_FLOOR_HELP = "size=1000000 (bytes), latency=5 (ms), robustness=0.8, fairness=0.1:COLUMN; repeatable."
+DEPOSIT_SHARE = 20
+"""A bid puts down a twentieth of the budget, if nothing else is said."""
+
+
+@click.group()
+def group() -> None:
+    """Ask for a model: your rows stay sealed, you pay for a measured result."""
+
+
+def _rows_options(function: Any) -> Any:
+    for option in (
+        click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable."),
+        click.option("--encoding", type=_ENCODINGS, default=None, help="If the file is not UTF-8."),
+        click.option(
+            "--task", type=click.Choice(["classification", "regression"]), help="Guessed if left out."
+        ),
+        click.option("--target", required=True, metavar="COLUMN", help="The column with the right answers."),
+    ):
+        function = option(function)
+    return function
+
+
+@group.command()
+@click.argument("rows", type=_PATH)
+@_rows_options
+@click.option("--metric", type=_METRICS)
+@click.option("--threshold", help="As 0.9; warns where it cannot be reached, or needs no model.")
+@command
+def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, **choice: Any) -> None:
+    """Look at the table ROWS: what it holds, what is wrong, what is odd. Nothing is kept."""
+    body = {**_rows_body(rows, **choice), "metric": metric or "", "threshold": threshold}
+    found = cli.api.operate("/v1/requests/preview", cli.output, **body)
+    cli.output.document(found, _preview_words(found))
+
+
+@group.command()
+@click.argument("rows", type=_PATH)
+@_rows_options
+@click.option("--metric", type=_METRICS, required=True)
+@click.option("--threshold", required=True, help="From when on a model is good enough, as 0.9.")
+@click.option("--budget", required=True, help="Credits that you pay at most, as 50.00.")
+@click.option("--title", help="Said for you without it.")
+@click.option("--summary", default="", help="What you need it for, in your own words.")
+@click.option("--licence", default="MIT", show_default=True, help="SPDX expression of the model.")
+@click.option("--floor", "floors", multiple=True, help=_FLOOR_HELP)
+@click.option("--deposit", help="Credits that each bid puts down; a twentieth of the budget without it.")
+@click.option("--training", type=_PATH, help="Training data with the same columns, for the winner alone.")
+@click.option("--bid-s", type=int, default=3 * _DAY_S, show_default=True, help="Time for sealed bids.")
+@click.option("--reveal-s", type=int, default=_DAY_S, show_default=True, help="Then, time to open them.")
+@click.option("--deliver-s", type=int, default=14 * _DAY_S, show_default=True, help="Then, time to build.")
+@click.option("--evaluate-s", type=int, default=_DAY_S, show_default=True, help="Time to measure a delivery.")
+@click.option("--review-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to object.")
+@click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help="Deliveries at most.")
+@click.option("--evaluator", "evaluators", multiple=True, metavar="WALLET", help="You alone without it.")
+@click.option(
+    "--quorum", type=click.IntRange(1, 16), default=1, show_default=True, help="How many must agree."
+)
+@click.option("--arbiter", help="Wallet address that rules in a dispute.")
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+@command
+def create(
+    cli: Cli,
+    /,
+    rows: Path,
+    metric: str,
+    threshold: str,
+    floors: tuple[str, ...],
+    training: Path | None,
+    yes: bool,
+    **more: Any,
+) -> None:
+    """Ask for a model that does well on the table ROWS.
+
+    What will be signed is shown first, and you are asked. The rows stay sealed on your computer.
+    """
+    choice = {name: more.pop(name) for name in ("target", "task", "ignore", "encoding")}
+    body = {
+        **_rows_body(rows, **choice),
+        "metric": metric,
+        "threshold": threshold,
+        "floors": [_floor(text) for text in floors],
+        "terms": _terms(choice["target"], **more),
+    }
+    found = cli.api.operate("/v1/requests/preview", cli.output, **body)
+    if found["problem_count"]:
+        first = found["problems"][0]
+        raise Refused("bad_table", _preview_words(found), first["fix"])
+    click.echo(f"{_preview_words(found)}\n\n{_summary_words(found['summary'])}", err=cli.output.as_json)
+    if not yes:
+        click.confirm("Sign and publish this?", abort=True, err=True)
+    done = cli.api.operate(
+        "/v1/requests",
+        cli.output,
+        **body,
+        file_sha256=found["file_sha256"],
+        training_path=str(training.resolve()) if training else None,
+    )
+    cli.output.document(
+        done, f"Published: {done['cid']}\nWho could build it: openstall request match {done['cid']}"
+    )
+
+
+@group.command("list")
+@command
+def list_(cli: Cli) -> None:
+    """Your requests."""
+    cli.output.rows(
+        cli.api.get("/v1/requests"),
+        [
+            ("TITLE", "title"),
+            ("STATE", "state"),
+            ("BUDGET", "budget_micro"),
+            ("BIDS UNTIL", "commit_by"),
+            ("REQUEST", "request_id"),
+        ],
+        empty="You have asked for no model yet: openstall request create",
+    )
+
+
+@group.command()
+@click.argument("request_id")
+@command
+def show(cli: Cli, request_id: str) -> None:
+    """One of your requests: what you signed, and its state."""
+    found = cli.api.get(f"/v1/requests/{request_id}")
+    words = f"{found['title']} ({found['state']})\n\n{_summary_words(found['summary'])}"
+    cli.output.document(found, f"{words}\n\nIn the catalogue: {found['cid'] or '-'}")
+
+
+@group.command()
+@click.argument("request_id")
+@command
+def withdraw(cli: Cli, request_id: str) -> None:
+    """Take a request back; possible until its auction is open."""
+    done = cli.api.post(f"/v1/requests/{request_id}/withdraw")
+    cli.output.document(done, "The request is withdrawn, and its sealed rows are deleted.")
+
+
+@group.command()
+@click.argument("cid")
+@command
+def match(cli: Cli, cid: str) -> None:
+    """Developers who could build the request CID, best first, and why."""
+    print_matches(cli, cli.api.get(f"/v1/requests/{cid}/developers"), empty="No developer fits it yet.")
+
+
+def print_matches(cli: Cli, found: dict[str, Any], *, empty: str) -> None:
+    """A ranking with its reasons."""
+    if cli.output.as_json or not found["items"]:
+        cli.output.document(found, empty)
+        return
+    for place, item in enumerate(found["items"], 1):
+        lot = " (by lot)" if item["lane"] == "newcomer" else ""
+        click.echo(f"{place}. {plain(item['title'])} by {plain(item['author_name'])}{lot}")
+        click.echo(f"   {item['cid']}")
+        for reason in item["reasons"]:
+            click.echo(f"   {plain(reason)}")
+
+
+def _rows_body(
+    rows: Path, *, target: str, task: str | None, ignore: tuple[str, ...], encoding: str | None
+) -> Any:
+    return {
+        "path": str(rows.resolve()),
+        "target": target,
+        "task": task or "",
+        "ignore": list(ignore),
+        "encoding": encoding or "",
+    }
+
+
+def _terms(
+    target: str, *, title: str | None, budget: str, deposit: str | None, **terms: Any
+) -> dict[str, Any]:
+    budget_micro = parse_amount(budget)
+    deposit_micro = parse_amount(deposit) if deposit else max(1, budget_micro // DEPOSIT_SHARE)
+    named = title or f"Predict {target}"
+    evaluators = list(terms.pop("evaluators"))
+    return {
+        "title": named,
+        "budget_micro": budget_micro,
+        "deposit_micro": deposit_micro,
+        "evaluators": evaluators,
+        **terms,
+    }
+
+
+def _floor(text: str) -> dict[str, str]:
+    name, mark, rest = text.partition("=")
+    limit, _, column = rest.partition(":")
+    if not mark:
+        raise OpenstallError("bad_floor", f"“{text}” is no floor.", "Write it like size=1000000.")
+    return {"name": name.strip(), "limit": limit.strip(), "group": column.strip()}
+
+
+def _preview_words(found: dict[str, Any]) -> str:
+    if found["problem_count"]:
+        lines = [f"The table cannot be used: {found['problem_count']} problem(s)."]
+        for one in found["problems"]:
+            where = f"Line {one['line']}: " if one["line"] else ""
+            lines.append(f"- {plain(where + one['words'])} {plain(one['fix'])}")
+        return "\n".join(lines)
+    seen = found["table"]
+    parts = [f"{seen['rows']} rows, {len(seen['features'])} columns to tell the answer by: {seen['task']}."]
+    if seen["classes"]:
+        parts.append(table(seen["classes"], [("CLASS", "name"), ("ROWS", "rows")]))
+    parts += [f"Mind: {plain(words)}" for words in seen["warnings"]]
+    return "\n".join(parts)
+
+
+def _summary_words(lines: list[dict[str, str]]) -> str:
+    return "\n".join(f"{one['what'] + ':':<15}{plain(one['words'])}" for one in lines)
