@@ -77,6 +77,11 @@ class Home:
         return self.root / "library"
 
     @property
+    def requests(self) -> Path:
+        """Sealed rows of own requests."""
+        return self.root / "requests"
+
+    @property
     def log(self) -> Path:
         """The node's log."""
         return self.root / "log" / "node.jsonl"

@@ -145,8 +145,15 @@ class Trade:
             ground, capacity=self.capacity, renting=self.renting, orders=self._orders, books=self._books
         )
         self.custom = make_custom(
-            ground, me=self._me(), desk=self.desk, engine=self._engine, stock=self.stock, jobs=jobs
+            ground,
+            me=self._me(),
+            desk=self.desk,
+            engine=self._engine,
+            stock=self.stock,
+            jobs=jobs,
+            orders=self._orders,
         )
+        self.requests, self.developer = self.custom.requests, self.custom.developer
         self._make_orders()
         self.job_check = make_job_check(ground, self.orders.placing, self._settings, jobs)
 
@@ -158,6 +165,7 @@ class Trade:
         self.serving.serve()
         self.custom.talk.serve()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.requests.resume)
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
             await nursery.start(self._engine.run)
             nursery.start_soon(steadily, "blocks", self._wakes.run)

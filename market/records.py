@@ -39,7 +39,7 @@ from openstall.market.fields import (
     has_twins,
 )
 from openstall.market.job_kinds import KINDS, SignedKind
-from openstall.market.requests.bodies import RequestBody, check_request
+from openstall.market.requests.bodies import DeveloperBody, RequestBody, check_developer, check_request
 from openstall.market.schema import fit
 
 MAX_CLOCK_SKEW_S = 10 * 60
@@ -199,7 +199,7 @@ class Peer(Body, frozen=True, kw_only=True):
 class Tombstone(Body, frozen=True, kw_only=True):
     """Takes back the author's own record of a type and key."""
 
-    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity|service|request)\Z")]
+    target_type: Annotated[str, Meta(pattern=r"^(listing|offer|capacity|service|request|developer)\Z")]
     target_key: Key
 
 
@@ -209,6 +209,7 @@ BODIES: dict[str, type[Body]] = {
     "capacity": Capacity,
     "service": Service,
     "request": RequestBody,
+    "developer": DeveloperBody,
     "peer": Peer,
     "tombstone": Tombstone,
 }
@@ -300,7 +301,9 @@ def _body(record: Record) -> Body:
     elif isinstance(body, Service):
         check_level(body.level)
     elif isinstance(body, RequestBody):
-        check_request(body)
+        check_request(body, issued=record.issued)
+    elif isinstance(body, DeveloperBody):
+        check_developer(body)
     return body
 
 

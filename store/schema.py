@@ -342,3 +342,24 @@ def m0010_auctions(db: Database) -> None:
             "CREATE INDEX auctions_by_role ON auctions (role, created_at DESC)",
         ),
     )
+
+
+@migrations()
+def m0011_requests(db: Database) -> None:
+    """This node's own requests for models, from the draft on."""
+    _run(
+        db,
+        (
+            """CREATE TABLE requests (
+                request_id TEXT PRIMARY KEY,
+                state TEXT NOT NULL,
+                cid TEXT NOT NULL,
+                body TEXT NOT NULL,
+                data TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                changed_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX requests_by_state ON requests (state, created_at)",
+            "CREATE UNIQUE INDEX requests_by_cid ON requests (cid) WHERE cid <> ''",
+        ),
+    )

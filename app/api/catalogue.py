@@ -9,6 +9,8 @@ from fastapi import APIRouter, Query
 from openstall.app.node import Node
 from openstall.store.search import MAX_LIMIT
 
+Type = Literal["listing", "offer", "capacity", "service", "request", "developer", "peer"]
+
 
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
@@ -17,7 +19,7 @@ def router(node: Node) -> APIRouter:
     @routes.get("")
     async def find(
         q: Annotated[str, Query(max_length=400)] = "",
-        type: Literal["listing", "offer", "capacity", "service", "peer"] | None = None,  # noqa: A002 - the name in the API
+        type: Type | None = None,  # noqa: A002 - the name in the API
         author: Annotated[str, Query(max_length=64)] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,

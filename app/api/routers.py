@@ -14,6 +14,7 @@ from openstall.app.api import (
     catalogue,
     compute,
     custom,
+    developer,
     group,
     identity,
     machines,
@@ -25,6 +26,7 @@ from openstall.app.api import (
     service_levels,
     serving,
     wallet,
+    wanted,
 )
 from openstall.app.node import Node
 
@@ -50,4 +52,6 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         custom.router,  # before the orders, whose routes take any word as an action
         orders.router,
         batches.router,
+        wanted.router,
+        developer.router,
     ]

@@ -12,12 +12,12 @@ from openstall.market.money import format_amount
 
 @click.group()
 def group() -> None:
-    """Models for sale, machines for rent, and peers."""
+    """Models for sale, machines for rent, wanted models, developers, and peers."""
 
 
 @group.command()
 @click.argument("words", nargs=-1)
-@click.option("--type", "type_", type=click.Choice(["listing", "offer", "peer"]))
+@click.option("--type", "type_", type=click.Choice(["listing", "offer", "request", "developer", "peer"]))
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
 @click.option("--offset", type=click.IntRange(0), default=0)
 @command
@@ -53,4 +53,6 @@ def _price(item: dict[str, Any]) -> str:
         return f"{format_amount(body['price_micro'])} cr"
     if "price_per_s_micro" in body:
         return f"{format_amount(body['price_per_s_micro'])} cr/s"
+    if "budget_micro" in body:
+        return f"up to {format_amount(body['budget_micro'])} cr"
     return "-"

@@ -22,6 +22,7 @@ NOUNS = {
     "catalogue": "Search models, machines and peers.",
     "peers": "Other nodes.",
     "model": "Check, publish, buy and run models.",
+    "developer": "Offer to build models, and see who asks for one.",
     "compute": "Rent this machine out.",
     "rig": "Let this machine work for your node on another computer.",
     "job": "Run a job on a rented machine.",

@@ -8,146 +8,225 @@ from typing import Any
 import click
 
 from openstall.app.cli.context import Cli, command
-from openstall.app.cli.output import table
-from openstall.market.errors import OpenstallError
-from openstall.market.money import format_amount, parse_amount
+from openstall.app.cli.output import plain, table
+from openstall.market.errors import OpenstallError, Refused
+from openstall.market.money import parse_amount
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-METRICS = ("accuracy", "macro_f1", "auc", "rmse", "mae")
-FLOORS = ("robustness", "fairness", "latency", "size")
+_PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
+_DAY_S = 86_400
+_METRICS = click.Choice(["accuracy", "macro_f1", "auc", "rmse", "mae"])
+_TASKS = click.Choice(["classification", "regression"])
+_ENCODINGS = click.Choice(["utf-8", "utf-16", "windows-1250", "windows-1252", "windows-1254", "iso-8859-9"])
+_FLOOR_HELP = "size=1000000 (bytes), latency=5 (ms), robustness=0.8, fairness=0.1:COLUMN; repeatable."
+DEPOSIT_SHARE = 20
+"""A bid puts down a twentieth of the budget, if nothing else is said."""
 
 
 @click.group()
 def group() -> None:
-    """Ask for a model: sealed bids, measured on rows that no developer sees."""
+    """Ask for a model: your rows stay sealed, you pay for a measured result."""
 
 
-def _draft(function: Any) -> Any:
-    """The options of a request."""
-    options = [
-        click.argument("rows", type=_FILE),
-        click.option("--target", required=True, help="The column with the right answers."),
-        click.option("--title", required=True, help="What you ask for, in a few words."),
-        click.option("--summary", default="", help="More about it: what the columns are, what it is for."),
-        click.option("--metric", required=True, type=click.Choice(METRICS)),
-        click.option("--threshold", required=True, help="What the metric must reach, as 0.9."),
-        click.option("--budget", required=True, help="The most that you pay, in credits."),
-        click.option("--floor", "floors", multiple=True, help="name=limit, as size=5000000; repeat."),
-        click.option("--training", type=_FILE, help="Examples for the developer who wins, as CSV."),
-        click.option("--deposit", default="0", help="Of each bid, in credits; else a 20th of the budget."),
-        click.option("--bids-s", type=int, default=2 * 86_400, show_default=True, help="Time for bids."),
-        click.option("--opening-s", type=int, default=43_200, show_default=True, help="Time to open them."),
-        click.option("--deliver-s", type=int, default=14 * 86_400, show_default=True, help="To build it."),
-        click.option("--evaluate-s", type=int, default=86_400, show_default=True, help="Time to measure it."),
-        click.option("--review-s", type=int, default=2 * 86_400, show_default=True, help="Time to object."),
-        click.option("--arbiter", help="Wallet that rules in a dispute."),
-        click.option("--tries", type=int, default=2, show_default=True, help="Models that may be handed in."),
-        click.option("--evaluator", "evaluators", multiple=True, help="Wallet that measures; else your own."),
-        click.option("--quorum", type=int, default=0, help="How many must agree; else more than half."),
-    ]
-    for option in reversed(options):
+def _rows_options(function: Any) -> Any:
+    for option in (
+        click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable."),
+        click.option("--encoding", type=_ENCODINGS, default=None, help="If the file is not UTF-8."),
+        click.option(
+            "--task", type=click.Choice(["classification", "regression"]), help="Guessed if left out."
+        ),
+        click.option("--target", required=True, metavar="COLUMN", help="The column with the right answers."),
+    ):
         function = option(function)
     return function
 
 
-def _body(rows: Path, training: Path | None, **terms: Any) -> dict[str, Any]:
-    floors = [_floor(text) for text in terms.pop("floors")]
-    budget, deposit = parse_amount(terms.pop("budget")), parse_amount(terms.pop("deposit"))
-    return {
-        "rows": str(rows.resolve()),
-        "training": str(training.resolve()) if training else None,
-        "floors": floors,
-        "budget_micro": budget,
-        "deposit_micro": deposit,
-        "evaluators": list(terms.pop("evaluators")),
-        **terms,
+@group.command()
+@click.argument("rows", type=_PATH)
+@_rows_options
+@click.option("--metric", type=_METRICS)
+@click.option("--threshold", help="As 0.9; warns where it cannot be reached, or needs no model.")
+@command
+def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, **choice: Any) -> None:
+    """Look at the table ROWS: what it holds, what is wrong, what is odd. Nothing is kept."""
+    body = {**_rows_body(rows, **choice), "metric": metric or "", "threshold": threshold}
+    found = cli.api.operate("/v1/requests/preview", cli.output, **body)
+    cli.output.document(found, _preview_words(found))
+
+
+@group.command()
+@click.argument("rows", type=_PATH)
+@_rows_options
+@click.option("--metric", type=_METRICS, required=True)
+@click.option("--threshold", required=True, help="From when on a model is good enough, as 0.9.")
+@click.option("--budget", required=True, help="Credits that you pay at most, as 50.00.")
+@click.option("--title", help="Said for you without it.")
+@click.option("--summary", default="", help="What you need it for, in your own words.")
+@click.option("--licence", default="MIT", show_default=True, help="SPDX expression of the model.")
+@click.option("--floor", "floors", multiple=True, help=_FLOOR_HELP)
+@click.option("--deposit", help="Credits that each bid puts down; a twentieth of the budget without it.")
+@click.option("--training", type=_PATH, help="Training data with the same columns, for the winner alone.")
+@click.option("--bid-s", type=int, default=3 * _DAY_S, show_default=True, help="Time for sealed bids.")
+@click.option("--reveal-s", type=int, default=_DAY_S, show_default=True, help="Then, time to open them.")
+@click.option("--deliver-s", type=int, default=14 * _DAY_S, show_default=True, help="Then, time to build.")
+@click.option("--evaluate-s", type=int, default=_DAY_S, show_default=True, help="Time to measure a delivery.")
+@click.option("--review-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to object.")
+@click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help="Deliveries at most.")
+@click.option("--evaluator", "evaluators", multiple=True, metavar="WALLET", help="You alone without it.")
+@click.option(
+    "--quorum", type=click.IntRange(1, 16), default=1, show_default=True, help="How many must agree."
+)
+@click.option("--arbiter", help="Wallet address that rules in a dispute.")
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+@command
+def create(
+    cli: Cli,
+    /,
+    rows: Path,
+    metric: str,
+    threshold: str,
+    floors: tuple[str, ...],
+    training: Path | None,
+    yes: bool,
+    **more: Any,
+) -> None:
+    """Ask for a model that does well on the table ROWS.
+
+    What will be signed is shown first, and you are asked. The rows stay sealed on your computer.
+    """
+    choice = {name: more.pop(name) for name in ("target", "task", "ignore", "encoding")}
+    body = {
+        **_rows_body(rows, **choice),
+        "metric": metric,
+        "threshold": threshold,
+        "floors": [_floor(text) for text in floors],
+        "terms": _terms(choice["target"], **more),
     }
-
-
-def _floor(text: str) -> dict[str, str]:
-    name, _, rest = text.partition("=")
-    limit, _, group_column = rest.partition("@")
-    if name not in FLOORS or not limit:
-        raise OpenstallError(
-            "bad_floor",
-            f"“{text}” is no floor.",
-            f"Write name=limit with one of {', '.join(FLOORS)}; fairness=0.1@column names the groups.",
-        )
-    return {"name": name, "limit": limit, "group": group_column}
-
-
-@group.command()
-@_draft
-@command
-def preview(cli: Cli, /, rows: Path, training: Path | None, **terms: Any) -> None:
-    """What a request for a model measured on ROWS would say. Nothing is signed."""
-    found = cli.api.post("/v1/requests/preview", **_body(rows, training, **terms))
-    cli.output.document(found, _preview(found))
-
-
-@group.command()
-@_draft
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@command
-def create(cli: Cli, /, rows: Path, training: Path | None, yes: bool, **terms: Any) -> None:
-    """Ask for a model measured on ROWS; the budget is set aside."""
-    body = _body(rows, training, **terms)
+    found = cli.api.operate("/v1/requests/preview", cli.output, **body)
+    if found["problem_count"]:
+        first = found["problems"][0]
+        raise Refused("bad_table", _preview_words(found), first["fix"])
+    click.echo(f"{_preview_words(found)}\n\n{_summary_words(found['summary'])}", err=cli.output.as_json)
     if not yes:
-        click.echo(_preview(cli.api.post("/v1/requests/preview", **body)), err=True)
-        click.confirm("Sign it and set the budget aside?", abort=True, err=True)
-    done = cli.api.operate("/v1/requests", cli.output, **body)
-    cli.output.document(done, f"Announced: {done['cid']}\nLook at it: openstall request show {done['cid']}")
+        click.confirm("Sign and publish this?", abort=True, err=True)
+    done = cli.api.operate(
+        "/v1/requests",
+        cli.output,
+        **body,
+        file_sha256=found["file_sha256"],
+        training_path=str(training.resolve()) if training else None,
+    )
+    cli.output.document(
+        done, f"Published: {done['cid']}\nWho could build it: openstall request match {done['cid']}"
+    )
 
 
-@group.command(name="list")
+@group.command("list")
 @command
-def list_requests(cli: Cli) -> None:
-    """Your own requests and how far their auctions are."""
-    found = cli.api.get("/v1/requests")
+def list_(cli: Cli) -> None:
+    """Your requests."""
     cli.output.rows(
-        found,
+        cli.api.get("/v1/requests"),
         [
             ("TITLE", "title"),
             ("STATE", "state"),
             ("BUDGET", "budget_micro"),
-            ("PRICE", "price_micro"),
-            ("ORDER", "order_id"),
-            ("REQUEST", "request"),
+            ("BIDS UNTIL", "commit_by"),
+            ("REQUEST", "request_id"),
         ],
-        empty="You have asked for nothing yet: openstall request create.",
+        empty="You have asked for no model yet: openstall request create",
     )
+
+
+@group.command()
+@click.argument("request_id")
+@command
+def show(cli: Cli, request_id: str) -> None:
+    """One of your requests: what you signed, and its state."""
+    found = cli.api.get(f"/v1/requests/{request_id}")
+    words = f"{found['title']} ({found['state']})\n\n{_summary_words(found['summary'])}"
+    cli.output.document(found, f"{words}\n\nIn the catalogue: {found['cid'] or '-'}")
+
+
+@group.command()
+@click.argument("request_id")
+@command
+def withdraw(cli: Cli, request_id: str) -> None:
+    """Take a request back; possible until its auction is open."""
+    done = cli.api.post(f"/v1/requests/{request_id}/withdraw")
+    cli.output.document(done, "The request is withdrawn, and its sealed rows are deleted.")
 
 
 @group.command()
 @click.argument("cid")
 @command
-def show(cli: Cli, cid: str) -> None:
-    """The auction of a request, yours or another's."""
-    found = cli.api.get(f"/v1/requests/{cid}/auction")
-    cli.output.document(found, _auction(found))
+def match(cli: Cli, cid: str) -> None:
+    """Developers who could build the request CID, best first, and why."""
+    print_matches(cli, cli.api.get(f"/v1/requests/{cid}/developers"), empty="No developer fits it yet.")
 
 
-def _preview(found: dict[str, Any]) -> str:
-    lines = [*found["summary"]]
-    if found["warnings"]:
-        lines += ["", "Look at this first:", *(f"  - {words}" for words in found["warnings"])]
-    rows = [dict(zip(found["header"], row, strict=True)) for row in found["first_rows"][:3]]
-    return "\n".join([*lines, "", table(rows, [(name.upper(), name) for name in found["header"][:6]])])
+def print_matches(cli: Cli, found: dict[str, Any], *, empty: str) -> None:
+    """A ranking with its reasons."""
+    if cli.output.as_json or not found["items"]:
+        cli.output.document(found, empty)
+        return
+    for place, item in enumerate(found["items"], 1):
+        lot = " (by lot)" if item["lane"] == "newcomer" else ""
+        click.echo(f"{place}. {plain(item['title'])} by {plain(item['author_name'])}{lot}")
+        click.echo(f"   {item['cid']}")
+        for reason in item["reasons"]:
+            click.echo(f"   {plain(reason)}")
 
 
-def _auction(found: dict[str, Any]) -> str:
-    lines = [
-        f"{found['title']}: {found['state']}",
-        f"budget {format_amount(found['budget_micro'])}, deposit {format_amount(found['deposit_micro'])}",
-        f"{len(found['bids'])} bids",
-    ]
-    for bid in found["bids"]:
-        amount = bid["amount_micro"]
-        lines.append(f"  {bid['bidder']}  {'sealed' if amount is None else format_amount(amount)}")
-    if found["price_micro"] is not None and found["winner"]:
-        lines.append(f"won by {found['winner']} for {format_amount(found['price_micro'])}")
-    if found["order_id"]:
-        lines.append(f"order {found['order_id']}")
-    if found["trouble"]:
-        lines.append(f"waits: {found['trouble']['message']}")
-    return "\n".join(lines)
+def _rows_body(
+    rows: Path, *, target: str, task: str | None, ignore: tuple[str, ...], encoding: str | None
+) -> Any:
+    return {
+        "path": str(rows.resolve()),
+        "target": target,
+        "task": task or "",
+        "ignore": list(ignore),
+        "encoding": encoding or "",
+    }
+
+
+def _terms(
+    target: str, *, title: str | None, budget: str, deposit: str | None, **terms: Any
+) -> dict[str, Any]:
+    budget_micro = parse_amount(budget)
+    deposit_micro = parse_amount(deposit) if deposit else max(1, budget_micro // DEPOSIT_SHARE)
+    named = title or f"Predict {target}"
+    evaluators = list(terms.pop("evaluators"))
+    return {
+        "title": named,
+        "budget_micro": budget_micro,
+        "deposit_micro": deposit_micro,
+        "evaluators": evaluators,
+        **terms,
+    }
+
+
+def _floor(text: str) -> dict[str, str]:
+    name, mark, rest = text.partition("=")
+    limit, _, column = rest.partition(":")
+    if not mark:
+        raise OpenstallError("bad_floor", f"“{text}” is no floor.", "Write it like size=1000000.")
+    return {"name": name.strip(), "limit": limit.strip(), "group": column.strip()}
+
+
+def _preview_words(found: dict[str, Any]) -> str:
+    if found["problem_count"]:
+        lines = [f"The table cannot be used: {found['problem_count']} problem(s)."]
+        for one in found["problems"]:
+            where = f"Line {one['line']}: " if one["line"] else ""
+            lines.append(f"- {plain(where + one['words'])} {plain(one['fix'])}")
+        return "\n".join(lines)
+    seen = found["table"]
+    parts = [f"{seen['rows']} rows, {len(seen['features'])} columns to tell the answer by: {seen['task']}."]
+    if seen["classes"]:
+        parts.append(table(seen["classes"], [("CLASS", "name"), ("ROWS", "rows")]))
+    parts += [f"Mind: {plain(words)}" for words in seen["warnings"]]
+    return "\n".join(parts)
+
+
+def _summary_words(lines: list[dict[str, str]]) -> str:
+    return "\n".join(f"{one['what'] + ':':<15}{plain(one['words'])}" for one in lines)

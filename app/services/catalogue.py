@@ -26,7 +26,7 @@ from openstall.p2p.catalogue import Catalogue as SharedCatalogue
 from openstall.store.records import Outcome, RecordRow, Records
 from openstall.store.search import Search
 
-TYPES = ("listing", "offer", "peer")
+TYPES = ("listing", "offer", "request", "developer", "peer")
 SHORTEST_TOMBSTONE_S = 86_400
 PURGE_EVERY_S = 3_600
 

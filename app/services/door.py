@@ -23,10 +23,11 @@ from openstall.market.records import (
     Tombstone,
     parse_record,
 )
+from openstall.market.requests.bodies import DeveloperBody, RequestBody
 from openstall.store.records import NewRecord, Outcome, Records
 
 PEER_KEY = "self"
-"""The one key of `peer` records: a peer has one description."""
+"""The one key of `peer` and `developer` records: a peer has one description of each."""
 
 
 class Door:
@@ -68,6 +69,12 @@ class Door:
                 self._fits_chain(signed.body.chain_id, signed.body.channel, self._params.channel)
             case Capacity():
                 self._fits_chain(signed.body.chain_id, "", "")
+            case RequestBody():
+                self._check_request(signed.body)
+            case DeveloperBody():
+                self._fits_chain(signed.body.chain_id, "", "")
+                if signed.record.key != PEER_KEY:
+                    raise InvalidRecord("bad_key", f"A developer has one card, under the key “{PEER_KEY}”.")
             case Peer():
                 self._fits_chain(signed.body.chain_id, "", "")
                 self._check_peer(signed, signed.body)
@@ -98,6 +105,13 @@ class Door:
     def _fits_chain(self, chain_id: int, contract: str, expected: str) -> None:
         if chain_id != self._params.chain_id or contract.lower() != expected.lower():
             raise InvalidRecord("other_chain", "The record names another chain or contract than the group's.")
+
+    def _check_request(self, body: RequestBody) -> None:
+        """A deposit goes to no contract but the group's own."""
+        params = self._params
+        houses = ((body.auction, params.auction), (body.escrow, params.model_escrow))
+        for named, ours in ((body.contest, params.contest),) if body.contest else houses:
+            self._fits_chain(body.chain_id, named, ours)
 
     def _check_peer(self, signed: SignedRecord, body: Peer) -> None:
         if signed.record.key != PEER_KEY:
@@ -178,6 +192,15 @@ def found_by(body: Body) -> tuple[str, str]:
             return body.title, " ".join([body.cpu, *body.kinds, *(gpu.name for gpu in body.gpus)])
         case Capacity():
             return f"Capacity of {', '.join(work.device for work in body.works)}", body.runtime
+        case RequestBody() | DeveloperBody():
+            return body.title, _words_of_order(body)
         case Peer():
             return body.name, body.wallet
     return "", ""
+
+
+def _words_of_order(body: RequestBody | DeveloperBody) -> str:
+    if isinstance(body, DeveloperBody):
+        return " ".join([body.skills, *body.tasks])
+    texts = [body.summary, body.task, body.metric, body.licence, body.target]
+    return " ".join([*texts, *body.classes, *body.features])

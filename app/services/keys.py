@@ -16,18 +16,23 @@ def package_key(seed: bytes, salt: str) -> bytes:
 
 
 def rows_key(seed: bytes, salt: str) -> bytes:
-    """The key of the sealed rows of a request; `salt` is kept beside it."""
-    return _derive(seed, "openstall request rows v1", salt)
+    """The key under which the rows of a request lie in the home; `salt` is kept beside the request."""
+    return _derive(seed, "openstall sealed rows key v1", salt)
 
 
 def rows_seed(seed: bytes, salt: str) -> bytes:
-    """From which the salts of those rows follow."""
-    return _derive(seed, "openstall request salts v1", salt)
+    """The seed of the salts of a request's rows."""
+    return _derive(seed, "openstall sealed rows seed v1", salt)
 
 
 def training_key(seed: bytes, salt: str) -> bytes:
-    """The key of the training data of a request."""
-    return _derive(seed, "openstall request training v1", salt)
+    """The key of a request's training data, which its winner is given."""
+    return _derive(seed, "openstall training data key v1", salt)
+
+
+def evaluators_key(seed: bytes, salt: str) -> bytes:
+    """The key of the rows of a request as its evaluators fetch them."""
+    return _derive(seed, "openstall evaluators' rows key v1", salt)
 
 
 def answers_seed(seed: bytes, about: str) -> bytes:

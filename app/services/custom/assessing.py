@@ -13,9 +13,10 @@ from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.sealed import SealedEvaluation, statement_of
 from openstall.app.threads import Workers
 from openstall.compute_agent.assess_specs import AssessParams
-from openstall.market import merkle
-from openstall.market.errors import InvalidOrder
+from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import CustomTerms
+from openstall.market.requests import rows
+from openstall.market.requests.bodies import columns_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,32 +66,14 @@ def check_rows(path: Path, seed: bytes, terms: CustomTerms) -> None:
     Raises:
         InvalidOrder: `wrong_rows`.
     """
-    header, cells = read_rows(path)
-    if header != [*terms.features, terms.target] or len(cells) != terms.rows:
-        raise _wrong()
-    if root_of_rows(cells, seed) != terms.rows_root:
-        raise _wrong()
-
-
-def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of a table as `write_rows` left it."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, strict=True))
-    return (rows[0], rows[1:]) if rows else ([], [])
-
-
-def write_rows(path: Path, header: list[str], cells: list[list[str]]) -> None:
-    """The one form of a table that is sealed and committed to."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(cells)
-
-
-def root_of_rows(cells: list[list[str]], seed: bytes) -> str:
-    """The commitment to rows, each salted from one seed, as hex."""
-    leaves = (merkle.sealed_leaf(merkle.salt_of(seed, at), row) for at, row in enumerate(cells))
-    return merkle.root_of(leaves).hex()
+        lines = list(csv.reader(file, strict=True))
+    try:
+        if not lines or tuple(lines[0]) != columns_of(terms):
+            raise _wrong()
+        rows.check_rows(lines[1:], seed, rows.Commitment(root=terms.rows_root, rows=terms.rows))
+    except InvalidRecord as error:
+        raise _wrong() from error
 
 
 def _wrong() -> InvalidOrder:

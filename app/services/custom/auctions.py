@@ -181,7 +181,6 @@ class AuctionService:
         """See every open auction to its end, until cancelled."""
         while True:
             self._changed = trio.Event()
-            await self._take_up()
             for row in await self.workers.store(lambda: self.books.items(open_only=True)):
                 try:
                     await self._step(row)
@@ -192,14 +191,6 @@ class AuctionService:
                     await self._note_trouble(row, None)
             with trio.move_on_after(POLL_S):
                 await self._changed.wait()
-
-    async def _take_up(self) -> None:
-        """Own requests that were announced just before the node was ended have their auction opened now."""
-        page = await self.catalogue.find(types=("request",), author=self.me.peer_id, limit=200)
-        for item in page["items"]:
-            cid, commit_by = item["cid"], int(item["body"]["commit_by"])
-            if commit_by > self.desk.now() and await self.workers.store(self.books.find, cid) is None:
-                await self._keep(await self.catalogue.live_record(cid), "requester", {})
 
     async def _step(self, row: AuctionRow) -> None:
         record = self.record(row)

@@ -20,7 +20,7 @@ from openstall.app.services.custom.handlers import (
 )
 from openstall.app.services.custom.model_desk import ModelDesk
 from openstall.app.services.custom.receiving import Receiving
-from openstall.app.services.custom.requests import RequestService
+from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
 from openstall.app.services.orders.desk import OrderDesk
@@ -28,10 +28,14 @@ from openstall.app.services.orders.engine import Handler, OrderEngine
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.orders.unpacking import Unpacking
+from openstall.app.services.requests.desk import DeveloperDesk
+from openstall.app.services.requests.service import RequestService
+from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.sealed import SealedEvaluation
 from openstall.app.services.selling import Stock
 from openstall.store.auctions import Auctions
-from openstall.store.settings import Settings
+from openstall.store.orders import Orders
+from openstall.store.requests import Requests
 
 if TYPE_CHECKING:
     from openstall.app.trade import Ground
@@ -44,6 +48,7 @@ class Custom:
     models: ModelDesk
     auctions: AuctionService
     requests: RequestService
+    developer: DeveloperDesk
     hand_in: HandIn
     training: Training
     talk: Talk
@@ -78,7 +83,14 @@ class Custom:
 
 
 def make_custom(
-    ground: Ground, *, me: Party, desk: OrderDesk, engine: OrderEngine, stock: Stock, jobs: LocalJobs
+    ground: Ground,
+    *,
+    me: Party,
+    desk: OrderDesk,
+    engine: OrderEngine,
+    stock: Stock,
+    jobs: LocalJobs,
+    orders: Orders,
 ) -> Custom:
     """All of it, for one open wallet on one chain."""
     models = ModelDesk(
@@ -99,17 +111,14 @@ def make_custom(
         transactions=ground.transactions,
         workers=ground.workers,
     )
-    requests = RequestService(
-        me=me,
-        catalogue=ground.catalogue,
-        chain=ground.chain,
+    requests, developer = make_requests(ground, orders=orders, auction=auctions)
+    sources = Sources(
+        requests=requests,
+        books=Requests(ground.store),
         blobs=ground.blobs,
-        settings=Settings(ground.store),
-        books=books,
-        auctions=auctions,
+        seed=ground.seed,
         folder=ground.home.jobs,
         workers=ground.workers,
-        now=desk.now,
     )
     hand_in = HandIn(desk=desk, engine=engine, stock=stock, seed=ground.seed)
     talk = Talk(
@@ -117,8 +126,8 @@ def make_custom(
         peers=ground.host,
         catalogue=ground.catalogue,
         hand_in=hand_in,
-        rows=requests.sealed_rows,
-        training_data=requests.sealed_training,
+        rows=sources.rows,
+        training_data=sources.training,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
     )
@@ -143,6 +152,7 @@ def make_custom(
         models=models,
         auctions=auctions,
         requests=requests,
+        developer=developer,
         hand_in=hand_in,
         training=Training(
             desk=desk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ PARAMS = ChainParams(
     escrow="0x" + "02" * 20,
     channel="0x" + "03" * 20,
     kind="group",
+    auction="0x" + "0a" * 20,
+    model_escrow="0x" + "0b" * 20,
+    contest="0x" + "0c" * 20,
 )
 SEED = PeerSeed(b"\x05" * 32)
 WALLET = Wallet(b"\x06" * 32)
@@ -149,3 +153,92 @@ def test_forged_changed_and_foreign_records(door: Door) -> None:
     assert refusal(door, b"x" * 70_000) == "too_large"
     assert refusal(door, b'{"record":{},"record":{},"sig":""}') == "duplicate_key"
     assert refusal(door, b'{"record":NaN,"sig":""}') in ("float", "not_json")
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "title": "Which wine is it?",
+        "summary": "Cultivars of Piedmont.",
+        "task": "classification",
+        "features": ["alcohol"],
+        "classes": ["barolo", "grignolino"],
+        "target": "cultivar",
+        "rows": 60,
+        "rows_root": "ab" * 32,
+        "training": None,
+        "training_key_sha256": "",
+        "metric": "accuracy",
+        "threshold": "0.9",
+        "floors": [],
+        "licence": "MIT",
+        "framework": "onnx",
+        "mechanism": "second_price",
+        "budget_micro": 50_000_000,
+        "deposit_micro": 1_000_000,
+        "commit_by": NOW + 3_600,
+        "reveal_by": NOW + 7_200,
+        "deliver_by": NOW + 86_400,
+        "evaluate_s": 3_600,
+        "review_s": 3_600,
+        "arbiter": "",
+        "arbiter_s": 3_600,
+        "arbiter_fee_bps": 200,
+        "tries": 3,
+        "evaluators": [WALLET.address],
+        "quorum": 1,
+        "weights_bps": [],
+        "wallet": WALLET.address,
+        "chain_id": 7,
+        "auction": PARAMS.auction,
+        "escrow": PARAMS.model_escrow,
+        "contest": "",
+    }
+    return {**body, **changes}
+
+
+def developer(**changes: Any) -> dict[str, Any]:
+    body = {
+        "title": "Models of wine",
+        "skills": "Chemistry.",
+        "tasks": ["classification"],
+        "places": 2,
+        "wallet": WALLET.address,
+        "chain_id": 7,
+    }
+    return {**body, **changes}
+
+
+def test_a_request_of_another_contract_is_refused(door: Door) -> None:
+    """A deposit for it would go where no rule of ours holds."""
+    other = "0x" + "09" * 20
+    contest = {"mechanism": "contest", "auction": "", "escrow": "", "weights_bps": [10_000]}
+    contest["deliver_by"] = NOW + 7_200
+    assert refusal(door, signed("request", request(auction=other)).raw) == "other_chain"
+    assert refusal(door, signed("request", request(escrow=other)).raw) == "other_chain"
+    assert refusal(door, signed("request", request(chain_id=8)).raw) == "other_chain"
+    assert refusal(door, signed("request", request(**contest, contest=other)).raw) == "other_chain"
+    outcomes, _new = door.admit([signed("request", request(**contest, contest=PARAMS.contest)).raw])
+    assert isinstance(outcomes[0], str)
+
+
+def test_a_group_without_the_contracts_takes_no_requests(books: Any) -> None:
+    old = replace(PARAMS, auction="", model_escrow="", contest="")
+    door = Door(records=books[0], params=old, network=NETWORK, clock=Noon())
+    assert refusal(door, signed("request", request()).raw) == "other_chain"
+
+
+def test_a_developer_has_one_card_on_this_chain(door: Door) -> None:
+    assert refusal(door, signed("developer", developer(), key="second").raw) == "bad_key"
+    assert refusal(door, signed("developer", developer(chain_id=8), key=PEER_KEY).raw) == "other_chain"
+
+
+def test_requests_and_developers_are_found_by_their_words(door: Door, books: Any) -> None:
+    wanted, card = signed("request", request()), signed("developer", developer(), key=PEER_KEY, seq=2)
+    door.admit([wanted.raw, card.raw])
+
+    def found(words: str) -> list[str]:
+        return [row.cid for row in books[1].find(NETWORK, now=NOW, query=words).items]
+
+    assert found("piedmont") == found("grignolino") == [wanted.cid]
+    assert found("chemistry") == [card.cid]
+    assert len(found("wine")) == 2

@@ -14,7 +14,7 @@ import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
-from openstall.market.requests import assessment, demands, openings
+from openstall.market.requests import assessment, bodies, demands, openings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -33,6 +33,9 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "opening": capacity.Opening,
     "verdict": capacity.Verdict,
     "case": capacity.Case,
+    "request": bodies.RequestBody,
+    "developer": bodies.DeveloperBody,
+    "floor": demands.Floor,
     "peer": records.Peer,
     "tombstone": records.Tombstone,
     "file entry": records.FileEntry,
@@ -49,7 +52,6 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "tick": metering.Tick,
     "job report": results.JobReport,
     "assessment": assessment.Assessment,
-    "floor": demands.Floor,
     "assessed figure": assessment.Figure,
     "openings": openings.Openings,
     "opened row": openings.OpenedRow,

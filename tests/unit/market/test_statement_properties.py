@@ -62,7 +62,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("kind", ["listing", "offer", "peer", "tombstone"])
+@pytest.mark.parametrize("kind", ["listing", "offer", "developer", "peer", "tombstone"])
 def test_no_flipped_bit_passes(
     signed: Callable[..., SignedRecord], kind: str, network: str, now: int
 ) -> None:

@@ -1,0 +1,182 @@
+"""From what a requester fills in to the request that is signed, and the plain words for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from openstall.app.services.requests.looking import Look
+from openstall.market.errors import ChainError
+from openstall.market.fields import DAY_S, BlobRef, body_as_dict
+from openstall.market.money import format_amount
+from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
+from openstall.market.requests.bodies import RequestBody, check_request
+from openstall.market.requests.demands import Floor
+from openstall.market.requests.rows import Commitment
+from openstall.market.schema import fit
+
+_BETTER: Final = {"rmse": "at most", "mae": "at most"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestChain:
+    """The requester's wallet and the contracts of the joined chain that hold its money."""
+
+    wallet: str
+    chain_id: int
+    auction: str
+    escrow: str
+
+    def need(self) -> None:
+        """Raises ChainError `no_requests` in a group that was founded before models could be asked for."""
+        if not (self.auction and self.escrow):
+            raise ChainError(
+                "no_requests",
+                "This group was founded before models could be asked for, so no request can be paid in it.",
+                "Found a new group, or join a younger one.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a requester decides beside the table; money in micro-credits, times in seconds from now on.
+
+    An empty list of evaluators is the requester itself.
+    """
+
+    title: str
+    summary: str
+    licence: str
+    metric: str
+    threshold: str
+    floors: tuple[Floor, ...]
+    budget_micro: int
+    deposit_micro: int
+    bid_s: int = 3 * DAY_S
+    reveal_s: int = DAY_S
+    deliver_s: int = 14 * DAY_S
+    evaluate_s: int = DAY_S
+    review_s: int = 3 * DAY_S
+    arbiter: str = ""
+    tries: int = 3
+    evaluators: tuple[str, ...] = ()
+    quorum: int = 0
+    """How many must agree; more than half where it is 0."""
+
+
+def write_body(
+    terms: Terms,
+    found: Look,
+    commitment: Commitment,
+    chain: RequestChain,
+    *,
+    target: str,
+    training: tuple[BlobRef, str] | None,
+    now: int,
+) -> RequestBody:
+    """The request as it is signed.
+
+    Raises:
+        InvalidRecord: the terms make no sense together.
+    """
+    evaluators = sorted(terms.evaluators or (chain.wallet,), key=_as_number)
+    body = RequestBody(
+        title=terms.title.strip(),
+        summary=terms.summary,
+        task="regression" if found.task == "regression" else "classification",
+        features=list(found.features),
+        classes=sorted(found.classes),
+        target=target,
+        rows=commitment.rows,
+        rows_root=commitment.root,
+        training=training[0] if training else None,
+        training_key_sha256=training[1] if training else "",
+        metric=terms.metric,  # type: ignore[arg-type]  # `fit` looks
+        threshold=terms.threshold,
+        floors=list(terms.floors),
+        licence=terms.licence,
+        framework="onnx",
+        mechanism="second_price",
+        budget_micro=terms.budget_micro,
+        deposit_micro=terms.deposit_micro,
+        commit_by=now + terms.bid_s,
+        reveal_by=now + terms.bid_s + terms.reveal_s,
+        deliver_by=now + terms.bid_s + terms.reveal_s + terms.deliver_s,
+        evaluate_s=terms.evaluate_s,
+        review_s=terms.review_s,
+        arbiter=terms.arbiter,
+        arbiter_s=ARBITER_S,
+        arbiter_fee_bps=ARBITER_FEE_BPS,
+        tries=terms.tries,
+        evaluators=evaluators,
+        quorum=terms.quorum or len(evaluators) // 2 + 1,
+        weights_bps=[],
+        wallet=chain.wallet,
+        chain_id=chain.chain_id,
+        auction=chain.auction,
+        escrow=chain.escrow,
+        contest="",
+    )
+    checked = fit(body_as_dict(body), RequestBody, "request")
+    check_request(checked, issued=now)
+    return checked
+
+
+def summary_of(body: RequestBody) -> list[dict[str, str]]:
+    """What will be signed, line by line, for somebody who runs a shop."""
+    what = (
+        f"say which of {len(body.classes)} classes of “{body.target}” a row is"
+        if body.task == "classification"
+        else f"estimate “{body.target}” of a row"
+    )
+    mine = [one.lower() for one in body.evaluators] == [body.wallet.lower()]
+    judges = "you alone" if mine else f"{body.quorum} of {len(body.evaluators)} evaluators must agree"
+    lines = {
+        "You ask for": f"a model ({body.framework.upper()}, licence {body.licence}) to {what} "
+        f"from {len(body.features)} columns.",
+        "It passes if": _demands_words(body),
+        "Measured on": f"{body.rows} sealed rows of yours. Only their number and a seal are published; "
+        "no bidder sees them.",
+        "Measured by": judges + ".",
+        "Training data": "encrypted; its key goes to the winner alone."
+        if body.training
+        else "none: developers bring their own.",
+        "Budget": f"{format_amount(body.budget_micro)} credits at most. The lowest bid wins and is paid the "
+        "second lowest, or the budget if it is the only one.",
+        "Bids": f"sealed until {_day(body.commit_by)}, opened until {_day(body.reveal_by)}; each puts down "
+        f"{format_amount(body.deposit_micro)} credits.",
+        "Delivery": f"until {_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
+        "your money comes back.",
+        "Dispute": f"arbiter {body.arbiter}" if body.arbiter else "no arbiter is named.",
+    }
+    return [{"what": what_, "words": words} for what_, words in lines.items()]
+
+
+def as_floor(name: str, limit: str, group: str) -> Floor:
+    """A floor that was typed. Raises InvalidRecord."""
+    return fit({"name": name, "limit": limit, "group": group}, Floor, "floor")
+
+
+def _demands_words(body: RequestBody) -> str:
+    demands = [f"{body.metric} is {_BETTER.get(body.metric, 'at least')} {body.threshold}"]
+    for floor in body.floors:
+        words: dict[str, Any] = {
+            "robustness": f"a share of {floor.limit} of its answers stays when the inputs change a little",
+            "fairness": f"groups of “{floor.group}” differ by {floor.limit} at most",
+            "latency": f"95 of 100 answers take {floor.limit} ms at most",
+            "size": f"its file has {floor.limit} bytes at most",
+        }
+        demands.append(words[floor.name])
+    return "; ".join(demands) + "."
+
+
+def _day(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
+
+
+def _as_number(wallet: str) -> int:
+    try:
+        return int(wallet, 16)
+    except ValueError:
+        return 0  # the schema refuses it
