@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -31,12 +32,13 @@ from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
-from openstall.app.services.orders.grants import grant_again
+from openstall.app.services.orders.grants import restore_access
 from openstall.app.services.orders.guests import JobGuests
 from openstall.app.services.orders.job_buyer import JobBuyer
 from openstall.app.services.orders.job_check import make_job_check
 from openstall.app.services.orders.job_failover import Failover
 from openstall.app.services.orders.job_follow import JobFollow
+from openstall.app.services.orders.job_places import open_jobs
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
@@ -67,9 +69,6 @@ from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
-
-UNPAID_PLACE_S = 120
-"""How long an order that is signed but not paid counts as a taken place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +122,7 @@ class Trade:
             own_cards=lambda: self.renting.gpus(),  # noqa: PLW0108 - as above
             now=ground.clock.now,
         )
-        self.renting = make_renting(ground, machines=self.machines, open_jobs=self._open_jobs)
+        self.renting = make_renting(ground, machines=self.machines, open_jobs=partial(open_jobs, self.desk))
         capacity_ground = self._capacity_ground(jobs)
         self.capacity = make_capacity(capacity_ground)
         self.levels = make_levels(
@@ -159,7 +158,8 @@ class Trade:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve other peers and drive the open orders, until cancelled."""
-        await self._restore_access()
+        ground = self._ground
+        await restore_access(self.desk, self._orders, self.stock, ground.access, self._channel)
         self._negotiation.serve()
         self._follow.serve()
         self.serving.serve()
@@ -349,9 +349,7 @@ class Trade:
     def _make_negotiation(self, provider: JobProvider, escrow: EscrowDesk) -> Negotiation:
         ground = self._ground
         return Negotiation(
-            is_funded=lambda contract: (
-                self.custom.models if contract.order.kind == "custom" else escrow
-            ).is_funded(contract),
+            is_funded=partial(self._is_funded, escrow),
             on_refused=self.demand.note_refusal,
             desk=self.desk,
             peers=ground.host,
@@ -377,6 +375,10 @@ class Trade:
             workers=ground.workers,
         )
 
+    async def _is_funded(self, escrow: EscrowDesk, contract: Contract) -> bool:
+        desk = self.custom.models if contract.order.kind == "custom" else escrow
+        return await desk.is_funded(contract)
+
     async def _ready_for(self, contract: Contract) -> None:
         match contract.order.kind:
             case "compute":
@@ -387,24 +389,3 @@ class Trade:
                 await self.custom.auctions.check_contract(contract)
             case _:
                 await self.stock.sealed_key(contract.sale)
-
-    async def _open_jobs(self) -> int:
-        orders = [await self.desk.load(order_id) for order_id in await self.desk.open_order_ids()]
-        return sum(
-            order.kind == "compute"
-            and order.role == "seller"
-            and (
-                order.state in ("funded", "running")
-                # A signature costs nothing: without the money behind it, it holds a place for a moment only.
-                or (order.state == "agreed" and self.desk.now() < order.entered_at + UNPAID_PLACE_S)
-            )
-            for order in orders
-        )
-
-    async def _restore_access(self) -> None:
-        """Grants follow from the books: packages on sale, inputs of open jobs, artefacts of ended ones."""
-        for cid in await self._ground.workers.store(self.stock.package_cids):
-            self._ground.access.make_public(cid)
-        for order_id in await self._ground.workers.store(self._orders.list_ids, kind="compute"):
-            order = await self.desk.load(order_id)
-            await grant_again(order, access=self._ground.access, channel=self._channel)

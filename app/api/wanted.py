@@ -50,7 +50,7 @@ class TermsBody(Body):
     arbiter: Wallet | None = None
     tries: Annotated[int, Field(ge=1, le=16)] = 3
     evaluators: Annotated[list[Wallet], Field(max_length=16, default_factory=list)]
-    quorum: Annotated[int, Field(ge=1, le=16)] = 1
+    quorum: Annotated[int, Field(ge=0, le=16)] = 0
 
 
 class Rows(Body):

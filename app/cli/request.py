@@ -10,7 +10,7 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain, table
 from openstall.market.errors import OpenstallError, Refused
-from openstall.market.money import parse_amount
+from openstall.market.money import format_amount, parse_amount
 
 _PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 _DAY_S = 86_400
@@ -73,7 +73,7 @@ def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, 
 @click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help="Deliveries at most.")
 @click.option("--evaluator", "evaluators", multiple=True, metavar="WALLET", help="You alone without it.")
 @click.option(
-    "--quorum", type=click.IntRange(1, 16), default=1, show_default=True, help="How many must agree."
+    "--quorum", type=click.IntRange(0, 16), default=0, help="How many must agree; else more than half."
 )
 @click.option("--arbiter", help="Wallet address that rules in a dispute.")
 @click.option("--yes", is_flag=True, help="Sign without asking.")
@@ -159,6 +159,15 @@ def withdraw(cli: Cli, request_id: str) -> None:
 @group.command()
 @click.argument("cid")
 @command
+def auction(cli: Cli, cid: str) -> None:
+    """The sealed bids for the request CID, yours or another's, and who won."""
+    found = cli.api.get(f"/v1/requests/{cid}/auction")
+    cli.output.document(found, _auction_words(found))
+
+
+@group.command()
+@click.argument("cid")
+@command
 def match(cli: Cli, cid: str) -> None:
     """Developers who could build the request CID, best first, and why."""
     print_matches(cli, cli.api.get(f"/v1/requests/{cid}/developers"), empty="No developer fits it yet.")
@@ -175,6 +184,25 @@ def print_matches(cli: Cli, found: dict[str, Any], *, empty: str) -> None:
         click.echo(f"   {item['cid']}")
         for reason in item["reasons"]:
             click.echo(f"   {plain(reason)}")
+
+
+def _auction_words(found: dict[str, Any]) -> str:
+    lines = [
+        f"{plain(found['title'])}: {found['state']}",
+        f"budget {format_amount(found['budget_micro'])}, deposit {format_amount(found['deposit_micro'])}",
+    ]
+    for bid in found["bids"]:
+        amount = bid["amount_micro"]
+        lines.append(f"  {bid['bidder']}  {'sealed' if amount is None else format_amount(amount)}")
+    if not found["bids"]:
+        lines.append("no bids yet")
+    if found["winner"]:
+        lines.append(f"won by {found['winner']} for {format_amount(found['price_micro'])}")
+    if found["order_id"]:
+        lines.append(f"order {found['order_id']}")
+    if found["trouble"]:
+        lines.append(f"waits: {plain(found['trouble']['message'])}")
+    return "\n".join(lines)
 
 
 def _rows_body(

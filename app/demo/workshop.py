@@ -62,24 +62,29 @@ def ask_and_bid(story: Story, cast: Cast, shop: Workshop, holdout: Path) -> None
     """The buyer asks for two models, each measured on rows that no developer sees; everybody bids."""
     for name, threshold in (("reachable", REACHABLE), ("out_of_reach", OUT_OF_REACH)):
         with story.step(f"The buyer asks for a model that is right on {float(threshold):.0%} of sealed rows"):
-            shop.requests[name] = cast.buyer.operate(
-                "/v1/requests",
-                rows=str(holdout),
-                target=LABEL,
-                title=f"Cells told apart, {float(threshold):.0%} right",
-                summary="Tells benign from malignant by 30 measurements.",
-                metric="accuracy",
-                threshold=threshold,
-                budget_micro=BUDGET_MICRO,
-                bids_s=STAGE_S,
-                opening_s=STAGE_S,
-                deliver_s=1800,
-                evaluate_s=600,
-                review_s=STAGE_S,
-                tries=1,
-                evaluators=[cast.provider.wallet],
-                arbiter=None,
-            )["cid"]
+            asked: dict[str, Any] = {
+                "path": str(holdout),
+                "target": LABEL,
+                "metric": "accuracy",
+                "threshold": threshold,
+                "terms": {
+                    "title": f"Cells told apart, {float(threshold):.0%} right",
+                    "summary": "Tells benign from malignant by 30 measurements.",
+                    "licence": "MIT",
+                    "budget_micro": BUDGET_MICRO,
+                    "deposit_micro": BUDGET_MICRO // 20,
+                    "bid_s": STAGE_S,
+                    "reveal_s": STAGE_S,
+                    "deliver_s": 1800,
+                    "evaluate_s": 600,
+                    "review_s": STAGE_S,
+                    "tries": 1,
+                    "evaluators": [cast.provider.wallet],
+                },
+            }
+            seen = cast.buyer.operate("/v1/requests/preview", **asked)["file_sha256"]
+            made = cast.buyer.operate("/v1/requests", **asked, file_sha256=seen)
+            shop.requests[name] = made["cid"]
     with story.step("Three developers make sealed bids for both; each bid has its deposit"):
         for cid in shop.requests.values():
             for name, developer in shop.developers.items():

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from openstall.app.services.custom.hand_in import delivered_blobs
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
-from openstall.app.services.orders.desk import OpenOrder
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.selling import Stock
+from openstall.store.orders import Orders
+
+
+async def restore_access(
+    desk: OrderDesk,
+    orders: Orders,
+    stock: Stock,
+    access: BlobAccess,
+    channel: ChannelDesk,
+) -> None:
+    """Grants follow from the books: packages sold or handed in, inputs of jobs, artefacts of ended ones."""
+    workers = stock.workers
+    for cid in await workers.store(stock.package_cids):
+        access.make_public(cid)
+    for order_id in await workers.store(lambda: orders.list_ids(kind="compute")):
+        await grant_again(await desk.load(order_id), access=access, channel=channel)
+    for order_id in await workers.store(lambda: orders.list_ids(kind="custom", role="seller")):
+        for cid in delivered_blobs(await desk.load(order_id)):
+            access.make_public(cid)
 
 
 async def grant_again(order: OpenOrder, *, access: BlobAccess, channel: ChannelDesk) -> None:

@@ -41,3 +41,22 @@ async def note(desk: OrderDesk, order_id: str, job: RunningJob, event: Standing 
     await job.note(event.words)
     stage = "Paused by the house rules" if event.still else "Running"
     desk.progress(order_id, stage, job.done, job.total, "steps")
+
+
+UNPAID_PLACE_S = 120
+"""How long an order that is signed but not paid counts as a taken place."""
+
+
+async def open_jobs(desk: OrderDesk) -> int:
+    """How many jobs hold a place here, or are about to."""
+    orders = [await desk.load(order_id) for order_id in await desk.open_order_ids()]
+    return sum(
+        order.kind == "compute"
+        and order.role == "seller"
+        and (
+            order.state in ("funded", "running")
+            # A signature costs nothing: without the money behind it, it holds a place for a moment only.
+            or (order.state == "agreed" and desk.now() < order.entered_at + UNPAID_PLACE_S)
+        )
+        for order in orders
+    )
