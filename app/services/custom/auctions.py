@@ -181,16 +181,20 @@ class AuctionService:
         """See every open auction to its end, until cancelled."""
         while True:
             self._changed = trio.Event()
-            for row in await self.workers.store(lambda: self.books.items(open_only=True)):
-                try:
-                    await self._step(row)
-                except OpenstallError as error:
-                    log.info("auction waits", request=row.request_cid, code=error.code)
-                    await self._note_trouble(row, error)
-                else:
-                    await self._note_trouble(row, None)
+            await self.look()
             with trio.move_on_after(POLL_S):
                 await self._changed.wait()
+
+    async def look(self) -> None:
+        """Do for every open auction what is due now."""
+        for row in await self.workers.store(lambda: self.books.items(open_only=True)):
+            try:
+                await self._step(row)
+            except OpenstallError as error:
+                log.info("auction waits", request=row.request_cid, code=error.code)
+                await self._note_trouble(row, error)
+            else:
+                await self._note_trouble(row, None)
 
     async def _step(self, row: AuctionRow) -> None:
         record = self.record(row)
