@@ -15,12 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import trio
+import trio.testing
 from capacity_lab import OpenShelf, introduce
 from ledger_lab import CREDIT, Clock, Lab
 from trade_lab import NETWORK, Side, TradeLab
 
 from openstall.app.operations import Operation, Progress
 from openstall.app.paths import Home
+from openstall.app.services.checking import LocalJobs
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.wiring import Custom, make_custom
 from openstall.app.services.orders.desk import OpenOrder
@@ -53,12 +55,14 @@ class Sandbox:
 
     def __init__(self) -> None:
         self.measured = 0
+        self.said: int | None = None
+        """What a lying evaluator makes it say."""
 
     async def evaluate(self, model: Path, rows: Path, params: AssessParams, *, count: int) -> Evaluated:
         right, lines = await trio.to_thread.run_sync(_read, model, rows)
         assert lines == count + 1
         self.measured += 1
-        figure = accuracy(right, count, params.threshold)
+        figure = accuracy(right if self.said is None else self.said, count, params.threshold)
         measured = Measured(rows=count, figures=[figure], outputs_root="0c" * 32)
         return Evaluated(fault="", measured=measured, **MARKS)
 
@@ -198,7 +202,7 @@ class Maker(Side):
             desk=self.desk,
             engine=self.engine,
             stock=stock,
-            jobs=SimpleNamespace(),  # type: ignore[arg-type]  # the assessor below needs none
+            jobs=LocalJobs(agent=None, folder=home.jobs, workers=self.workers),  # type: ignore[arg-type]
             orders=self.desk.orders,
         )
         self.custom.evaluating.assessor = SandboxAssessor(
@@ -397,6 +401,18 @@ class CustomLab:
         """Evaluators measure, and tell the parties."""
         for one in evaluators or self.evaluators:
             await one.step(order_id)
+
+    async def judged(self, order_id: str) -> None:
+        """All evaluators measure, and the buyer brings what they signed to the chain."""
+        await self.measured(order_id)
+        await self.buyer.step(order_id)
+        await self.see(order_id)
+
+    async def cut_off(self, gone: Maker) -> None:
+        """A node ends, and the others have noticed."""
+        gone.host.stop()
+        while any(one.host.peer(gone.host.peer_id) for one in self.everybody if one is not gone):
+            await trio.testing.wait_all_tasks_blocked(0.01)
 
     async def order(self, order_id: str) -> OpenOrder:
         return await self.buyer.desk.load(order_id)
