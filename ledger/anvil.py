@@ -20,6 +20,8 @@ from openstall.market.errors import ChainError
 
 BLOCK_GAS_LIMIT = 1_000_000_000
 START_TIMEOUT_S = 20.0
+MAX_STATE_BYTES = 1024**3
+"""The longest answer of the engine, a child of ours: its whole state grows with every transaction."""
 _START_ATTEMPTS = 5
 _TETHER = Path(__file__).with_name("tether.py")
 _PACKAGES = Path(__file__).parent / "contracts" / "node_modules" / "@foundry-rs"
@@ -131,7 +133,7 @@ class AnvilProcess:
             stdin=subprocess.DEVNULL if sys.platform == "linux" else subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )
-        rpc = HttpTransport(f"http://127.0.0.1:{port}", timeout_s=120.0)
+        rpc = HttpTransport(f"http://127.0.0.1:{port}", timeout_s=120.0, max_bytes=MAX_STATE_BYTES)
         stop_at = time.monotonic() + START_TIMEOUT_S
         while self._process.poll() is None and time.monotonic() < stop_at:
             try:

@@ -49,6 +49,7 @@ class Miner:
         self.engine: AnvilProcess | None = None
         self.head: Block | None = None
         self.serving = threading.Event()
+        self._not_before_bytes = 0
 
     def boot(self) -> None:
         """Start anvil from the newest state and mine again what the journal has after it.
@@ -134,7 +135,8 @@ class Miner:
                     if not submission.done.done():
                         submission.done.set_exception(error)
         if batch:
-            self.save_state(least_bytes=max(STATE_AFTER_BYTES, self._journal.state_bytes))
+            least = (STATE_AFTER_BYTES, self._journal.state_bytes, self._not_before_bytes)
+            self.save_state(least_bytes=max(least))
 
     def _mine_group(self, group: list[Submission]) -> None:
         try:
@@ -211,8 +213,11 @@ class Miner:
             return
         try:
             self._journal.save_state(head.number, bytes.fromhex(engine.call("anvil_dumpState", [])[2:]))
-        except OpenstallError as error:  # the journal still has everything
+        except OpenstallError as error:  # the journal still has everything; each try costs a long pause
+            self._not_before_bytes = self._journal.bytes_since_state + STATE_AFTER_BYTES
             _log.warning("group chain state not saved", error=error.message)
+        else:
+            self._not_before_bytes = 0
 
     def shut(self) -> None:
         """End anvil; readers that wait find the chain stopped."""

@@ -34,10 +34,10 @@ class RpcRefusal(ChainError):
 class HttpTransport:
     """Keep-alive HTTP(S) connections to one JSON-RPC address; any number of threads may call it.
 
-    `timeout_s` bounds each step of a call (connect, send, each read).
+    `timeout_s` bounds each step of a call (connect, send, each read), `max_bytes` an answer.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 30.0, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ChainError(
@@ -47,6 +47,7 @@ class HttpTransport:
         self._host, self._port = parts.hostname, parts.port
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._ids = itertools.count(1)
 
@@ -101,8 +102,8 @@ class HttpTransport:
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:
         connection.request("POST", self._path, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
-        content = response.read(MAX_RESPONSE_BYTES + 1)
-        if len(content) > MAX_RESPONSE_BYTES:
+        content = response.read(self._max_bytes + 1)
+        if len(content) > self._max_bytes:
             connection.close()
             raise ChainError("answer_too_large", "The chain's answer is larger than any it should give.")
         if response.status != 200 and not content.startswith(b"{"):

@@ -53,9 +53,9 @@ class AuctionMoves(Books):
 
     def open_auction(self) -> None:
         draw, now, requester = self.random, self.room.now(), self.random.choice(REQUESTERS)
-        commit_by = now + draw.randint(50, 400)
-        reveal_by = commit_by + draw.randint(60, 400)
-        rules = replace(self.rules(), deliver_by=reveal_by + draw.randint(60, 3_000))
+        commit_by = now + draw.randint(100, 500)
+        reveal_by = commit_by + draw.randint(200, 800)
+        rules = replace(self.rules(), deliver_by=reveal_by + draw.choice((60, 200, draw.randint(500, 4_000))))
         terms = AuctionTerms(
             budget_micro=draw.randint(1, 20 * CREDIT),
             deposit_micro=draw.randint(1, 2 * CREDIT),

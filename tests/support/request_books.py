@@ -145,9 +145,9 @@ class Books:
         draw = self.random
         return self.room.rules(
             arbiter=self.wallets["arbiter"].address,
-            evaluate_s=draw.randint(60, 500),
-            review_s=draw.randint(60, 500),
-            arbiter_s=draw.randint(60, 500),
+            evaluate_s=draw.randint(60, 600),
+            review_s=draw.randint(150, 800),
+            arbiter_s=draw.randint(150, 800),
             arbiter_fee_bps=draw.randint(0, 1_000),
             tries=draw.randint(1, 3),
         )

@@ -53,7 +53,7 @@ class ContestMoves(Books):
             deposit_micro=draw.randint(1, 2 * CREDIT),
             entry_by=entry_by,
             judge_by=entry_by + draw.randint(60, 500),
-            review_s=draw.randint(60, 500),
+            review_s=draw.randint(100, 600),
             quorum=2,
             evaluators=tuple(wallet.address for wallet in self.room.evaluators),
             weights_bps=draw.choice(((), (10_000,), (7_000, 3_000))),

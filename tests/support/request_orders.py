@@ -47,7 +47,7 @@ class OrderMoves(Books):
             "submitted": ("assess", "dispute", "refund"),
             "passed": ("hand_over", "hand_over", "refund"),
             "failed": ("submit", "dispute", "refund") if in_time else ("dispute", "refund"),
-            "handed_over": ("complete", "dispute", "claim"),
+            "handed_over": ("complete", "dispute", "submit"),
             "disputed": ("hand_over", "rule", "settle_silent"),
         }
         name = draw.choice(likely[order.state]) if draw.random() < 0.75 else draw.choice(list(kinds))
@@ -55,7 +55,7 @@ class OrderMoves(Books):
 
     def fund(self) -> None:
         draw, buyer, seller = self.random, self.random.choice(REQUESTERS), self.random.choice(DEVELOPERS)
-        deliver_by = self.room.now() + draw.randint(100, 2_000)
+        deliver_by = self.room.now() + draw.randint(300, 3_000)
         terms = ModelTerms(
             seller=self.wallets[seller].address,
             amount_micro=draw.choice((1, 3, draw.randint(1, 20 * CREDIT))),

@@ -17,8 +17,9 @@ import pytest
 from ledger_lab import Clock, Lab
 
 from openstall.ledger import miner
-from openstall.ledger.chain import Chain
+from openstall.ledger.chain import Chain, TxRequest
 from openstall.ledger.group_host import GroupHost
+from openstall.ledger.transport import MAX_RESPONSE_BYTES
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import ChainError, StoreError
 
@@ -133,6 +134,27 @@ def test_anvil_killed_at_random_moments(
     assert chain.head() == head
     check_confirmed(chain, confirmed)
     assert len(list((tmp_path / "chain").glob("state-*"))) <= 2
+
+
+def test_the_state_of_a_chain_that_has_grown_large_is_still_saved(
+    tmp_path: Path, host_at: HostAt, clock: Clock
+) -> None:
+    """Else every later block would wait for a state that is then thrown away, and a start for all of them."""
+    folder = tmp_path / "chain"
+    host = host_at(folder)
+    host.create("Large")
+    lab, noise = Lab(host, clock), random.Random(4)
+    saved: list[Path] = []
+    while sum(path.stat().st_size for path in saved) < MAX_RESPONSE_BYTES // 2:
+        data = noise.randbytes(60_000)
+        request = TxRequest(to=lab.seller.address, data=data, gas=4_000_000, what="write much")
+        assert lab.send(lab.buyer, request).ok
+        saved = list(folder.glob("state-*"))
+        assert lab.chain.head().number < 600, "the state is not saved any more"
+    head = lab.chain.head()
+    host.stop()
+    again = host_at(folder)
+    assert Chain(again.start(), again.handle, highest=head).head() == head
 
 
 def test_nothing_is_left_outside_the_folder(

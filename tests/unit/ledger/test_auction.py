@@ -20,6 +20,12 @@ from openstall.market.errors import ChainError, InvalidOrder
 
 
 @pytest.fixture
+def lab(lab: Lab) -> Lab:
+    """The same chain with parties of their own: what a test leaves in the contracts is missed by no other."""
+    return Lab(lab.host, lab.clock)
+
+
+@pytest.fixture
 def room(lab: Lab) -> RequestLab:
     return RequestLab(lab)
 

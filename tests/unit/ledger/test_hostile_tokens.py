@@ -21,6 +21,12 @@ PRICE = 9 * CREDIT
 
 
 @pytest.fixture
+def lab(lab: Lab) -> Lab:
+    """The same chain with parties of their own: what a test leaves in the contracts is missed by no other."""
+    return Lab(lab.host, lab.clock)
+
+
+@pytest.fixture
 def token(lab: Lab) -> HostileToken:
     return HostileToken(lab)
 

@@ -91,3 +91,15 @@ def test_a_group_with_bonds_says_where_they_are_and_an_older_one_leaves_it_out()
     for wrong in (PARAMS.escrow, "0x12", ""):
         with pytest.raises(Refused):
             read_invitation(packed({**plain(), "bond": wrong}))
+
+
+def test_a_group_with_requests_says_where_their_contracts_are_and_an_older_one_leaves_them_out() -> None:
+    names = ("auction", "model_escrow", "contest")
+    assert not plain().keys() & set(names)
+    newer = replace(PARAMS, auction="0x" + "05" * 20, model_escrow="0x" + "06" * 20, contest="0x" + "07" * 20)
+    text = write_invitation(invite(newer, host_peer=PEER, addrs=[]))
+    assert read_invitation(text).params() == newer
+    for name in names:
+        for wrong in (PARAMS.escrow, "0x12", "", 5):
+            with pytest.raises(Refused):
+                read_invitation(packed({**plain(), name: wrong}))
