@@ -11,7 +11,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from openstall.market.errors import InvalidRecord
-from openstall.market.requests.assessment import (
+from openstall.market.requests.demands import (
+    MOST_OPENED,
     MOST_ROWS,
     Floor,
     Limit,
@@ -19,7 +20,6 @@ from openstall.market.requests.assessment import (
     Task,
     check_demands,
 )
-from openstall.market.requests.openings import MOST_OPENED
 
 RESULT_BYTES: Final = 4096
 """The most that an assessment says."""

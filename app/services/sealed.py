@@ -26,7 +26,6 @@ from openstall.compute_agent.specs import GIB, MIB, Limits
 from openstall.market.errors import SandboxError
 from openstall.market.records import Body, Sha256
 from openstall.market.requests.assessment import (
-    MOST_ROWS,
     Assessment,
     Fault,
     Measured,
@@ -34,7 +33,8 @@ from openstall.market.requests.assessment import (
     read_measured,
     write_statement,
 )
-from openstall.market.requests.openings import MOST_OPENED, Cells, OpenedRow, Proof, Salt, Sealed, differing
+from openstall.market.requests.demands import MOST_OPENED, MOST_ROWS
+from openstall.market.requests.openings import Cells, OpenedRow, Proof, Salt, Sealed, differing
 from openstall.market.schema import fit
 
 ROWS_FILE: Final = "rows.csv"

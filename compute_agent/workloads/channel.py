@@ -53,7 +53,7 @@ def log(text: str) -> None:
 def decimal(value: float) -> str:
     """A metric as it stands in signed documents: a decimal string, six digits, no exponent."""
     text = f"{value:.6f}"
-    return "0.000000" if float(text) == 0 else text
+    return "0.000000" if text == "-0.000000" else text
 
 
 def write_json(name: str, document: Mapping[str, Any]) -> None:

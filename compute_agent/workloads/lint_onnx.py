@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import checker, defs, numpy_helper
+from onnx import checker, defs
 
 from openstall.compute_agent.workloads.findings import Report, shown
 
@@ -32,7 +32,8 @@ def lint_onnx(path: Path, report: Report) -> None:
         report.add("error", "too_large", "An ONNX file may have 2 GiB at most.")
         return
     try:
-        model = onnx.ModelProto.FromString(path.read_bytes())
+        raw = path.read_bytes()
+        model = onnx.ModelProto.FromString(raw)
     except DecodeError:
         report.add("error", "not_onnx", "The file is not valid ONNX: it cannot be decoded.")
         return
@@ -45,7 +46,7 @@ def lint_onnx(path: Path, report: Report) -> None:
     _metadata(model, report)
     if report.ok:
         try:
-            checker.check_model(model)
+            checker.check_model(raw)  # not the parsed one, which would be written out again
         except (checker.ValidationError, ValueError, RuntimeError) as error:
             report.add("error", "checker", f"The ONNX checker refuses it: {shown(str(error), length=200)}")
 
@@ -130,11 +131,12 @@ def _tensor(tensor: Any, report: Report) -> None:
         report.add("error", "bad_tensor", f"Tensor {name!r} has a negative size.")
         return
     if tensor.HasField("raw_data") and tensor.data_type in (_FLOAT, onnx.TensorProto.DOUBLE):
-        width = 4 if tensor.data_type == _FLOAT else 8
-        if math.prod(tensor.dims) * width != len(tensor.raw_data):
+        kind = np.dtype("<f4" if tensor.data_type == _FLOAT else "<f8")
+        data = tensor.raw_data  # each look at it is a copy
+        if math.prod(tensor.dims) * kind.itemsize != len(data):
             report.add("error", "bad_tensor", f"Tensor {name!r} does not hold what its shape claims.")
             return
-        if not np.isfinite(numpy_helper.to_array(tensor)).all():
+        if not np.isfinite(np.frombuffer(data, kind)).all():
             report.add("warning", "not_finite", f"Tensor {name!r} holds NaN or infinity.")
 
 

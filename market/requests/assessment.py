@@ -14,26 +14,32 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from openstall.learning import grid, intervals
+from openstall.learning import intervals
+from openstall.learning.grid import COUNTED, WITHIN_ONE, Grid, least_hits
+from openstall.learning.grid import meets as is_met
 from openstall.market import canonical, text
-from openstall.market.errors import InvalidRecord
 from openstall.market.fields import Address, Body, Network, Sha256, Time
+from openstall.market.requests.demands import (
+    LEAST_ROWS,
+    MOST_ROWS,
+    FigureName,
+    Floor,
+    Limit,
+    MetricName,
+    Task,
+    check_demands,
+    contradiction,
+    demands_of,
+    grid_of,
+)
 from openstall.market.schema import fit
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "openstall.assessment/1"
 MAX_STATEMENT: Final = 16 * 1024
-LEAST_ROWS: Final = 10
-MOST_ROWS: Final = 10_000_000
 MOST_CALLS: Final = 1_000
 """Answers that a latency is measured on."""
 
-Task = Literal["classification", "regression"]
-MetricName = Literal["accuracy", "macro_f1", "auc", "rmse", "mae"]
-FloorName = Literal["robustness", "fairness", "latency", "size"]
-FigureName = Literal[MetricName, FloorName]
-Limit = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,6})?\Z")]
-"""Zero or more, at most six decimals."""
 Rows = Annotated[int, Meta(ge=1, le=MOST_ROWS)]
 Hits = Annotated[int, Meta(ge=0, le=MOST_ROWS)]
 RootOrNone = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
@@ -51,18 +57,6 @@ Fault = Literal[
     "out_of_memory",
 ]
 """Why a model could not be measured at all; every one of them is the model's own."""
-METRICS_OF: Final[dict[str, frozenset[str]]] = {
-    "classification": frozenset({"accuracy", "macro_f1", "auc"}),
-    "regression": frozenset({"rmse", "mae"}),
-}
-
-
-class Floor(Body, frozen=True, kw_only=True):
-    """A second demand beside the metric; `group` is the column of the groups for `fairness`, else empty."""
-
-    name: FloorName
-    limit: Limit
-    group: Annotated[str, Meta(max_length=200)]
 
 
 class Figure(Body, frozen=True, kw_only=True):
@@ -176,29 +170,13 @@ def verify_arithmetic(found: Assessment) -> None:
     check_demands(found.task, found.metric, found.threshold, found.floors)
     if found.fault:
         if found.figures or found.outputs_root or found.passed:
-            raise _bad("a model that could not be measured has figures")
+            raise contradiction("a model that could not be measured has figures")
         return
     if not found.outputs_root:
-        raise _bad("the answers are not committed to")
+        raise contradiction("the answers are not committed to")
     check_figures(found.metric, found.threshold, found.floors, found.rows, found.figures)
     if found.passed != has_passed(found.metric, found.threshold, found.floors, found.figures):
-        raise _bad("the outcome does not follow from the figures")
-
-
-def check_demands(task: str, metric: str, threshold: str, floors: Sequence[Floor]) -> None:
-    """Whether the metric fits the task, and each demand has one meaning.
-
-    Raises:
-        InvalidRecord: `bad_figures`.
-    """
-    if metric not in METRICS_OF[task]:
-        raise _bad(f"{metric} is no metric of a {task}")
-    if len({floor.name for floor in floors}) != len(floors):
-        raise _bad("one floor is named twice")
-    if any((floor.name == "fairness") != bool(floor.group) for floor in floors):
-        raise _bad("fairness names the column of its groups, and nothing else does")
-    for name, limit in _demands(metric, threshold, floors):
-        _grid(name, limit)
+        raise contradiction("the outcome does not follow from the figures")
 
 
 def check_figures(
@@ -209,49 +187,45 @@ def check_figures(
     Raises:
         InvalidRecord: `bad_figures`.
     """
-    wanted = _demands(metric, threshold, floors)
+    wanted = demands_of(metric, threshold, floors)
     if [figure.name for figure in figures] != [name for name, _ in wanted]:
-        raise _bad("these are not the figures that were asked for")
+        raise contradiction("these are not the figures that were asked for")
     for figure, (_, limit) in zip(figures, wanted, strict=True):
-        _check_figure(figure, _grid(figure.name, limit), rows)
+        _check_figure(figure, grid_of(figure.name, limit), rows)
 
 
 def has_passed(metric: str, threshold: str, floors: Sequence[Floor], figures: Sequence[Figure]) -> bool:
     """Whether every figure is as good as its limit asks."""
-    wanted = _demands(metric, threshold, floors)
+    wanted = demands_of(metric, threshold, floors)
     return all(meets(figure, limit) for figure, (_, limit) in zip(figures, wanted, strict=True))
 
 
 def meets(figure: Figure, limit: str) -> bool:
     """Whether one figure is as good as its limit asks: at least, or at most, as its name has it."""
-    of = _grid(figure.name, limit)
-    return grid.meets(figure.name, of, of.units(figure.value), limit)
+    of = grid_of(figure.name, limit)
+    return is_met(figure.name, of, of.units(figure.value), limit)
 
 
-def _demands(metric: str, threshold: str, floors: Sequence[Floor]) -> list[tuple[str, str]]:
-    return [(metric, threshold), *((floor.name, floor.limit) for floor in floors)]
-
-
-def _check_figure(figure: Figure, of: grid.Grid, rows: int) -> None:
+def _check_figure(figure: Figure, of: Grid, rows: int) -> None:
     name = figure.name
     try:
         value, low, high = (of.units(part) for part in (figure.value, figure.low, figure.high))
     except ValueError as error:
-        raise _bad(f"{name} is {error}") from error
+        raise contradiction(f"{name} is {error}") from error
     if not low <= value <= high:
-        raise _bad(f"{name} lies outside its own interval")
-    if name in grid.WITHIN_ONE and high > 10**of.decimals:
-        raise _bad(f"{name} is more than 1")
-    if (figure.hits is not None) != (name in grid.COUNTED):
-        raise _bad(f"{name} is no count, or leaves it out")
+        raise contradiction(f"{name} lies outside its own interval")
+    if name in WITHIN_ONE and high > 10**of.decimals:
+        raise contradiction(f"{name} is more than 1")
+    if (figure.hits is not None) != (name in COUNTED):
+        raise contradiction(f"{name} is no count, or leaves it out")
     if not _rows_fit(figure, rows):
-        raise _bad(f"{name} was measured on another number of rows")
+        raise contradiction(f"{name} was measured on another number of rows")
     if figure.hits is not None and _told(of, figure.hits, figure.rows) != (value, low, high):
-        raise _bad(f"{name} does not follow from its count")
-    if figure.hits is not None and figure.hits != grid.least_hits(of, value, figure.rows):
-        raise _bad(f"the count of {name} says more than its value")
+        raise contradiction(f"{name} does not follow from its count")
+    if figure.hits is not None and figure.hits != least_hits(of, value, figure.rows):
+        raise contradiction(f"the count of {name} says more than its value")
     if name == "size" and not low == value == high:
-        raise _bad("the size is known exactly")
+        raise contradiction("the size is known exactly")
 
 
 def _rows_fit(figure: Figure, rows: int) -> bool:
@@ -262,26 +236,11 @@ def _rows_fit(figure: Figure, rows: int) -> bool:
     return figure.rows == (1 if figure.name == "size" else rows)
 
 
-def _told(of: grid.Grid, hits: int, rows: int) -> tuple[int, int, int]:
+def _told(of: Grid, hits: int, rows: int) -> tuple[int, int, int]:
     if hits > rows:
-        raise _bad("a count is larger than the number of rows")
+        raise contradiction("a count is larger than the number of rows")
     low, high = intervals.wilson(hits, rows)
     return of.down(Fraction(hits, rows)), of.down(low), of.up(high)
-
-
-def _grid(name: str, limit: str) -> grid.Grid:
-    try:
-        return grid.grid_of(name, limit)
-    except ValueError as error:
-        raise _bad(str(error)) from error
-
-
-def _bad(words: str) -> InvalidRecord:
-    return InvalidRecord(
-        "bad_figures",
-        f"The assessment contradicts itself: {words}.",
-        "Do not act on it; ask another evaluator.",
-    )
 
 
 class Measured(Body, frozen=True, kw_only=True):
@@ -304,6 +263,6 @@ def read_measured(
     found = fit(value, Measured, "assessment")
     text.refuse_hidden(found)
     if found.rows != rows:
-        raise _bad("another number of rows was measured")
+        raise contradiction("another number of rows was measured")
     check_figures(metric, threshold, floors, rows, found.figures)
     return found

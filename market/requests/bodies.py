@@ -21,7 +21,7 @@ from openstall.market.fields import (
     Window,
     check_parties,
 )
-from openstall.market.requests.assessment import (
+from openstall.market.requests.demands import (
     LEAST_ROWS,
     Floor,
     Limit,

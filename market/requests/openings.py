@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from openstall.learning.sampling import so_few
 from openstall.market import canonical, merkle
 from openstall.market.errors import InvalidRecord
 from openstall.market.records import Body, Network, Sha256
-from openstall.market.requests.assessment import MOST_ROWS, Statement, statement_hash
+from openstall.market.requests.assessment import Statement, statement_hash
+from openstall.market.requests.demands import MOST_OPENED, MOST_ROWS
 from openstall.market.schema import fit
 
 OPENED = 30
-MOST_OPENED = 64
 MAX_OPENINGS = 1024 * 1024
 MOST_CELLS = 10_000
 MOST_PROOF = 24
@@ -157,6 +159,29 @@ def check_openings(
         raise _bad("other rows were opened than the draw asks for")
     for opened in openings.opened:
         check_opening(opened, rows_root=found.rows_root, outputs_root=found.outputs_root, rows=found.rows)
+
+
+def plausible(opened: Sequence[OpenedRow], statement: Statement, target: int) -> Fraction:
+    """The chance to see as few right answers as these, if the assessment counted honestly.
+
+    `target` is the place of the right answer among the cells of a row. Near zero, the count was made up
+    though the answers were not; 1 where the metric is no count.
+    """
+    counted = statement.predicate.figures[:1]
+    if not counted or counted[0].name != "accuracy" or counted[0].hits is None:
+        return Fraction(1)
+    seen = sum(_equal(entry.row.cells[target], entry.output.cells[0]) for entry in opened)
+    return so_few(rows=counted[0].rows, hits=counted[0].hits, opened=len(opened), seen=seen)
+
+
+def _equal(right: str, said: str) -> bool:
+    """Whether two labels mean the same: as texts without spaces around them, or as numbers."""
+    if right.strip() == said.strip():
+        return True
+    try:
+        return float(right) == float(said)
+    except ValueError:
+        return False
 
 
 def differing(claimed: Sequence[Sequence[str]], replayed: Sequence[Sequence[str]]) -> list[int]:

@@ -57,7 +57,7 @@ def as_user(folder: Path) -> tuple[list[str], dict[str, str]]:
     if python is None or shutil.which("setpriv") is None:
         raise Unreadable(f"no Python {VERSION} of the system, or no setpriv")
     skip = shutil.ignore_patterns("__pycache__")
-    for room in ("compute_agent", "market"):
+    for room in ("compute_agent", "learning", "market"):
         shutil.copytree(ROOMS / room, folder / "rooms" / "openstall" / room, ignore=skip)
     shutil.copytree(HERE, folder / "escape", ignore=skip)
     _copy_packages(folder / "packages")

@@ -18,7 +18,7 @@ from openstall.app.threads import Workers
 from openstall.compute_agent.assess_specs import AssessParams
 from openstall.compute_agent.client import AgentClient
 from openstall.compute_agent.runtime import Runtime, find_runtime
-from openstall.market.requests.assessment import Floor
+from openstall.market.requests.demands import Floor
 
 SEED = bytes(range(32))
 """From it come the salts of the rows; the salts of the answers come from `SALT_SEED`."""

@@ -13,8 +13,8 @@ from openstall.market.fields import DAY_S, BlobRef
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
 from openstall.market.records import body_as_dict
-from openstall.market.requests.assessment import Floor
 from openstall.market.requests.bodies import RequestBody, check_request
+from openstall.market.requests.demands import Floor
 from openstall.market.requests.rows import Commitment
 from openstall.market.schema import fit
 

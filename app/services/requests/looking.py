@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from openstall.app.services.requests.table import MAX_NAME, Problems, Table, need_column, parse_number
 from openstall.market import text
-from openstall.market.requests.assessment import METRICS_OF
 from openstall.market.requests.bodies import MOST_CLASSES
+from openstall.market.requests.demands import METRICS_OF
 
 SHOWN_ROWS: Final = 5
 FEW_IN_CLASS: Final = 10

@@ -19,8 +19,8 @@ from typing import Final
 
 from openstall.market import text
 from openstall.market.errors import NotFound, Refused
-from openstall.market.requests.assessment import LEAST_ROWS
 from openstall.market.requests.bodies import MOST_COLUMNS, MOST_SEALED_ROWS
+from openstall.market.requests.demands import LEAST_ROWS
 
 MAX_FILE: Final = 64 * 1024 * 1024
 MAX_CELL: Final = 1_000

@@ -89,7 +89,7 @@ def as_ordinary_user(
     for path in [shared_folder / name for name in ("rooms/openstall", "home", "in", "tmp")]:
         path.mkdir(parents=True)
     rooms = Path(__file__).parents[3]
-    for name in ("compute_agent", "market"):
+    for name in ("compute_agent", "learning", "market"):
         shutil.copytree(
             rooms / name,
             shared_folder / "rooms" / "openstall" / name,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -15,13 +16,13 @@ from openstall.market.requests.assessment import (
     MAX_STATEMENT,
     Assessment,
     Figure,
-    Floor,
     meets,
     read_measured,
     read_statement,
     statement_hash,
     write_statement,
 )
+from openstall.market.requests.demands import Floor
 from openstall.market.requests.openings import OpenedRow, Openings
 
 MODEL = "0a" * 32
@@ -141,6 +142,16 @@ def test_what_does_not_follow_is_refused(wrong: Assessment) -> None:
         write_statement(MODEL, wrong)
 
 
+def test_a_count_says_no_more_than_its_value() -> None:
+    """Of many rows the interval is the same for the next count, which would tell a row more."""
+    many = msgspec.structs.replace(GOOD, rows=100_000, floors=[])
+    figure = msgspec.structs.replace(GOOD.figures[0], rows=100_000, low="0.92", high="0.94")
+    least, more = (msgspec.structs.replace(figure, hits=hits) for hits in (93_000, 93_001))
+    read_statement(raw_of(msgspec.structs.replace(many, figures=[least])))
+    with pytest.raises(InvalidRecord, match="says more than its value"):
+        read_statement(raw_of(msgspec.structs.replace(many, figures=[more])))
+
+
 @pytest.mark.parametrize(
     ("outer", "code"),
     [
@@ -255,7 +266,6 @@ def test_openings_are_of_what_was_committed_to() -> None:
     assert len(told.opened) == openings.OPENED
     openings.check_openings(openings.read_openings(openings.write_openings(told)), raw, read)
     first = told.opened[0]
-    assert first.row.cells != ROWS[7]
     wrong = [
         changed(told, "row", cells=["4.5", "999", "no"]),
         changed(told, "row", cells=[*first.row.cells, ""]),
@@ -338,6 +348,26 @@ def test_a_tenth_made_up_is_found_as_often_as_reckoned() -> None:
 )
 def test_answers_differ_by_more_than_processors_do(one: list[str], other: list[str], *, same: bool) -> None:
     assert openings.differing([one], [other]) == ([] if same else [0])
+
+
+def test_a_count_that_the_answers_do_not_bear_out_is_seen() -> None:
+    """Of these answers 117 of 200 are right; 186 were claimed."""
+    raw = write_statement(MODEL, GOOD)
+    told = shown(raw)
+    assert openings.plausible(told.opened, read_statement(raw), 2) < Fraction(1, 10_000)
+    honest = with_figure(0, hits=116, value="0.58", low="0.51", high="0.65")
+    raw = write_statement(MODEL, msgspec.structs.replace(honest, passed=False))
+    assert openings.plausible(shown(raw).opened, read_statement(raw), 2) > Fraction(1, 20)
+    failed = msgspec.structs.replace(GOOD, fault="model_failed", figures=[], outputs_root="", passed=False)
+    raw = write_statement(MODEL, failed)
+    assert openings.plausible(told.opened, read_statement(raw), 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "said", "same"), [(" 1", "1.0", True), ("a ", "a", True), ("a", "b", False)]
+)
+def test_labels_are_compared_by_meaning(right: str, said: str, *, same: bool) -> None:
+    assert openings._equal(right, said) == same
 
 
 def test_a_replay_answers_every_row() -> None:

@@ -7,14 +7,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
-from openstall.market.requests import assessment, bodies
+from openstall.market.requests import assessment, bodies, demands, openings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -35,7 +35,6 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "case": capacity.Case,
     "request": bodies.RequestBody,
     "developer": bodies.DeveloperBody,
-    "floor": assessment.Floor,
     "peer": records.Peer,
     "tombstone": records.Tombstone,
     "file entry": records.FileEntry,
@@ -51,6 +50,12 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "limits": documents.Limits,
     "tick": metering.Tick,
     "job report": results.JobReport,
+    "assessment": assessment.Assessment,
+    "floor": demands.Floor,
+    "assessed figure": assessment.Figure,
+    "openings": openings.Openings,
+    "opened row": openings.OpenedRow,
+    "sealed entry": openings.Sealed,
 }
 
 
@@ -84,6 +89,12 @@ def test_no_statement_is_missing() -> None:
 def test_every_signing_context_is_on_the_page() -> None:
     (rows,) = tables(section("Keys, signatures, addresses"))
     assert [row[0] for row in rows] == [*records.BODIES, "order", "tick", "job-report", *capacity.CONTEXTS]
+
+
+def test_every_fault_of_a_model_is_on_the_page() -> None:
+    listed = re.search(r"^Faults: (.*?)\.\n", section("assessment"), re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    assert re.findall(r"`(\w+)`", listed[1]) == [code for code in get_args(assessment.Fault) if code]
 
 
 @pytest.mark.parametrize("kind", ["sale", "compute"])
