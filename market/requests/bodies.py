@@ -169,6 +169,8 @@ def _check_evaluators(request: RequestBody) -> None:
         raise InvalidRecord("bad_evaluators", "The evaluators are not in ascending order, each once.")
     if request.quorum > len(order):
         raise InvalidRecord("bad_evaluators", "More evaluators must agree than there are.")
+    if 2 * request.quorum <= len(order):
+        raise InvalidRecord("bad_evaluators", "More than half of the evaluators must agree.")
     houses = [one for one in (request.auction, request.escrow, request.contest) if one]
     for house in houses:
         check_parties(house, request.wallet, request.arbiter)
