@@ -14,7 +14,7 @@ import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
-from openstall.market.requests import assessment, bodies, demands, openings
+from openstall.market.requests import assessment, bodies, openings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -35,7 +35,6 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "case": capacity.Case,
     "request": bodies.RequestBody,
     "developer": bodies.DeveloperBody,
-    "floor": demands.Floor,
     "peer": records.Peer,
     "tombstone": records.Tombstone,
     "file entry": records.FileEntry,
