@@ -109,6 +109,9 @@ class Shelf:
     async def find(self, **_query: Any) -> dict[str, Any]:
         return {"items": [], "total": 0}
 
+    async def peer_of(self, _wallet: str) -> str | None:
+        return None
+
 
 @dataclass(slots=True)
 class LabPlaces:

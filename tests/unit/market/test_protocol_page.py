@@ -45,6 +45,7 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "binding": records.Binding,
     "order": documents.Order,
     "sale terms": documents.SaleTerms,
+    "custom terms": documents.CustomTerms,
     "compute terms": documents.ComputeTerms,
     "input file": documents.InputFile,
     "limits": documents.Limits,
@@ -96,7 +97,7 @@ def test_every_fault_of_a_model_is_on_the_page() -> None:
     assert re.findall(r"`(\w+)`", listed[1]) == [code for code in get_args(assessment.Fault) if code]
 
 
-@pytest.mark.parametrize("kind", ["sale", "compute"])
+@pytest.mark.parametrize("kind", machine.MACHINES)
 def test_the_state_tables(kind: str) -> None:
     table = machine.MACHINES[kind]
     text = section(kind)
