@@ -83,6 +83,10 @@ class Create(Rows):
     training_path: PathText | None = None
 
 
+NO_AUCTION = {"stage": "", "order_id": None}
+"""Of a request whose auction is not begun."""
+
+
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1/requests")
@@ -120,7 +124,9 @@ def router(node: Node) -> APIRouter:
     async def items() -> dict[str, Any]:
         """Own requests, newest first."""
         found = await node.trade.requests.items()
-        return {"items": found, "total": len(found)}
+        stages = await node.trade.custom.auctions.stages()
+        items = [{**item, **stages.get(item["cid"], NO_AUCTION)} for item in found]
+        return {"items": items, "total": len(items)}
 
     @routes.get("/{request_id}")
     async def show(request_id: str) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def list_(cli: Cli) -> None:
         [
             ("TITLE", "title"),
             ("STATE", "state"),
+            ("AUCTION", "stage"),
             ("BUDGET", "budget_micro"),
             ("BIDS UNTIL", "commit_by"),
             ("REQUEST", "request_id"),

@@ -143,6 +143,11 @@ class AuctionService:
             "trouble": row.data.get("trouble") if row is not None else None,
         }
 
+    async def stages(self) -> dict[str, dict[str, Any]]:
+        """How far the auction of each own request is, by the request's cid."""
+        rows = await self.workers.store(lambda: self.books.items(role="requester"))
+        return {row.request_cid: {"stage": row.state, "order_id": row.data.get("order_id")} for row in rows}
+
     async def items(self, *, role: str = "") -> list[dict[str, Any]]:
         """The auctions this node takes part in, newest first."""
         rows = await self.workers.store(lambda: self.books.items(role=role))
