@@ -35,6 +35,7 @@ from openstall.market.requests.terms import check_award, custom_terms, request_i
 from openstall.store.auctions import AuctionRow, Auctions
 
 POLL_S = 5.0
+AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
 
@@ -205,7 +206,9 @@ class AuctionService:
         if state == "none" and row.role == "requester":
             await self._open_again(record, body, row)
             return
-        if state == "open" and now > body.reveal_by:
+        # The requester first: what anybody may send need not be paid for by all.
+        patience_s = 0 if row.role == "requester" else AFTER_THE_REQUESTER_S
+        if state == "open" and now > body.reveal_by + patience_s:
             await self._send(record.cid, "settle", lambda client, key: client.settle(key), body)
             seen = await self._look(body, record.cid)
             state = seen.auction.state

@@ -15,8 +15,13 @@ from openstall.app.services.custom.model_desk import ModelDesk, ModelView
 from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.negotiation import Negotiation
-from openstall.market.errors import InvalidOrder
+from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.orders.machine import CUSTOM
+
+AFTER_THE_BUYER_S = 15
+"""What anybody may send, the developer leaves to the buyer for so long: else both pay for it."""
+_PATIENCE = 0.6
+"""The part of the review time in which a package may stay away before the arbiter is called."""
 
 _SEEN: dict[str, tuple[str, str]] = {
     "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
@@ -119,6 +124,9 @@ class CustomBuyer:
             case "submitted":
                 await self._evaluating.step(order)
                 await self._watch.catch_up(order)
+            case "passed":
+                # Before its key is there, so that nobody can hand over a key to nothing.
+                await self._receiving.fetch(order)
             case "delivered" | "completed" if "verified" not in order.data:
                 await self._receive(order, view)
             case "delivered" if order.data["verified"] is False:
@@ -133,14 +141,23 @@ class CustomBuyer:
         return order.deadline_at is not None and self._desk.now() > order.deadline_at
 
     async def _receive(self, order: OpenOrder, view: ModelView) -> None:
-        """Open the package; a key or file that is not what was measured goes to the arbiter by itself."""
+        """Open the package; a key or file that is not what was measured goes to the arbiter by itself.
+
+        So does a package that cannot be fetched while most of the review time goes by.
+        """
         try:
             await self._receiving.unpack(order, view.sealed_key)
         except InvalidOrder as error:
             await self._desk.patch(order.order_id, verified=False, fault=error.as_dict())
             await self._complain(await self._desk.load(order.order_id))
             raise
+        except PeerError as error:
+            if self._desk.now() > order.entered_at + order.contract.custom.review_s * _PATIENCE:
+                await self._desk.patch(order.order_id, fault=error.as_dict())
+                await self._complain(await self._desk.load(order.order_id))
+            raise
         await self._desk.patch(order.order_id, verified=True)
+        self._desk.rest(order.order_id)
 
     async def _complain(self, order: OpenOrder) -> None:
         if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
@@ -175,7 +192,7 @@ class CustomSeller:
         order, _view = await self._watch.catch_up(order)
         late = order.deadline_at is not None and self._desk.now() > order.deadline_at
         match order.state:
-            case "agreed" if not late:
+            case "agreed" if not late and self._desk.now() > order.entered_at + AFTER_THE_BUYER_S:
                 await self._models.award(order)
                 order, _view = await self._watch.catch_up(order)
             case "funded" | "failed":

@@ -59,7 +59,13 @@ class Custom:
 
     def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
-        receiving = Receiving(desk=self.desk, talk=self.talk, unpacking=unpacking)
+        receiving = Receiving(
+            desk=self.desk,
+            talk=self.talk,
+            unpacking=unpacking,
+            catalogue=self.auctions.catalogue,
+            me=self.auctions.me.peer_id,
+        )
         return {
             ("custom", "buyer"): CustomBuyer(
                 desk=self.desk,
