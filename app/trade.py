@@ -362,6 +362,7 @@ class Trade:
             ready=self._ready_for,
             on_agreed=self._engine.watch,
             on_cancel=provider.cancel,
+            evaluates=self.custom.willing.check,
         )
 
     def _make_placing(self) -> Placing:

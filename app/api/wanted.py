@@ -35,7 +35,10 @@ class FloorBody(Body):
 
 
 class TermsBody(Body):
-    """What is decided beside the table; money in micro-credits, times in seconds from now on."""
+    """What is decided beside the table; money in micro-credits, times in seconds from now on.
+
+    Without a quorum more than half of the evaluators must agree.
+    """
 
     title: Annotated[str, Field(min_length=3, max_length=120)]
     summary: Annotated[str, Field(max_length=4000)] = ""
@@ -50,7 +53,7 @@ class TermsBody(Body):
     arbiter: Wallet | None = None
     tries: Annotated[int, Field(ge=1, le=16)] = 3
     evaluators: Annotated[list[Wallet], Field(max_length=16, default_factory=list)]
-    quorum: Annotated[int, Field(ge=0, le=16)] = 0
+    quorum: Annotated[int, Field(ge=1, le=16)] | None = None
 
 
 class Rows(Body):
@@ -78,6 +81,10 @@ class Create(Rows):
     terms: TermsBody
     file_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     training_path: PathText | None = None
+
+
+NO_AUCTION = {"stage": "", "order_id": None}
+"""Of a request whose auction is not begun."""
 
 
 def router(node: Node) -> APIRouter:
@@ -117,7 +124,9 @@ def router(node: Node) -> APIRouter:
     async def items() -> dict[str, Any]:
         """Own requests, newest first."""
         found = await node.trade.requests.items()
-        return {"items": found, "total": len(found)}
+        stages = await node.trade.custom.auctions.stages()
+        items = [{**item, **stages.get(item["cid"], NO_AUCTION)} for item in found]
+        return {"items": items, "total": len(items)}
 
     @routes.get("/{request_id}")
     async def show(request_id: str) -> dict[str, Any]:
@@ -172,5 +181,5 @@ def _terms(body: Rows, terms: TermsBody) -> Terms:
         arbiter=terms.arbiter or "",
         tries=terms.tries,
         evaluators=tuple(terms.evaluators),
-        quorum=terms.quorum,
+        quorum=terms.quorum or 0,
     )

@@ -72,9 +72,7 @@ def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, 
 @click.option("--review-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to object.")
 @click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help="Deliveries at most.")
 @click.option("--evaluator", "evaluators", multiple=True, metavar="WALLET", help="You alone without it.")
-@click.option(
-    "--quorum", type=click.IntRange(0, 16), default=0, help="How many must agree; else more than half."
-)
+@click.option("--quorum", type=click.IntRange(1, 16), help="So many must agree; more than half without it.")
 @click.option("--arbiter", help="Wallet address that rules in a dispute.")
 @click.option("--yes", is_flag=True, help="Sign without asking.")
 @command
@@ -129,6 +127,7 @@ def list_(cli: Cli) -> None:
         [
             ("TITLE", "title"),
             ("STATE", "state"),
+            ("AUCTION", "stage"),
             ("BUDGET", "budget_micro"),
             ("BIDS UNTIL", "commit_by"),
             ("REQUEST", "request_id"),

@@ -109,6 +109,9 @@ class Shelf:
     async def find(self, **_query: Any) -> dict[str, Any]:
         return {"items": [], "total": 0}
 
+    async def peer_of(self, _wallet: str) -> str | None:
+        return None
+
 
 @dataclass(slots=True)
 class LabPlaces:
@@ -215,6 +218,7 @@ class Side:
             on_refused=self._refused,
             on_agreed=lambda _order_id: None,
             on_cancel=self.provider.cancel,
+            evaluates=self._willing,
         )
         self.follow = JobFollow(
             desk=self.desk, peers=self.host, provider=self.provider, log=self.log, workers=workers
@@ -281,6 +285,9 @@ class Side:
 
     async def _refused(self, contract: Contract, error: OpenstallError) -> None:
         self.refusals.append((contract.order_id, error.code))
+
+    async def _willing(self) -> None:
+        pass
 
     async def _ready(self, _contract: Contract) -> None:
         """Always ready."""

@@ -36,6 +36,7 @@ from openstall.market.requests.terms import check_award, custom_terms, request_i
 from openstall.store.auctions import AuctionRow, Auctions
 
 POLL_S = 5.0
+AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
 
@@ -137,6 +138,11 @@ class AuctionService:
             "trouble": row.data.get("trouble") if row is not None else None,
         }
 
+    async def stages(self) -> dict[str, dict[str, Any]]:
+        """How far the auction of each own request is, by the request's cid."""
+        rows = await self.workers.store(lambda: self.books.items(role="requester"))
+        return {row.request_cid: {"stage": row.state, "order_id": row.data.get("order_id")} for row in rows}
+
     async def items(self, *, role: str = "") -> list[dict[str, Any]]:
         """The auctions this node takes part in, newest first."""
         rows = await self.workers.store(lambda: self.books.items(role=role))
@@ -198,7 +204,9 @@ class AuctionService:
         if state == "none" and row.role == "requester":
             await self._open_again(record, body, row)
             return
-        if state == "open" and now > body.reveal_by:
+        # The requester first: what anybody may send need not be paid for by all.
+        patience_s = 0 if row.role == "requester" else AFTER_THE_REQUESTER_S
+        if state == "open" and now > body.reveal_by + patience_s:
             await self._send(record.cid, "settle", lambda client, key: client.settle(key), body)
             seen = await self._look(body, record.cid)
             state = seen.auction.state

@@ -18,6 +18,11 @@ from openstall.app.services.orders.negotiation import Negotiation
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.orders.machine import CUSTOM
 
+AFTER_THE_BUYER_S = 15
+"""What anybody may send, the developer leaves to the buyer for so long: else both pay for it."""
+_PATIENCE_TENTHS = 6
+"""The tenths of the review time in which a package may stay away before the arbiter is called."""
+
 _SEEN: dict[str, tuple[str, str]] = {
     "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
     "expire": ("The price was never moved into escrow. The buyer has all of it back.", "clock"),
@@ -119,6 +124,9 @@ class CustomBuyer:
             case "submitted" if not self._overdue(order):
                 await self._evaluating.step(order)
                 await self._watch.catch_up(order)
+            case "passed" if not self._overdue(order):
+                # Before its key is there, so that nobody can hand over a key to nothing.
+                await self._receiving.fetch(order)
             case "delivered" | "completed" if "verified" not in order.data:
                 await self._receive(order, view)
             case "delivered" if order.data["verified"] is False:
@@ -139,8 +147,7 @@ class CustomBuyer:
     async def _receive(self, order: OpenOrder, view: ModelView) -> None:
         """Open the package; a key or file that is not what was measured goes to the arbiter by itself.
 
-        So does a package that the developer does not let this node have by half of the review time: the money
-        would go to it at the end.
+        So does a package that cannot be fetched while most of the review time goes by.
         """
         try:
             await self._receiving.unpack(order, view.sealed_key)
@@ -149,12 +156,12 @@ class CustomBuyer:
             await self._complain(order, error.message)
             raise
         except PeerError:
-            if self._desk.now() > order.entered_at + order.contract.custom.review_s // 2:
-                await self._complain(
-                    order, "The developer has not let the buyer fetch the model it is paid for."
-                )
+            patience_s = order.contract.custom.review_s * _PATIENCE_TENTHS // 10
+            if self._desk.now() > order.entered_at + patience_s:
+                await self._complain(order, "The model that is paid for cannot be fetched.")
             raise
         await self._desk.patch(order.order_id, verified=True)
+        self._desk.rest(order.order_id)
 
     async def _complain(self, order: OpenOrder, reason: str) -> None:
         if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
@@ -188,7 +195,7 @@ class CustomSeller:
         order, _view = await self._watch.catch_up(order)
         late = order.deadline_at is not None and self._desk.now() > order.deadline_at
         match order.state:
-            case "agreed" if not late:
+            case "agreed" if not late and self._desk.now() > order.entered_at + AFTER_THE_BUYER_S:
                 await self._models.award(order)
                 order, _view = await self._watch.catch_up(order)
             case "funded" | "failed":

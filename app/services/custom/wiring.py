@@ -23,6 +23,7 @@ from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
+from openstall.app.services.custom.willing import Willingness
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler, OrderEngine
 from openstall.app.services.orders.negotiation import Negotiation
@@ -36,6 +37,7 @@ from openstall.app.services.selling import Stock
 from openstall.store.auctions import Auctions
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
+from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
     from openstall.app.trade import Ground
@@ -55,11 +57,18 @@ class Custom:
     evaluating: Evaluating
     watch: CustomWatch
     actions: CustomActions
+    willing: Willingness
     desk: OrderDesk
 
     def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
-        receiving = Receiving(desk=self.desk, talk=self.talk, unpacking=unpacking)
+        receiving = Receiving(
+            desk=self.desk,
+            talk=self.talk,
+            unpacking=unpacking,
+            catalogue=self.auctions.catalogue,
+            me=self.auctions.me.peer_id,
+        )
         return {
             ("custom", "buyer"): CustomBuyer(
                 desk=self.desk,
@@ -167,6 +176,7 @@ def make_custom(
         talk=talk,
         evaluating=evaluating,
         watch=watch,
+        willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
         actions=CustomActions(desk=desk, models=models, watch=watch),
         desk=desk,
     )

@@ -257,6 +257,13 @@ class OrderDesk:
         if before != (error.message if error else None):
             self._announce(order_id)
 
+    def rest(self, order_id: str) -> None:
+        """The present step is done: nothing is under way."""
+        live = self.live.get(order_id)
+        if live is not None and live.stage:
+            live.stage = ""
+            self._announce(order_id)
+
     def progress(self, order_id: str, stage: str, done: int, total: int, unit: str) -> None:
         """Show how far the present step is."""
         live = self.live.setdefault(order_id, Live())

@@ -13,6 +13,7 @@ from typing import Any, Final
 from openstall.app.services.requests.table import MAX_NAME, Problems, Table, need_column, parse_number
 from openstall.market import text
 from openstall.market.requests.bodies import MOST_CLASSES
+from openstall.market.requests.demands import METRICS_OF
 
 SHOWN_ROWS: Final = 5
 FEW_IN_CLASS: Final = 10
@@ -82,7 +83,7 @@ def look(table: Table, choice: Choice, problems: Problems) -> Look | None:
     if problems.total:
         return found
     _warn_of_rows(table, found, choice, answers)
-    if choice.metric and choice.threshold:
+    if choice.threshold and choice.metric in METRICS_OF[found.task]:
         found.warnings += _warnings_of_threshold(found, choice, answers)
     return found
 

@@ -76,10 +76,10 @@ class NodeProcess:
     def get(self, path: str, **params: Any) -> Any:
         return good(self.api.get(path, params=params))
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         return good(self.api.post(path, json=body))
 
-    def operate(self, path: str, **body: Any) -> Any:
+    def operate(self, path: str, /, **body: Any) -> Any:
         """Start a long action and return how it ended."""
         operation_id = self.post(path, **body)["operation_id"]
         return until(
@@ -87,7 +87,7 @@ class NodeProcess:
             path,
         )
 
-    def done(self, path: str, **body: Any) -> Any:
+    def done(self, path: str, /, **body: Any) -> Any:
         found = self.operate(path, **body)
         assert found["state"] == "done", found["error"]
         return found["result"]

@@ -130,11 +130,17 @@ def test_bad_invitations(make_node: MakeNode, pair: tuple[NodeProcess, NodeProce
         assert operation["error"]["code"] == code
     ended = guest.operate("/v1/group/join", invitation=altered(invitation, genesis_hash="0x" + "11" * 32))
     assert ended["error"]["code"] == "wrong_chain"
-    ended = guest.operate("/v1/group/join", invitation=altered(invitation, escrow="0x" + "22" * 20))
-    assert ended["error"]["code"] == "foreign_contracts"
+    for name in ("escrow", "auction", "model_escrow", "contest"):
+        foreign = altered(invitation, **{name: "0x" + "22" * 20})
+        ended = guest.operate("/v1/group/join", invitation=foreign)
+        assert ended["error"]["code"] == "foreign_contracts", name
     assert guest.get("/v1/group")["state"] == "none"
     assert host.operate("/v1/group/join", invitation=invitation)["error"]["code"] == "in_group"
     guest.done("/v1/group/join", invitation=invitation)
+    contracts = guest.get("/v1/group")["contracts"]
+    assert contracts == host.get("/v1/group")["contracts"]
+    assert all(contracts.values())
+    assert len(set(contracts.values())) == 7
 
 
 def altered(invitation: str, **changes: Any) -> str:

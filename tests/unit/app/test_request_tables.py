@@ -199,6 +199,7 @@ def test_what_is_odd_is_warned_of_before_anything_is_signed(tmp_path: Path) -> N
 
 
 def test_a_threshold_without_sense_is_warned_of(tmp_path: Path) -> None:
+    assert warnings(tmp_path, GOOD, "rmse", "1") == "", "a metric that does not fit is refused elsewhere"
     torn = "a,y\n" + "".join(f"{n // 2},{'yes' if n % 2 else 'no'}\n" for n in range(120))
     assert "No model can reach accuracy 0.51" in warnings(tmp_path, torn, "accuracy", "0.51")
     assert "No model" not in warnings(tmp_path, torn, "accuracy", "0.5")

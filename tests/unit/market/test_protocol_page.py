@@ -14,7 +14,7 @@ import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
-from openstall.market.requests import assessment, bodies, demands, openings
+from openstall.market.requests import assessment, bodies, openings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -35,7 +35,6 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "case": capacity.Case,
     "request": bodies.RequestBody,
     "developer": bodies.DeveloperBody,
-    "floor": demands.Floor,
     "peer": records.Peer,
     "tombstone": records.Tombstone,
     "file entry": records.FileEntry,
@@ -46,6 +45,7 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "binding": records.Binding,
     "order": documents.Order,
     "sale terms": documents.SaleTerms,
+    "custom terms": documents.CustomTerms,
     "compute terms": documents.ComputeTerms,
     "input file": documents.InputFile,
     "limits": documents.Limits,
@@ -97,7 +97,7 @@ def test_every_fault_of_a_model_is_on_the_page() -> None:
     assert re.findall(r"`(\w+)`", listed[1]) == [code for code in get_args(assessment.Fault) if code]
 
 
-@pytest.mark.parametrize("kind", ["sale", "compute"])
+@pytest.mark.parametrize("kind", machine.MACHINES)
 def test_the_state_tables(kind: str) -> None:
     table = machine.MACHINES[kind]
     text = section(kind)

@@ -84,6 +84,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("bad_schema", {"evaluators": ["0x" + f"{n + 1:040x}" for n in range(17)]}),
     ("bad_schema", {"quorum": 0}),
     ("bad_evaluators", {"quorum": 3}),
+    ("bad_evaluators", {"quorum": 1}),
     ("party_is_contract", {"evaluators": [BUYER, ESCROW]}),
     ("same_party", {"evaluators": [BUYER, ARBITER]}),
     ("same_party", {"arbiter": BUYER}),

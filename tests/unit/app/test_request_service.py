@@ -1,0 +1,397 @@
+"""A requester's side before the auction: what is kept, and that a kill between two steps loses nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from real_tables import wine
+
+from openstall.app.services.keys import package_key, rows_key, rows_seed, training_key
+from openstall.app.services.orders.blob_access import BlobAccess
+from openstall.app.services.requests.draft import RequestChain, Terms, request_hash_of
+from openstall.app.services.requests.looking import Choice
+from openstall.app.services.requests.sealed_rows import SealedRows
+from openstall.app.services.requests.service import RequestService, RowsFile
+from openstall.app.services.requests.training import TrainingData
+from openstall.app.services.sealing import describe, unseal
+from openstall.app.threads import Workers
+from openstall.market.errors import ChainError, Conflict, InvalidRecord, NotFound, Refused, StoreError
+from openstall.market.ids import peer_id_of_seed
+from openstall.market.records import Record, SignedRecord, sign_record
+from openstall.market.requests.bodies import columns_of
+from openstall.market.requests.rows import Commitment, check_rows, check_shown, prove
+from openstall.p2p.blobs import BlobStore
+from openstall.store.database import Store
+from openstall.store.requests import Requests
+
+NOW = 1_800_000_000
+SEED = b"\x07" * 32
+CHAIN = RequestChain(wallet="0x" + "11" * 20, chain_id=7, auction="0x" + "22" * 20, escrow="0x" + "33" * 20)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Clock:
+    at: int = NOW
+
+    def now(self) -> int:
+        return self.at
+
+
+@dataclass
+class Shelf:
+    """The catalogue that everybody reads; it outlives the node."""
+
+    records: dict[str, SignedRecord] = field(default_factory=dict)
+    signed: int = 0
+    die: str = ""
+
+    async def publish(self, type_: str, key: str, body: dict[str, Any], *, life_s: int) -> SignedRecord:
+        self._perhaps_die("before publishing")
+        self.signed += 1
+        record = Record(
+            type=type_,
+            network="lab",
+            author=peer_id_of_seed(SEED),
+            key=key,
+            seq=self.signed,
+            prev="",
+            issued=NOW,
+            expires=NOW + life_s,
+            body=body,
+        )
+        self.records[key] = sign_record(record, SEED)
+        self._perhaps_die("after publishing")
+        return self.records[key]
+
+    async def withdraw(self, _type: str, key: str) -> None:
+        self._perhaps_die("before withdrawing")
+        if key not in self.records:
+            raise NotFound("not_published", "You have no request of that name in the catalogue.")
+        del self.records[key]
+        self._perhaps_die("after withdrawing")
+
+    async def live_of(self, _author: str, _type: str, key: str) -> SignedRecord | None:
+        return self.records.get(key)
+
+    async def held(self, cid: str) -> SignedRecord | None:
+        return next((one for one in self.records.values() if one.cid == cid), None)
+
+    def _perhaps_die(self, where: str) -> None:
+        if self.die == where:
+            raise Killed
+
+
+@dataclass
+class Bench:
+    folder: Path
+    store: Store
+    shelf: Shelf = field(default_factory=Shelf)
+    clock: Clock = field(default_factory=Clock)
+
+    def node(self, chain: RequestChain = CHAIN) -> RequestService:
+        """The service as a start of the node builds it, on the same disk."""
+        workers = Workers()
+        self.access = BlobAccess()
+        return RequestService(
+            catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
+            requests=Requests(self.store),
+            sealed=SealedRows(folder=self.folder / "requests", seed=SEED),
+            training=TrainingData(
+                blobs=BlobStore(self.folder / "blobs"),
+                access=self.access,
+                workers=workers,
+                folder=self.folder / "sealing",
+            ),
+            chain=chain,
+            author=peer_id_of_seed(SEED),
+            seed=SEED,
+            workers=workers,
+            clock=self.clock,
+        )
+
+    @property
+    def file(self) -> RowsFile:
+        return RowsFile(path=self.folder / "wine.csv", choice=Choice(target="cultivar"))
+
+    async def create(self, service: RequestService, *, training: Path | None = None) -> dict[str, Any]:
+        seen = (await service.preview(self.file, terms()))["file_sha256"]
+        return await service.create(
+            self.file,
+            terms(),
+            seen=seen,
+            training=training,
+            progress=lambda *_told: None,  # type: ignore[arg-type]
+        )
+
+    def files(self) -> list[str]:
+        folder = self.folder / "requests"
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def terms(**changes: Any) -> Terms:
+    fields: dict[str, Any] = {
+        "title": "Which wine is it?",
+        "summary": "",
+        "licence": "MIT",
+        "metric": "macro_f1",
+        "threshold": "0.95",
+        "floors": (),
+        "budget_micro": 50_000_000,
+        "deposit_micro": 1_000_000,
+    }
+    return Terms(**fields | changes)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    wine(tmp_path / "wine.csv")
+    store = Store(tmp_path / "store.sqlite")
+    yield Bench(folder=tmp_path, store=store)
+    store.close()
+
+
+def run(action: Callable[[], Awaitable[Any]]) -> Any:
+    return trio.run(action)
+
+
+async def is_whole(service: RequestService, request_id: str) -> None:
+    """What was published is what lies sealed at home."""
+    published = await service.publish(request_id)
+    rows, seed = await service.rows_of(request_id), await service.seed_of(request_id)
+    commitment = Commitment(root=published.body.rows_root, rows=published.body.rows)
+    assert rows.columns == columns_of(published.body)
+    check_rows(rows.rows, seed, commitment)
+    check_shown(prove(rows.rows, seed, [3])[0], index=3, commitment=commitment)
+    assert published.request_hash == request_hash_of(published.record.cid)
+    assert rows.as_csv().decode().splitlines()[0] == ",".join(columns_of(published.body))
+
+
+def test_a_request_and_its_sealed_rows(bench: Bench) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        made = await bench.create(service)
+        assert made["state"] == "published"
+        assert made["cid"] == bench.shelf.records[made["request_id"]].cid
+        await is_whole(service, made["request_id"])
+        assert await service.items() == [{name: made[name] for name in (await service.items())[0]}]
+        raw = (bench.folder / "requests" / f"{made['request_id']}.rows").read_bytes()
+        assert b"barolo" not in raw
+        assert bench.shelf.signed == 1, "publishing again only reads"
+
+    run(scene)
+
+
+@pytest.mark.parametrize("where", ["before publishing", "after publishing"])
+def test_a_kill_while_publishing_loses_nothing_and_signs_once(bench: Bench, where: str) -> None:
+    async def scene() -> None:
+        bench.shelf.die = where
+        with pytest.raises(Killed):
+            await bench.create(bench.node())
+        bench.shelf.die = ""
+        again = bench.node()
+        assert [one["state"] for one in await again.items()] == ["draft"]
+        await again.resume()
+        (found,) = await again.items()
+        assert found["state"] == "published"
+        await is_whole(again, found["request_id"])
+        assert bench.shelf.signed == 1
+
+    run(scene)
+
+
+def test_a_kill_before_the_books_leaves_no_rows_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_args: object, **_named: object) -> None:
+        raise Killed
+
+    async def scene() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Requests, "draft", dies)
+            with pytest.raises(Killed):
+                await bench.create(bench.node())
+        assert len(bench.files()) == 1
+        (bench.folder / "requests" / "0011.part").write_bytes(b"half")
+        again = bench.node()
+        await again.resume()
+        assert bench.files() == []
+        assert await again.items() == []
+
+    run(scene)
+
+
+def test_a_draft_whose_time_has_passed_is_not_published_any_more(bench: Bench) -> None:
+    async def scene() -> None:
+        bench.shelf.die = "before publishing"
+        with pytest.raises(Killed):
+            await bench.create(bench.node())
+        bench.shelf.die = ""
+        bench.clock.at += 3 * 86_400
+        again = bench.node()
+        await again.resume()
+        assert await again.items() == []
+        assert bench.files() == []
+        assert bench.shelf.records == {}
+
+    run(scene)
+
+
+@pytest.mark.parametrize("where", ["before withdrawing", "after withdrawing"])
+def test_a_kill_while_withdrawing_is_finished_later(bench: Bench, where: str) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        made = await bench.create(service)
+        bench.shelf.die = where
+        with pytest.raises(Killed):
+            await service.withdraw(made["request_id"])
+        bench.shelf.die = ""
+        again = bench.node()
+        await again.resume()
+        assert (await again.show(made["request_id"]))["state"] == "withdrawn"
+        assert bench.shelf.records == {}
+        assert bench.files() == []
+
+    run(scene)
+
+
+def test_once_the_auction_is_opening_there_is_no_way_back(bench: Bench) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        made = await bench.create(service)
+        service.requests.move(made["request_id"], ("published",), "opening", at=NOW)
+        with pytest.raises(Conflict) as caught:
+            await service.withdraw(made["request_id"])
+        assert caught.value.code == "wrong_state"
+        assert made["request_id"] in bench.shelf.records
+        await is_whole(service, made["request_id"])
+
+    run(scene)
+
+
+def test_training_data_opens_with_the_winners_key_alone(bench: Bench) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        made = await bench.create(service, training=bench.folder / "wine.csv")
+        blob = made["body"]["training"]
+        assert bench.access.allowed(blob["cid"], "anybody")
+        out = service.training.blobs.path(blob["cid"])
+        key = await service.training_key_of(made["request_id"])
+        (opened,) = unseal(out, key, [describe(bench.folder / "wine.csv")], bench.folder / "opened")
+        assert opened.read_bytes() == (bench.folder / "wine.csv").read_bytes()
+        again = bench.node()
+        assert not bench.access.allowed(blob["cid"], "anybody")
+        await again.resume()
+        assert bench.access.allowed(blob["cid"], "anybody"), "served again after a start"
+
+    run(scene)
+
+
+def test_training_data_must_have_the_columns(bench: Bench) -> None:
+    async def scene() -> None:
+        other = bench.folder / "other.csv"
+        other.write_text("a,b\n" + "1,2\n" * 20)
+        with pytest.raises(Refused, match="There is no column “alcohol”"):
+            await bench.create(bench.node(), training=other)
+        assert bench.files() == []
+        assert bench.shelf.records == {}
+
+    run(scene)
+
+
+def test_a_file_that_changed_after_the_preview_is_not_signed_for(bench: Bench) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        seen = (await service.preview(bench.file, None))["file_sha256"]
+        with bench.file.path.open("a") as file:
+            file.write(bench.file.path.read_text().splitlines()[1] + "\n")
+        with pytest.raises(Conflict) as caught:
+            await service.create(
+                bench.file,
+                terms(),
+                seen=seen,
+                training=None,
+                progress=lambda *_told: None,  # type: ignore[arg-type]
+            )
+        assert caught.value.code == "table_changed"
+        assert (bench.files(), bench.shelf.records) == ([], {})
+
+    run(scene)
+
+
+def test_a_group_without_the_contracts_has_no_requests(bench: Bench) -> None:
+    async def scene() -> None:
+        old = RequestChain(wallet=CHAIN.wallet, chain_id=7, auction="", escrow="")
+        with pytest.raises(ChainError) as caught:
+            await bench.create(bench.node(old))
+        assert caught.value.code == "no_requests"
+        assert (await bench.node(old).preview(bench.file, None))["table"]["rows"] == 178
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"metric": "rmse"}, "bad_figures"),
+        ({"threshold": "1.5"}, "bad_figures"),
+        ({"deposit_micro": 60_000_000}, "bad_money"),
+        ({"quorum": 2}, "bad_evaluators"),
+        ({"arbiter": CHAIN.wallet}, "same_party"),
+        ({"evaluators": ("0x" + "22" * 20,)}, "party_is_contract"),
+        ({"bid_s": 1}, "bad_times"),
+        ({"title": ""}, "bad_schema"),
+    ],
+)
+def test_terms_without_sense_are_told_at_the_preview(bench: Bench, changes: Any, code: str) -> None:
+    async def scene() -> None:
+        with pytest.raises(InvalidRecord) as caught:
+            await bench.node().preview(bench.file, terms(**changes))
+        assert caught.value.code == code
+
+    run(scene)
+
+
+def test_the_summary_says_who_judges_and_what_comes_back(bench: Bench) -> None:
+    async def scene() -> None:
+        told = await bench.node().preview(
+            bench.file, terms(evaluators=("0x" + "55" * 20, "0x" + "44" * 20), quorum=2)
+        )
+        words = " ".join(line["words"] for line in told["summary"])
+        for part in (
+            "3 classes of “cultivar”",
+            "2 of 2 evaluators",
+            "50.00 credits at most",
+            "money comes back",
+        ):
+            assert part in words
+
+    run(scene)
+
+
+def test_lost_or_altered_rows_are_said_to_be_lost(bench: Bench) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        made = await bench.create(service)
+        path = service.sealed.path(made["request_id"])
+        raw = bytearray(path.read_bytes())
+        raw[-1] ^= 1
+        path.write_bytes(raw)
+        with pytest.raises(StoreError) as caught:
+            await service.rows_of(made["request_id"])
+        assert caught.value.code == "rows_lost"
+
+    run(scene)
+
+
+def test_every_purpose_has_a_key_of_its_own() -> None:
+    salt = secrets.token_hex(16)
+    keys = {derive(SEED, salt) for derive in (package_key, rows_key, rows_seed, training_key)}
+    assert len(keys) == 4
