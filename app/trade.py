@@ -160,6 +160,7 @@ class Trade:
         """Serve other peers and drive the open orders, until cancelled."""
         ground = self._ground
         await restore_access(self.desk, self._orders, self.stock, ground.access, self._channel)
+        await self.custom.evaluating.clear()
         self._negotiation.serve()
         self._follow.serve()
         self.serving.serve()

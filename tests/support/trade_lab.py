@@ -214,7 +214,7 @@ class Side:
             network=NETWORK,
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
             ready=self._ready,
-            is_funded=self.escrow.is_funded,
+            is_funded=self._is_funded,
             on_refused=self._refused,
             on_agreed=lambda _order_id: None,
             on_cancel=self.provider.cancel,
@@ -291,6 +291,9 @@ class Side:
 
     async def _ready(self, _contract: Contract) -> None:
         """Always ready."""
+
+    async def _is_funded(self, contract: Contract) -> bool:
+        return await self.escrow.is_funded(contract)
 
     async def enter(
         self, contract: Contract, role: Any, other_seed: bytes, *, state: str = "agreed"

@@ -66,7 +66,12 @@ class Evaluating:
     assessor: Assessor
     engine: OrderEngine
     folder: Path
+    """For opened models and rows; nothing else lies in it."""
     workers: Workers
+
+    async def clear(self) -> None:
+        """Remove what an evaluation that was killed has left in the clear."""
+        await self.workers.work(lambda: shutil.rmtree(self.folder, ignore_errors=True))
 
     async def step(self, order: OpenOrder) -> None:
         """Measure if this wallet is an evaluator and has not; tell the parties; bring a quorum to the chain.

@@ -20,8 +20,6 @@ from openstall.market.orders.machine import CUSTOM
 
 AFTER_THE_BUYER_S = 15
 """What anybody may send, the developer leaves to the buyer for so long: else both pay for it."""
-_PATIENCE = 0.6
-"""The part of the review time in which a package may stay away before the arbiter is called."""
 
 _SEEN: dict[str, tuple[str, str]] = {
     "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
@@ -121,7 +119,7 @@ class CustomBuyer:
             case "agreed" if not self._overdue(order):
                 await self._models.award(order)
                 order, view = await self._watch.catch_up(order)
-            case "submitted":
+            case "submitted" if not self._overdue(order):
                 await self._evaluating.step(order)
                 await self._watch.catch_up(order)
             case "passed":
@@ -130,12 +128,16 @@ class CustomBuyer:
             case "delivered" | "completed" if "verified" not in order.data:
                 await self._receive(order, view)
             case "delivered" if order.data["verified"] is False:
-                await self._complain(order)
+                await self._complain(order, str(order.data["fault"]["message"]))
             case "disputed":
                 await self._negotiation.tell_reason(order)
+                if view.sealed_key and "verified" not in order.data and not self._overdue(order):
+                    await self._receive(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
-        if order.state in CUSTOM.exits and order.seller_signature:
-            await self._negotiation.copy_to_others(order)
+        if order.state in CUSTOM.exits:
+            if not order.seller_signature:  # the price was moved before the answer was on this disk
+                await self._negotiation.propose(order)
+            await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
 
     def _overdue(self, order: OpenOrder) -> bool:
         return order.deadline_at is not None and self._desk.now() > order.deadline_at
@@ -143,25 +145,26 @@ class CustomBuyer:
     async def _receive(self, order: OpenOrder, view: ModelView) -> None:
         """Open the package; a key or file that is not what was measured goes to the arbiter by itself.
 
-        So does a package that cannot be fetched while most of the review time goes by.
+        So does a package that the developer does not let this node have by half of the review time: the money
+        would go to it at the end.
         """
         try:
             await self._receiving.unpack(order, view.sealed_key)
         except InvalidOrder as error:
             await self._desk.patch(order.order_id, verified=False, fault=error.as_dict())
-            await self._complain(await self._desk.load(order.order_id))
+            await self._complain(order, error.message)
             raise
-        except PeerError as error:
-            if self._desk.now() > order.entered_at + order.contract.custom.review_s * _PATIENCE:
-                await self._desk.patch(order.order_id, fault=error.as_dict())
-                await self._complain(await self._desk.load(order.order_id))
+        except PeerError:
+            if self._desk.now() > order.entered_at + order.contract.custom.review_s // 2:
+                await self._complain(
+                    order, "The developer has not let the buyer fetch the model it is paid for."
+                )
             raise
         await self._desk.patch(order.order_id, verified=True)
         self._desk.rest(order.order_id)
 
-    async def _complain(self, order: OpenOrder) -> None:
+    async def _complain(self, order: OpenOrder, reason: str) -> None:
         if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
-            reason = str(order.data["fault"]["message"])
             await self._desk.patch(order.order_id, dispute_reason=reason)
             await self._models.dispute(order, reason)
             await self._watch.catch_up(order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openstall.app.services.checking import LocalJobs
@@ -102,6 +102,7 @@ def make_custom(
     orders: Orders,
 ) -> Custom:
     """All of it, for one open wallet on one chain."""
+    scratch = ground.home.jobs / "assessing"
     models = ModelDesk(
         chain=ground.chain,
         transactions=ground.transactions,
@@ -126,7 +127,7 @@ def make_custom(
         books=Requests(ground.store),
         blobs=ground.blobs,
         seed=ground.seed,
-        folder=ground.home.jobs,
+        folder=scratch,
         workers=ground.workers,
     )
     hand_in = HandIn(desk=desk, engine=engine, stock=stock, seed=ground.seed)
@@ -147,13 +148,13 @@ def make_custom(
         blobs=ground.blobs,
         transfer=ground.transfer,
         assessor=SandboxAssessor(
-            evaluation=SealedEvaluation(jobs=jobs, workers=ground.workers),
+            evaluation=SealedEvaluation(jobs=replace(jobs, folder=scratch), workers=ground.workers),
             seed=ground.seed,
             wallet=ground.wallet.address,
             workers=ground.workers,
         ),
         engine=engine,
-        folder=ground.home.jobs,
+        folder=scratch,
         workers=ground.workers,
     )
     watch = CustomWatch(desk=desk, models=models)

@@ -239,6 +239,11 @@ class OrderDesk:
         self._announce(order.order_id)
         return self._opened(row)
 
+    async def keep_signature(self, order: OpenOrder, seller_signature: str) -> None:
+        """Keep the seller's signature that came when the order had moved on without it."""
+        await self._thread(lambda: self.orders.sign(order.order_id, seller_signature))
+        self._announce(order.order_id)
+
     async def patch(self, order_id: str, **data: Any) -> None:
         """Change the order's private data."""
         await self._thread(lambda: self.orders.patch(order_id, data))

@@ -153,6 +153,9 @@ class Negotiation:
                 data={"fault": error.as_dict()},
             )
             return
+        if order.state != MACHINES[order.kind].first:
+            await self._desk.keep_signature(order, signature)
+            return
         await self._desk.advance(
             order,
             "agree",

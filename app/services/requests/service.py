@@ -260,8 +260,8 @@ class RequestService:
             if row.body["training"] is not None and row.state != "withdrawn":
                 self.training.access.make_public(row.body["training"]["cid"])
             try:
-                if row.state in ("draft", "published"):
-                    await self._finish_draft(row)
+                if row.state in ("draft", "published", "open"):
+                    await self._finish_draft(row)  # what is open already stays so
                 elif row.state == "withdrawing":
                     await self.withdraw(row.request_id)
             except OpenstallError as error:
