@@ -112,32 +112,42 @@ class CustomBuyer:
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, view = await self._watch.catch_up(order)
-        match order.state:
-            case "proposed" if not self._overdue(order):
-                await self._negotiation.propose(order)
-                return
-            case "agreed" if not self._overdue(order):
-                await self._models.award(order)
-                order, view = await self._watch.catch_up(order)
-            case "submitted" if not self._overdue(order):
-                await self._evaluating.step(order)
-                await self._watch.catch_up(order)
-            case "passed":
-                # Before its key is there, so that nobody can hand over a key to nothing.
-                await self._receiving.fetch(order)
-            case "delivered" | "completed" if "verified" not in order.data:
-                await self._receive(order, view)
-            case "delivered" if order.data["verified"] is False:
-                await self._complain(order, str(order.data["fault"]["message"]))
-            case "disputed":
-                await self._negotiation.tell_reason(order)
-                if view.sealed_key and "verified" not in order.data and not self._overdue(order):
-                    await self._receive(order, view)
+        if order.state == "proposed" and not self._overdue(order):
+            await self._negotiation.propose(order)
+            return
+        if order.state in ("agreed", "submitted", "passed") and not self._overdue(order):
+            await self._go_on(order)
+        elif order.state in ("delivered", "completed", "disputed"):
+            await self._take_in(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
         if order.state in CUSTOM.exits:
             if not order.seller_signature:  # the price was moved before the answer was on this disk
                 await self._negotiation.propose(order)
             await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
+
+    async def _go_on(self, order: OpenOrder) -> None:
+        """What moves an order on that no deadline has ended."""
+        match order.state:
+            case "agreed":
+                await self._models.award(order)
+            case "submitted":
+                await self._evaluating.step(order)
+            case "passed":
+                # Before its key is there, so that nobody can hand over a key to nothing.
+                await self._receiving.fetch(order)
+                return
+        await self._watch.catch_up(order)
+
+    async def _take_in(self, order: OpenOrder, view: ModelView) -> None:
+        """Open what was handed over, and complain where it is not what was measured."""
+        if order.state == "disputed":
+            await self._negotiation.tell_reason(order)
+            if not view.sealed_key or self._overdue(order):
+                return
+        if "verified" not in order.data:
+            await self._receive(order, view)
+        elif order.data["verified"] is False:
+            await self._complain(order, str(order.data["fault"]["message"]))
 
     def _overdue(self, order: OpenOrder) -> bool:
         return order.deadline_at is not None and self._desk.now() > order.deadline_at
