@@ -135,7 +135,7 @@ def router(node: Node) -> APIRouter:
 
     @routes.post("/{request_id}/withdraw")
     async def withdraw(request_id: str) -> dict[str, Any]:
-        """Take it back, as long as its auction is not open."""
+        """Take it back, once its auction ended without an order."""
         return await node.trade.requests.withdraw(request_id[:80])
 
     @routes.get("/{cid}/developers")

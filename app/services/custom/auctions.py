@@ -7,6 +7,7 @@ settles what is over, and writes the order with whoever won.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,10 @@ class Seen:
     bids: list[BidSeen]
 
 
+async def _nobody(_cid: str) -> None:
+    """Nobody needs to hear of it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class AuctionService:
     """Both sides of an auction."""
@@ -62,6 +67,8 @@ class AuctionService:
     wallet: Wallet
     transactions: TransactionService
     workers: Workers
+    on_over: Callable[[str], Awaitable[None]] = _nobody
+    """Hears of each own request whose auction ended without an order."""
     _changed: trio.Event = field(default_factory=trio.Event)
 
     # --- what a person does ---
@@ -218,7 +225,7 @@ class AuctionService:
     async def _open_again(self, record: SignedRecord, body: RequestBody, row: AuctionRow) -> None:
         """The node was ended between keeping the auction and sending it."""
         if self.desk.now() > body.commit_by:
-            await self.workers.store(self.books.close, row.request_cid, "expired")
+            await self._close(row, "expired")
             return
         await self._open(record, body)
 
@@ -226,13 +233,13 @@ class AuctionService:
         body = request_in(record)
         match auction.state:
             case "void" | "expired":
-                await self.workers.store(self.books.close, row.request_cid, auction.state)
+                await self._close(row, auction.state)
             case "settled" | "awarded" if row.data.get("order_id") or self.desk.now() <= auction.deliver_by:
                 await self._order(row, record, auction)
                 await self.workers.store(self.books.close, row.request_cid, "awarded")
             case "settled":
                 await self._send(row.request_cid, "expire", lambda client, key: client.expire(key), body)
-                await self.workers.store(self.books.close, row.request_cid, "expired")
+                await self._close(row, "expired")
             case "awarded":
                 await self._take_back(row, body)
 
@@ -244,7 +251,12 @@ class AuctionService:
         )
         if (await self.workers.chain(client.order_by_key, key)).state not in ENDED:
             await self.transactions.send("refund", row.request_cid, lambda: client.refund(key))
-        await self.workers.store(self.books.close, row.request_cid, "expired")
+        await self._close(row, "expired")
+
+    async def _close(self, row: AuctionRow, state: str) -> None:
+        """The requester's auction ended without an order."""
+        await self.on_over(row.request_cid)
+        await self.workers.store(self.books.close, row.request_cid, state)
 
     async def _bidder(self, row: AuctionRow, body: RequestBody, seen: Seen) -> None:
         cid, now = row.request_cid, self.desk.now()

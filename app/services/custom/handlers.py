@@ -20,8 +20,6 @@ from openstall.market.orders.machine import CUSTOM
 
 AFTER_THE_BUYER_S = 15
 """What anybody may send, the developer leaves to the buyer for so long: else both pay for it."""
-_PATIENCE_TENTHS = 6
-"""The tenths of the review time in which a package may stay away before the arbiter is called."""
 
 _SEEN: dict[str, tuple[str, str]] = {
     "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
@@ -114,32 +112,42 @@ class CustomBuyer:
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, view = await self._watch.catch_up(order)
-        match order.state:
-            case "proposed" if not self._overdue(order):
-                await self._negotiation.propose(order)
-                return
-            case "agreed" if not self._overdue(order):
-                await self._models.award(order)
-                order, view = await self._watch.catch_up(order)
-            case "submitted" if not self._overdue(order):
-                await self._evaluating.step(order)
-                await self._watch.catch_up(order)
-            case "passed" if not self._overdue(order):
-                # Before its key is there, so that nobody can hand over a key to nothing.
-                await self._receiving.fetch(order)
-            case "delivered" | "completed" if "verified" not in order.data:
-                await self._receive(order, view)
-            case "delivered" if order.data["verified"] is False:
-                await self._complain(order, str(order.data["fault"]["message"]))
-            case "disputed":
-                await self._negotiation.tell_reason(order)
-                if view.sealed_key and "verified" not in order.data and not self._overdue(order):
-                    await self._receive(order, view)
+        if order.state == "proposed" and not self._overdue(order):
+            await self._negotiation.propose(order)
+            return
+        if order.state in ("agreed", "submitted", "passed") and not self._overdue(order):
+            await self._go_on(order)
+        elif order.state in ("delivered", "completed", "disputed"):
+            await self._take_in(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
         if order.state in CUSTOM.exits:
             if not order.seller_signature:  # the price was moved before the answer was on this disk
                 await self._negotiation.propose(order)
             await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
+
+    async def _go_on(self, order: OpenOrder) -> None:
+        """What moves an order on that no deadline has ended."""
+        match order.state:
+            case "agreed":
+                await self._models.award(order)
+            case "submitted":
+                await self._evaluating.step(order)
+            case "passed":
+                # Before its key is there, so that nobody can hand over a key to nothing.
+                await self._receiving.fetch(order)
+                return
+        await self._watch.catch_up(order)
+
+    async def _take_in(self, order: OpenOrder, view: ModelView) -> None:
+        """Open what was handed over, and complain where it is not what was measured."""
+        if order.state == "disputed":
+            await self._negotiation.tell_reason(order)
+            if not view.sealed_key or self._overdue(order):
+                return
+        if "verified" not in order.data:
+            await self._receive(order, view)
+        elif order.data["verified"] is False:
+            await self._complain(order, str(order.data["fault"]["message"]))
 
     def _overdue(self, order: OpenOrder) -> bool:
         return order.deadline_at is not None and self._desk.now() > order.deadline_at
@@ -147,7 +155,8 @@ class CustomBuyer:
     async def _receive(self, order: OpenOrder, view: ModelView) -> None:
         """Open the package; a key or file that is not what was measured goes to the arbiter by itself.
 
-        So does a package that cannot be fetched while most of the review time goes by.
+        So does a package that the developer does not let this node have by half of the review time: the money
+        would go to it at the end.
         """
         try:
             await self._receiving.unpack(order, view.sealed_key)
@@ -156,9 +165,10 @@ class CustomBuyer:
             await self._complain(order, error.message)
             raise
         except PeerError:
-            patience_s = order.contract.custom.review_s * _PATIENCE_TENTHS // 10
-            if self._desk.now() > order.entered_at + patience_s:
-                await self._complain(order, "The model that is paid for cannot be fetched.")
+            if self._desk.now() > order.entered_at + order.contract.custom.review_s // 2:
+                await self._complain(
+                    order, "The developer has not let the buyer fetch the model it is paid for."
+                )
             raise
         await self._desk.patch(order.order_id, verified=True)
         self._desk.rest(order.order_id)

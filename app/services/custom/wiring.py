@@ -122,6 +122,7 @@ def make_custom(
         workers=ground.workers,
     )
     requests, developer = make_requests(ground, orders=orders, auction=auctions)
+    auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
         books=Requests(ground.store),
