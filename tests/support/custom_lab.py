@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import trio
 import trio.testing
 from capacity_lab import OpenShelf, introduce
+from custom_parts import Catalogue, Examined, Sandbox
 from ledger_lab import CREDIT, Clock, Lab
 from trade_lab import NETWORK, Side, TradeLab
 
@@ -30,122 +30,16 @@ from openstall.app.services.orders.placing import Party
 from openstall.app.services.requests.draft import Terms
 from openstall.app.services.requests.looking import Choice
 from openstall.app.services.requests.service import RowsFile
-from openstall.app.services.sealed import Evaluated
 from openstall.app.services.selling import SaleChain, Stock
-from openstall.compute_agent.assess_specs import AssessParams
-from openstall.learning.grid import grid_of, least_hits
-from openstall.learning.intervals import wilson
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.memory_host import MemoryHost
 from openstall.ledger.model_escrow import ModelEscrowClient
-from openstall.market.errors import NotFound
 from openstall.market.orders.documents import Contract
-from openstall.market.records import Peer, Record, SignedRecord, sign_record
-from openstall.market.requests.assessment import Figure, Measured
 from openstall.store.settings import Settings
 
 ROWS = 40
 BUDGET, DEPOSIT = 50 * CREDIT, 2 * CREDIT
-MARKS = {"code_sha256": "03" * 32, "sandbox_sha256": "04" * 32, "runtime_sha256": "05" * 32}
 STAGE_S, EVALUATE_S, REVIEW_S, DELIVER_S = 3_600, 3_600, 7_200, 40_000
-
-
-class Sandbox:
-    """Where a model would be measured: it counts what the model says of itself."""
-
-    def __init__(self) -> None:
-        self.measured = 0
-        self.said: int | None = None
-        """What a lying evaluator makes it say."""
-
-    async def evaluate(self, model: Path, rows: Path, params: AssessParams, *, count: int) -> Evaluated:
-        right, lines = await trio.to_thread.run_sync(_read, model, rows)
-        assert lines == count + 1
-        self.measured += 1
-        figure = accuracy(right if self.said is None else self.said, count, params.threshold)
-        measured = Measured(rows=count, figures=[figure], outputs_root="0c" * 32)
-        return Evaluated(fault="", measured=measured, **MARKS)
-
-
-def _read(model: Path, rows: Path) -> tuple[int, int]:
-    return int(model.read_text()), len(rows.read_text().splitlines())
-
-
-def accuracy(right: int, rows: int, threshold: str) -> Figure:
-    """The figure of a model that tells so many rows right."""
-    grid = grid_of("accuracy", threshold)
-    value = grid.down(Fraction(right, rows))
-    hits = least_hits(grid, value, rows)
-    low, high = wilson(hits, rows)
-    return Figure(
-        name="accuracy",
-        hits=hits,
-        rows=rows,
-        value=grid.text(value),
-        low=grid.text(grid.down(low)),
-        high=grid.text(grid.up(high)),
-    )
-
-
-class Examined:
-    """No model of this lab is unsafe: they are numbers."""
-
-    async def run(self, _model: Path, _progress: Progress) -> dict[str, Any]:
-        return {"ok": True, "findings": []}
-
-
-@dataclass(slots=True, kw_only=True)
-class Catalogue:
-    """What one side sees of the shelf, and what it puts there."""
-
-    shelf: OpenShelf
-    side: Side
-
-    async def live_record(self, cid: str) -> SignedRecord:
-        if cid not in self.shelf.records:
-            raise NotFound("no_such_record", "That is not in the catalogue (any more).")
-        return self.shelf.records[cid]
-
-    async def live_of(self, author: str, type_: str, key: str) -> SignedRecord | None:
-        return await self.shelf.live_of(author, type_, key)
-
-    async def held(self, cid: str, *, at: int | None = None) -> SignedRecord | None:
-        return await self.shelf.held(cid, at=at)
-
-    async def find(self, **query: Any) -> dict[str, Any]:
-        return await self.shelf.find(**query)
-
-    async def publish(self, type_: str, key: str, body: dict[str, Any], *, life_s: int) -> SignedRecord:
-        now, author = self.side.clock.now(), self.side.host.peer_id
-        seq = 1 + sum(one.record.author == author for one in self.shelf.records.values())
-        record = Record(
-            type=type_,
-            network=NETWORK,
-            author=author,
-            key=key,
-            seq=seq,
-            prev="",
-            issued=now,
-            expires=now + life_s,
-            body=body,
-        )
-        signed = sign_record(record, self.side.seed)
-        self.shelf.records[signed.cid] = signed
-        return signed
-
-    async def withdraw(self, type_: str, key: str) -> None:
-        found = await self.live_of(self.side.host.peer_id, type_, key)
-        if found is None:
-            raise NotFound("not_published", "Nothing of that name is there.")
-        del self.shelf.records[found.cid]
-
-    async def wallet_of(self, peer_id: str) -> str:
-        bodies = [one.body for one in self.shelf.records.values() if one.record.author == peer_id]
-        return next((body.wallet.lower() for body in bodies if isinstance(body, Peer)), "")
-
-    async def peer_of(self, wallet: str) -> str | None:
-        found = await self.shelf.find(query=wallet, types=("peer",))
-        return next((item["author"] for item in found["items"]), None)
 
 
 @dataclass(kw_only=True, eq=False)

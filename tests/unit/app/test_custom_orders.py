@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from custom_lab import EVALUATE_S, REVIEW_S, CustomLab, Maker, Sandbox, custom_lab
+from custom_lab import EVALUATE_S, REVIEW_S, CustomLab, Maker, custom_lab
+from custom_parts import Sandbox
 from ledger_lab import CREDIT
 
 from openstall.app.services.custom import hand_in
