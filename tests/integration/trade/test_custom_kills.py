@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ def kill_in_all(found: Held, peer: DemoPeer) -> None:
     """Kill a node once its own books have every order in its state, make sure of that, start it again."""
     own = {state: order_id for state, order_id in found.orders.items() if peer in found.parties(state)}
     for state, order_id in own.items():
-        wait_for(lambda at=order_id, wanted=state: is_in(peer, at, wanted), 90, f"{peer.name} has {state}")
+        wait_for(partial(is_in, peer, order_id, state), 90, f"{peer.name} has {state}")
     peer.kill()
     assert {state: state_in_books(peer, order_id) for state, order_id in own.items()} == {
         state: state for state in own

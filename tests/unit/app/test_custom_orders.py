@@ -316,7 +316,7 @@ async def test_what_a_killed_evaluation_left_in_the_clear_is_removed(tmp_path: P
             left.append(one.folder / "jobs" / "assessing" / "left" / "rows" / rows.name)
             raise SandboxError("agent_lost", "The agent is gone.")
 
-        one.sandbox.evaluate = die  # type: ignore[method-assign]
+        one.sandbox.evaluate = die  # type: ignore[method-assign,assignment]
         with pytest.raises(SandboxError):
             await one.step(order_id)
         assert left[0].exists()
