@@ -228,6 +228,9 @@ class Maker(Side):
     async def _ready(self, contract: Contract) -> None:
         await self.custom.auctions.check_contract(contract)
 
+    async def _willing(self) -> None:
+        await self.custom.willing.check()
+
     async def _is_funded(self, contract: Contract) -> bool:
         return await self.custom.models.is_funded(contract)
 
@@ -401,6 +404,7 @@ class CustomLab:
         """Evaluators measure, and tell the parties."""
         for one in evaluators or self.evaluators:
             await one.step(order_id)
+        self.pass_to(self.now() + 12)  # who may bring the verdicts waits for one another
 
     async def judged(self, order_id: str) -> None:
         """All evaluators measure, and the buyer brings what they signed to the chain."""
@@ -445,6 +449,8 @@ async def custom_lab(folder: Path) -> AsyncIterator[CustomLab]:
             side.open()
             stack.callback(side.store.close)
             introduce(shelf, side)
+        for side in sides:
+            await side.custom.willing.set(on=side.folder.name.startswith("evaluator"))
         for at, side in enumerate(sides):
             for other in sides[at + 1 :]:
                 await side.host.connect(other.host.addrs[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ class Commission:
     evaluators: list[DemoPeer]
     others: list[DemoPeer]
     """Nodes beside the three of the market."""
-    orders: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for one in self.evaluators:
+            one.post("/v1/evaluator", on=True)
 
     @property
     def peers(self) -> list[DemoPeer]:

@@ -191,7 +191,7 @@ async def test_a_developer_that_hands_in_and_goes_away_keeps_no_money(tmp_path: 
 
 
 async def test_a_model_that_the_developer_keeps_to_itself_goes_to_the_arbiter(tmp_path: Path) -> None:
-    """It handed the key over, but does not let the buyer fetch the package: by half time the node objects."""
+    """It handed the key over, but does not let the buyer fetch the package: the node objects in time."""
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
         await lab.judged(order_id)
@@ -200,17 +200,42 @@ async def test_a_model_that_the_developer_keeps_to_itself_goes_to_the_arbiter(tm
         with pytest.raises(PeerError):
             await lab.buyer.step(order_id)
         assert await lab.buyer.state(order_id) == "delivered"
-        lab.pass_to(lab.now() + REVIEW_S // 2)
+        lab.pass_to(lab.now() + REVIEW_S * 6 // 10)
         with pytest.raises(PeerError):
             await lab.buyer.step(order_id)
         assert await lab.buyer.state(order_id) == "disputed"
         with pytest.raises(PeerError):
             await lab.buyer.step(order_id)
         held = await lab.arbiter.desk.load(order_id)
-        assert "has not let the buyer fetch" in held.data["dispute_reason"]
+        assert held.data["dispute_reason"] == "The model that is paid for cannot be fetched."
         lab.pass_to(lab.now() + ARBITER_S)
         order = await lab.buyer.step(order_id)  # its own deadline is taken, reachable or not
         assert (order.state, lab.buyer.gain) == ("ruled", -PRICE // 2)
+
+
+async def test_a_developer_that_passes_and_goes_away_keeps_no_money(tmp_path: Path) -> None:
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        await lab.judged(order_id)
+        await lab.cut_off(lab.ada)
+        with pytest.raises(PeerError):
+            await lab.buyer.step(order_id)
+        lab.pass_to(lab.now() + REVIEW_S)
+        order = await lab.buyer.step(order_id)
+        assert (order.state, lab.buyer.gain) == ("refunded", 0)
+        lab.check_conserved()
+
+
+async def test_a_developer_that_goes_away_after_the_key_takes_nothing_along(tmp_path: Path) -> None:
+    """The buyer had the encrypted package before the key was there."""
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        await lab.judged(order_id)
+        await lab.buyer.step(order_id)
+        await lab.ada.step(order_id)
+        await lab.cut_off(lab.ada)
+        order = await lab.buyer.step(order_id)
+        assert (order.state, order.data["verified"]) == ("delivered", True)
 
 
 async def test_a_wrong_key_is_disputed_by_the_buyers_node_itself(
@@ -353,6 +378,7 @@ async def test_a_buyer_killed_before_it_had_the_signature_gets_it_later(
             patched.setattr(negotiation, "check_signature", killed_at_the_buyer())
             with pytest.raises(ChainError, match="killed"):
                 await lab.buyer.step(order_id)
+        lab.pass_to(lab.now() + 15)
         await lab.ada.step(order_id)
         order = await lab.buyer.step(order_id)
         assert order.state == "funded"

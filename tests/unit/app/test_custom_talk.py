@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from custom_lab import CustomLab, Maker, custom_lab
 
-from openstall.app.services.custom import wire
+from openstall.app.services.custom import evaluating, wire
 from openstall.ledger.model_escrow import ModelEscrowClient, Verdict
 from openstall.market import canonical
-from openstall.market.errors import PeerError
+from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.orders.documents import write_contract
 from openstall.market.requests.assessment import MAX_STATEMENT, statement_hash
 
@@ -259,3 +259,38 @@ async def test_a_copy_of_an_order_goes_to_its_judges_alone(tmp_path: Path) -> No
             await lab.buyer.negotiation._ask(lab.ben.host.peer_id, message)
         assert await lab.ben.desk.find(order.order_id) is None
         assert write_contract(order.contract.order).order_id == order.order_id
+
+
+async def test_an_evaluator_that_has_not_agreed_is_not_troubled(tmp_path: Path) -> None:
+    """Anybody can name any wallet; the order is offered again, in case its user agrees in time."""
+    async with custom_lab(tmp_path) as lab:
+        unwilling, *others = lab.evaluators
+        await unwilling.custom.willing.set(on=False)
+        order_id = await lab.won(await lab.ask(), ada=20_000_000)
+        await lab.buyer.step(order_id)
+        await lab.buyer.step(order_id)
+        assert await unwilling.desk.find(order_id) is None
+        assert [await other.state(order_id) for other in others] == ["agreed", "agreed"]
+        await unwilling.custom.willing.set(on=True)
+        lab.ada.negotiation._copy_at.clear()  # it is looked for no more often than every few seconds
+        await lab.ada.step(order_id)
+        assert await unwilling.state(order_id) == "agreed"
+
+
+async def test_files_that_no_evaluation_needs_are_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        one = lab.evaluators[0]
+        blob = (await lab.ada.desk.load(order_id)).data["handed_in"]["1"]["doc"]["blob"]["cid"]
+        for name in ("MOST_BYTES", "MOST_ROWS_BYTES"):
+            with monkeypatch.context() as patched:
+                patched.setattr(evaluating, name, 1)
+                with pytest.raises(InvalidOrder) as caught:
+                    await one.step(order_id)
+            assert caught.value.code == "too_large"
+            assert one.sandbox.measured == 0
+            assert not one.blobs.have(blob)
+        await one.step(order_id)
+        assert one.blobs.have(blob)
