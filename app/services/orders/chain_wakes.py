@@ -38,7 +38,7 @@ class ChainWakes:
     _grown: trio.Event = field(default_factory=trio.Event)
     _orders: dict[str, str] = field(default_factory=dict)
     """The open orders by the topic of their money on the chain."""
-    _known: set[str] = field(default_factory=set)
+    _known: frozenset[str] = frozenset()
 
     def new_block(self) -> None:
         """The chain has grown."""
@@ -69,11 +69,12 @@ class ChainWakes:
     async def _wake(self, topics: set[str]) -> None:
         if not topics:
             return
-        for order_id in self.engine.driven - self._known:
+        driven = self.engine.driven  # as it is now: others may come to it while we wait
+        for order_id in driven - self._known:
             order = await self.desk.load(order_id)
             self._orders[_topic(self.chain, order.contract)] = order_id
-        self._known = set(self.engine.driven)
-        self._orders = {topic: one for topic, one in self._orders.items() if one in self._known}
+        self._known = driven
+        self._orders = {topic: one for topic, one in self._orders.items() if one in driven}
         for topic in topics & self._orders.keys():
             self.engine.wake(self._orders[topic])
 

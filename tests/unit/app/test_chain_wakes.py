@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 from trade_lab import step, trade_lab
 
+from openstall.app.services.orders import engine
 from openstall.app.services.orders.chain_wakes import ChainWakes
-from openstall.app.services.orders.desk import OpenOrder
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market.records import BlobRef
 
 BLOB = BlobRef(cid="b" + "a" * 58, size=10, sha256="ab" * 32)
@@ -24,6 +27,54 @@ class Looks:
 
     async def step(self, order: OpenOrder) -> None:
         self.seen[order.order_id] += 1
+
+
+class DeskMeanwhile:
+    """The desk, where something happens while an order is read."""
+
+    def __init__(self, desk: OrderDesk, happens: Callable[[], None]) -> None:
+        self.desk = desk
+        self.happens = happens
+
+    async def load(self, order_id: str) -> OpenOrder:
+        self.happens()
+        return await self.desk.load(order_id)
+
+
+async def test_an_order_that_begins_while_others_are_read_is_woken_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_S", 600.0)  # nobody looks by itself
+    async with trade_lab(tmp_path) as lab:
+        seller, looks = lab.seller, Looks()
+        first = await lab.both(lab.job([await lab.buyer.file("1.csv", b"1\n")]))
+        seller.engine.handlers = {("compute", "seller"): looks}
+        late: list[str] = []
+        wakes = ChainWakes(
+            chain=seller.channel.chain,
+            desk=DeskMeanwhile(seller.desk, lambda: [seller.engine.watch(one) for one in late]),  # type: ignore[arg-type]
+            engine=seller.engine,
+            workers=seller.workers,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(seller.engine.run)
+            nursery.start_soon(wakes.run)
+            with trio.fail_after(20):
+                while looks.seen[first] < 2:
+                    await trio.testing.wait_all_tasks_blocked(0.02)
+            late.append(await lab.both(lab.job([await lab.buyer.file("2.csv", b"2\n")])))
+            await step(lab.buyer, first)
+            wakes.new_block()
+            with trio.fail_after(20):
+                while looks.seen[first] < 3 or not looks.seen[late[0]]:
+                    await trio.testing.wait_all_tasks_blocked(0.02)
+            seen = looks.seen[late[0]]
+            await step(lab.buyer, late[0])
+            wakes.new_block()
+            with trio.fail_after(20):
+                while looks.seen[late[0]] == seen:
+                    await trio.testing.wait_all_tasks_blocked(0.02)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_payment_wakes_its_own_order_only(tmp_path: Path) -> None:
