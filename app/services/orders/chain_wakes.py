@@ -15,7 +15,7 @@ from openstall.app.services.orders.channel_terms import channel_terms
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.threads import Workers
-from openstall.ledger.chain import Chain
+from openstall.ledger.chain import MAX_LOG_RANGE, Chain
 from openstall.ledger.channel import ChannelClient
 from openstall.ledger.escrow import escrow_key
 from openstall.market.errors import ChainError
@@ -51,10 +51,10 @@ class ChainWakes:
             self._grown = trio.Event()
             try:
                 deepest = await self._deepest()
-                if done is None:
+                if done is None or deepest - done > MAX_LOG_RANGE:
                     self.engine.wake_all()  # what happened before is found by each order itself
                 elif deepest > done:
-                    await self._wake(await self.workers.chain(self._topics, done + 1, deepest))
+                    await self._wake_since(done, deepest)
                 done = deepest
             except ChainError as error:
                 log.info("blocks not seen yet", code=error.code)
@@ -65,6 +65,15 @@ class ChainWakes:
     async def _deepest(self) -> int:
         head = await self.workers.chain(self.chain.head)
         return head.number - self.chain.params.confirmations + 1
+
+    async def _wake_since(self, done: int, deepest: int) -> None:
+        try:
+            topics = await self.workers.chain(self._topics, done + 1, deepest)
+        except ChainError as error:  # the same question may be refused for ever: too many logs, or too large
+            log.info("logs of new blocks refused: each order looks itself", code=error.code)
+            self.engine.wake_all()
+        else:
+            await self._wake(topics)
 
     async def _wake(self, topics: set[str]) -> None:
         if not topics:
