@@ -30,10 +30,13 @@ class Cards:
         """Those that a job has now."""
         return frozenset(name for names in self._lent.values() for name in names)
 
-    def examined(self, found: Proved | None) -> None:
-        """What the doctor found; of those that are lent it had to keep away, and they stand as before."""
+    def examined(self, found: Proved | None, lent: frozenset[str]) -> None:
+        """What the doctor found, who kept away from those that were `lent` when it began.
+
+        They stand as before, and so do those that are lent now.
+        """
         before = self.proved.ids if self.proved is not None else ()
-        kept = tuple(name for name in before if name in self.lent)
+        kept = tuple(name for name in before if name in lent | self.lent)
         if kept:
             found = Proved(ids=(*kept, *(found.ids if found else ())), words=found.words if found else "")
         self.proved = found

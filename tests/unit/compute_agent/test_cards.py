@@ -21,15 +21,25 @@ def passed(cards: Cards) -> dict[str, bool | None]:
 def test_of_each_card_is_told_whether_it_passed_once_the_doctor_has_looked() -> None:
     cards = Cards()
     assert passed(cards) == {"a": None, "b": None}
-    cards.examined(Proved(ids=("b",), words=""))
+    cards.examined(Proved(ids=("b",), words=""), cards.lent)
     assert passed(cards) == {"a": False, "b": True}
-    cards.examined(Proved(ids=(), words="none passes"))
+    cards.examined(Proved(ids=(), words="none passes"), cards.lent)
     assert passed(cards) == {"a": False, "b": False}
 
 
 def test_a_card_that_a_job_has_stands_as_before_when_the_doctor_looks_again() -> None:
     cards = Cards()
-    cards.examined(Proved(ids=("a", "b"), words=""))
+    cards.examined(Proved(ids=("a", "b"), words=""), cards.lent)
     cards._lent["job"] = ("a",)
-    cards.examined(Proved(ids=(), words="the other one fails now"))
+    cards.examined(Proved(ids=(), words="the other one fails now"), cards.lent)
     assert passed(cards) == {"a": True, "b": False}
+
+
+def test_a_card_whose_job_ends_while_the_doctor_looks_stands_as_before() -> None:
+    cards = Cards()
+    cards.examined(Proved(ids=("a", "b"), words=""), cards.lent)
+    cards._lent["job"] = ("a",)
+    lent = cards.lent
+    cards.take_back("job")
+    cards.examined(Proved(ids=("b",), words="only this one was looked at"), lent)
+    assert passed(cards) == {"a": True, "b": True}
