@@ -20,7 +20,7 @@ from openstall.app.logging import Secrets, get_logger
 from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.app.threads import Workers
-from openstall.market.errors import Conflict, NotFound, OpenstallError
+from openstall.market.errors import Conflict, NotFound, OpenstallError, Refused, StoreError
 from openstall.p2p.nurseries import single_errors
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Endpoints:
     """Whether those of before a restart are open again."""
 
     _open: dict[str, _Endpoint] = field(default_factory=dict)
+    _later: list[Kept] = field(default_factory=list)
+    """Those of before that could not be opened for a reason that may pass: the next restart tries again."""
     _opening: trio.Lock = field(default_factory=trio.Lock)
     _nursery: trio.Nursery | None = None
 
@@ -104,7 +106,9 @@ class Endpoints:
 
     async def close(self, order_id: str) -> None:
         """Close it. Raises NotFound."""
-        endpoint = self._find(order_id)
+        await self._close(self._find(order_id))
+
+    async def _close(self, endpoint: _Endpoint) -> None:
         endpoint.closing.set()
         await endpoint.closed.wait()
         async with self._opening:
@@ -120,9 +124,14 @@ class Endpoints:
         return self._open[order_id]
 
     async def _keep(self) -> None:
-        """Write down what is open, so that a restart finds it."""
-        kept = [Kept(order_id=one.order_id, key=one.key, port=one.port) for one in self._open.values()]
-        await self.workers.store(write_kept, self.file, kept)
+        """Write down what is open, so that a restart finds it; where that fails it works all the same."""
+        kept = [one for one in self._later if one.order_id not in self._open]
+        kept += [Kept(order_id=one.order_id, key=one.key, port=one.port) for one in self._open.values()]
+        try:
+            if set(kept) != set(await self.workers.store(read_kept, self.file)):
+                await self.workers.store(write_kept, self.file, kept)
+        except StoreError as error:
+            log.warning("a restart will not know which endpoints are open now", code=error.code)
 
     async def _bring_back(self) -> None:
         """Open what was open before a restart: the same key, and the same port unless another has it now."""
@@ -140,8 +149,9 @@ class Endpoints:
                 log.info("endpoint opened again", order=kept.order_id, moved=endpoint.moved_from is not None)
             except OpenstallError as error:
                 log.warning("endpoint not opened again", order=kept.order_id, code=error.code)
-        if before:
-            await self._keep()
+                if not isinstance(error, NotFound | Refused):  # no such order, for good
+                    self._later.append(kept)
+        await self._keep()
 
     @staticmethod
     def _over(order: OpenOrder) -> bool:
@@ -160,6 +170,7 @@ class Endpoints:
             raise Conflict(
                 "port_in_use", f"This computer cannot listen on port {port}.", "Name another, or none."
             ) from error
+        self._nursery.start_soon(self._close_at_end, endpoint)
 
     async def _serve(
         self, endpoint: _Endpoint, port: int, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -191,7 +202,6 @@ class Endpoints:
                     guard.listen_on(endpoint.port)
                     self._open[order_id] = endpoint
                     task_status.started()
-                    nursery.start_soon(self._close_at_end, endpoint)
                     await endpoint.closing.wait()
         finally:
             self._open.pop(order_id, None)
@@ -203,7 +213,7 @@ class Endpoints:
             order = await self.lines.current(endpoint.order_id)
             if self._over(order):
                 log.info("endpoint closed with its job", order=endpoint.order_id)
-                endpoint.closing.set()
+                await self._close(endpoint)
             with trio.move_on_after(LOOK_S):
                 await endpoint.closing.wait()
 

@@ -18,6 +18,7 @@ import trio.testing
 from trade_lab import TradeLab
 
 from openstall.app.api.guard import MAX_BODY_BYTES
+from openstall.app.endpoint import listener
 from openstall.app.endpoint.listener import Endpoints
 from openstall.app.services.orders import serve_buyer
 from openstall.app.services.orders.serve_buyer import ServeLines
@@ -28,7 +29,7 @@ from openstall.compute_agent.serving import (
     as_question,
     read_question,
 )
-from openstall.market.errors import OpenstallError
+from openstall.market.errors import OpenstallError, StoreError
 from tests.unit.app.test_serving import endpoints_of, served
 
 JSON = {"content-type": "application/json"}
@@ -206,43 +207,98 @@ def test_what_has_no_form_in_json_is_no_question() -> None:
         json.dumps(caught.value.message, ensure_ascii=False).encode()
 
 
+@asynccontextmanager
+async def restarted(lab: TradeLab, lines: ServeLines, folder: Path) -> AsyncIterator[Endpoints]:
+    """A node whose home is that folder, started (again)."""
+    async with trio.open_nursery() as nursery:
+        endpoints = endpoints_of(lab, lines, folder)
+        nursery.start_soon(endpoints.run)
+        await endpoints.ready.wait()
+        yield endpoints
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_disk_takes_no_endpoint_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _kept: Any) -> None:
+        raise StoreError("cannot_write", "The disk is full.")
+
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            first = await endpoints.open(order_id)
+        monkeypatch.setattr(listener, "write_kept", full)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            assert endpoints.show(order_id) == first
+            await endpoints.close(order_id)
+            await endpoints.open(order_id)
+            assert endpoints.show(order_id)["key"] != first["key"]
+
+
+async def test_what_cannot_be_opened_again_for_now_is_tried_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            first = await endpoints.open(order_id)
+        before = (tmp_path / "endpoints.json").stat().st_mtime_ns
+
+        async def away(_lines: ServeLines, _order_id: str) -> Any:
+            raise StoreError("busy", "The books are busy.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ServeLines, "current", away)
+            async with restarted(lab, lines, tmp_path) as endpoints:
+                with pytest.raises(OpenstallError, match="no open endpoint"):
+                    endpoints.show(order_id)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            assert endpoints.show(order_id) == first
+        assert (tmp_path / "endpoints.json").stat().st_mtime_ns == before, "nothing has changed"
+
+
+async def test_a_key_does_not_outlive_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LOOK_S", 0.05)
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            found = await endpoints.open(order_id)
+            file = tmp_path / "endpoints.json"
+            assert found["key"] in file.read_text()
+            await lab.buyer.desk.patch(order_id, report="x", result="done")
+            with trio.fail_after(20):
+                while found["key"] in file.read_text():
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            with pytest.raises(OpenstallError, match="no open endpoint"):
+                endpoints.show(order_id)
+
+
 async def test_an_endpoint_comes_back_after_a_restart_with_its_key(tmp_path: Path) -> None:
     """At the same port, or where another program has that, at a new one, which is told; not once closed."""
     async with served(tmp_path) as (lab, order_id, _tell):
         lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
-
-        @asynccontextmanager
-        async def started() -> AsyncIterator[Endpoints]:
-            async with trio.open_nursery() as nursery:
-                endpoints = endpoints_of(lab, lines, tmp_path)
-                nursery.start_soon(endpoints.run)
-                await endpoints.ready.wait()
-                yield endpoints
-                nursery.cancel_scope.cancel()
-
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             first = await endpoints.open(order_id)
         file = tmp_path / "endpoints.json"
         assert file.stat().st_mode & 0o777 == 0o600
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             assert endpoints.show(order_id) == first
         port = int(first["base_url"].split(":")[2].removesuffix("/v1"))
         with socket.create_server(("127.0.0.1", port)):
-            async with started() as endpoints:
+            async with restarted(lab, lines, tmp_path) as endpoints:
                 moved = endpoints.show(order_id)
         assert (moved["key"], moved["moved_from"]) == (first["key"], port)
         assert moved["base_url"] != first["base_url"]
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             assert endpoints.show(order_id)["key"] == first["key"]
             await endpoints.close(order_id)
         assert first["key"] not in file.read_text()
         file.write_bytes(b"[{")
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             with pytest.raises(OpenstallError, match="no open endpoint"):
                 endpoints.show(order_id)
             await endpoints.open(order_id)
         await lab.buyer.desk.patch(order_id, report="x", result="done")
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             with pytest.raises(OpenstallError, match="no open endpoint"):
                 endpoints.show(order_id)
         assert file.read_bytes() == b"[]"
