@@ -100,7 +100,7 @@ class Endpoints:
             raise Conflict("job_ended", "The job has ended.", "Order it again.")
         async with self._opening:
             if order_id not in self._open:
-                await self._listen(_Endpoint(order_id=order_id, key=f"sk-{secrets.token_urlsafe(32)}"), port)
+                await self._listen(_Endpoint(order_id=order_id, key=_new_key()), port)
                 await self._keep()
             return self._open[order_id].as_dict()
 
@@ -134,7 +134,10 @@ class Endpoints:
             log.warning("a restart will not know which endpoints are open now", code=error.code)
 
     async def _bring_back(self) -> None:
-        """Open what was open before a restart: the same key, and the same port unless another has it now."""
+        """Open what was open before a restart, with the same key at the same port.
+
+        Where another program has that port, clients show it their key: at the new port there is a new one.
+        """
         before = await self.workers.store(read_kept, self.file)
         for kept in before[:MOST]:
             try:
@@ -144,7 +147,7 @@ class Endpoints:
                 try:
                     await self._listen(endpoint, kept.port)
                 except Conflict:
-                    endpoint.moved_from = kept.port
+                    endpoint = _Endpoint(order_id=kept.order_id, key=_new_key(), moved_from=kept.port)
                     await self._listen(endpoint, 0)
                 log.info("endpoint opened again", order=kept.order_id, moved=endpoint.moved_from is not None)
             except OpenstallError as error:
@@ -216,6 +219,10 @@ class Endpoints:
                 await self._close(endpoint)
             with trio.move_on_after(LOOK_S):
                 await endpoint.closing.wait()
+
+
+def _new_key() -> str:
+    return f"sk-{secrets.token_urlsafe(32)}"
 
 
 def model_name(order_id: str) -> str:
