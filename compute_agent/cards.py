@@ -69,7 +69,7 @@ class Cards:
         async with self._proving:
             if self.proved is None:
                 gpus, _note = await trio.to_thread.run_sync(probe_gpus)
-                self.proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
+                self.proved = await prove_gpus(facilities, runtime, gpus)
         free = [name for name in offered if name in self.proved.ids]
         if wanted:
             free = [name for name in free if name not in self.lent][:wanted]
