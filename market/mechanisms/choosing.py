@@ -291,8 +291,8 @@ _WHEN: Final[dict[Mechanism, str]] = {
 }
 _WHY: Final = {
     "cheapest": "Your threshold says what is good enough, so only the price is left to compete for. Nobody "
-    "does better than by asking what the work costs, because no bid sets its own pay. Developers who agree on "
-    "their bids can still drive the price up, to your budget at most.",
+    "does better than by asking what the work costs, because no bid sets its own pay. Developers who agree "
+    "on their bids can still drive the price up, to your budget at most.",
     "best": "You pay for the best model, whoever builds it, and want its builder to put in all it can.",
     "many": "You want many good models, not one outstanding one, so all the work counts.",
     "alone": "One developer alone competes with nobody: a contest draws no work from it. With sealed bids it "
