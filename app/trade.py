@@ -160,6 +160,7 @@ class Trade:
         """Serve other peers and drive the open orders, until cancelled."""
         ground = self._ground
         await restore_access(self.desk, self._orders, self.stock, ground.access, self._channel)
+        await self.custom.evaluating.clear()
         self._negotiation.serve()
         self._follow.serve()
         self.serving.serve()
@@ -361,6 +362,7 @@ class Trade:
             ready=self._ready_for,
             on_agreed=self._engine.watch,
             on_cancel=provider.cancel,
+            evaluates=self.custom.willing.check,
         )
 
     def _make_placing(self) -> Placing:

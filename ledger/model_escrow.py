@@ -42,6 +42,8 @@ STATES: tuple[ModelState, ...] = (
     "refunded",
     "ruled",
 )
+ENDED: frozenset[ModelState] = frozenset({"none", "completed", "refunded", "ruled"})
+"""No money lies in an order that is in one of these."""
 _ASSESSMENT = keccak(
     b"Assessment(bytes32 key,bytes32 modelHash,uint8 attempt,bool passed,bytes32 reportHash)"
 )

@@ -150,6 +150,15 @@ class Orders:
             )
             return _need(db, order_id)
 
+    def sign(self, order_id: str, seller_signature: str) -> OrderRow:
+        """Keep the seller's signature where there is none yet. NotFound if there is no order."""
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE orders SET seller_signature = ? WHERE order_id = ? AND seller_signature = ''",
+                [seller_signature, order_id],
+            )
+            return _need(db, order_id)
+
     def patch(self, order_id: str, data: dict[str, Any]) -> OrderRow:
         """Merge values into the order's private data; a None removes one. NotFound if there is no order."""
         with self._store.write() as db:

@@ -22,6 +22,12 @@ class BidBody(Body):
     amount_micro: Annotated[int, Field(ge=1, le=MAX_MICRO)]
 
 
+class EvaluatorBody(Body):
+    """Whether this node measures models for others."""
+
+    on: bool
+
+
 class HandInBody(Body):
     """An ONNX model, or a flat folder with one and texts."""
 
@@ -47,6 +53,16 @@ def router(node: Node) -> APIRouter:
     async def bid(cid: str, body: BidBody) -> dict[str, Any]:
         """Make a sealed bid."""
         return await node.trade.custom.auctions.bid(cid, body.amount_micro)
+
+    @routes.get("/evaluator")
+    async def evaluator() -> dict[str, Any]:
+        """Whether this node measures models where a request names its wallet."""
+        return await node.trade.custom.willing.get()
+
+    @routes.post("/evaluator")
+    async def evaluate(body: EvaluatorBody) -> dict[str, Any]:
+        """Agree to it, or take on nothing new."""
+        return await node.trade.custom.willing.set(on=body.on)
 
     @routes.get("/bids")
     async def own_bids() -> dict[str, Any]:

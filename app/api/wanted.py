@@ -86,6 +86,10 @@ class Create(Rows):
     training_path: PathText | None = None
 
 
+NO_AUCTION = {"stage": "", "order_id": None}
+"""Of a request whose auction is not begun."""
+
+
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1/requests")
@@ -123,7 +127,9 @@ def router(node: Node) -> APIRouter:
     async def items() -> dict[str, Any]:
         """Own requests, newest first."""
         found = await node.trade.requests.items()
-        return {"items": found, "total": len(found)}
+        stages = await node.trade.custom.auctions.stages()
+        items = [{**item, **stages.get(item["cid"], NO_AUCTION)} for item in found]
+        return {"items": items, "total": len(items)}
 
     @routes.get("/mechanisms")  # before the route that takes any word as a request
     async def mechanisms(goal: Goal, bidders: Bidders = ASSUMED_BIDDERS) -> dict[str, Any]:
@@ -137,7 +143,7 @@ def router(node: Node) -> APIRouter:
 
     @routes.post("/{request_id}/withdraw")
     async def withdraw(request_id: str) -> dict[str, Any]:
-        """Take it back, as long as its auction is not open."""
+        """Take it back, once its auction ended without an order."""
         return await node.trade.requests.withdraw(request_id[:80])
 
     @routes.get("/{cid}/developers")

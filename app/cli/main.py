@@ -28,6 +28,7 @@ NOUNS = {
     "job": "Run a job on a rented machine.",
     "request": "Ask for a model that does not exist yet.",
     "bid": "Bid to build a model that others ask for.",
+    "evaluator": "Measure models for others, or not.",
     "order": "Where each order stands, and what you may do.",
     "doctor": "Is this machine fit to run jobs?",
     "demo": "The whole market on this computer, in play money.",

@@ -10,6 +10,8 @@ from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import table
 from openstall.market.mechanisms.choosing import ASSUMED_BIDDERS, MOST_BIDDERS, Goal
 
+_COST = {1: "as the work", 2: "as its square", 3: "as its cube"}
+
 
 @click.command()
 @click.option(
@@ -53,7 +55,7 @@ def _prize_words(found: dict[str, Any]) -> str:
     rows = [
         {
             "prizes": one["name"],
-            "cost": "as the work" if one["power"] == 1 else f"as the work to the power of {one['power']}",
+            "cost": _COST[one["power"]],
             "best": _per_cent(one["best_bps"]),
             "all": _per_cent(one["all_bps"]),
         }

@@ -131,6 +131,7 @@ def list_(cli: Cli) -> None:
         [
             ("TITLE", "title"),
             ("STATE", "state"),
+            ("AUCTION", "stage"),
             ("BUDGET", "budget_micro"),
             ("BIDS UNTIL", "commit_by"),
             ("REQUEST", "request_id"),
@@ -153,7 +154,7 @@ def show(cli: Cli, request_id: str) -> None:
 @click.argument("request_id")
 @command
 def withdraw(cli: Cli, request_id: str) -> None:
-    """Take a request back; possible until its auction is open."""
+    """Take back a request whose auction ended without an order; its sealed rows are deleted."""
     done = cli.api.post(f"/v1/requests/{request_id}/withdraw")
     cli.output.document(done, "The request is withdrawn, and its sealed rows are deleted.")
 

@@ -60,6 +60,8 @@ def workshop(story: Story, cast: Cast, folder: Path) -> Iterator[Workshop]:
 
 def ask_and_bid(story: Story, cast: Cast, shop: Workshop, holdout: Path) -> None:
     """The buyer asks for two models, each measured on rows that no developer sees; everybody bids."""
+    with story.step("The provider agrees to measure models for others"):
+        cast.provider.post("/v1/evaluator", on=True)
     for name, threshold in (("reachable", REACHABLE), ("out_of_reach", OUT_OF_REACH)):
         with story.step(f"The buyer asks for a model that is right on {float(threshold):.0%} of sealed rows"):
             asked: dict[str, Any] = {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 OPEN = "test_an_open_order_survives_the_kill_of_each_party"
 OVER = "test_an_order_that_is_over_stays_as_it_ended"
+CUSTOM_OPEN = "test_a_model_made_to_order_survives_the_kill_of_each_party"
+CUSTOM_OVER = "test_a_model_made_to_order_stays_as_it_ended"
 
 KILLED_BY: dict[tuple[str, str], str] = {
     ("sale", "proposed"): OPEN,
@@ -28,6 +30,17 @@ KILLED_BY: dict[tuple[str, str], str] = {
     ("compute", "declined"): OVER,
     ("compute", "lapsed"): OVER,
     ("compute", "settled"): OVER,
+    ("custom", "proposed"): CUSTOM_OPEN,
+    ("custom", "agreed"): CUSTOM_OPEN,
+    ("custom", "funded"): CUSTOM_OPEN,
+    ("custom", "submitted"): CUSTOM_OPEN,
+    ("custom", "failed"): CUSTOM_OPEN,
+    ("custom", "passed"): CUSTOM_OPEN,
+    ("custom", "delivered"): CUSTOM_OPEN,
+    ("custom", "disputed"): CUSTOM_OPEN,
+    ("custom", "completed"): CUSTOM_OVER,
+    ("custom", "refunded"): CUSTOM_OVER,
+    ("custom", "ruled"): CUSTOM_OVER,
 }
 
 

@@ -16,6 +16,7 @@ import trio
 from openstall.app.cli.main import main
 from openstall.app.services import sealing, selling
 from openstall.app.services.capacity import claims, testbench
+from openstall.app.services.custom import handlers
 from openstall.app.services.orders import (
     job_buyer,
     job_checkpoints,
@@ -142,6 +143,19 @@ def stay_in(role: str, state: str) -> None:
         held_before(handler)
 
 
+def stay_as_titled() -> None:
+    """A party that does nothing more once a model made to order is in the state that its title names."""
+    honest = handlers.CustomWatch.catch_up
+
+    async def catch_up(self: handlers.CustomWatch, order: OpenOrder) -> Any:
+        found = await honest(self, order)
+        if found[0].contract.custom.title == f"Held in {found[0].state}":
+            await trio.sleep_forever()
+        return found
+
+    handlers.CustomWatch.catch_up = catch_up  # type: ignore[method-assign]
+
+
 def claimed_gpu() -> None:
     """The provider claims a GPU that it lacks, and answers challenges with what costs it nothing."""
     honest, honest_publish = testbench.Testbench.prove, claims.Claims._publish
@@ -201,6 +215,7 @@ TRICKS: dict[str, Callable[..., None]] = {
     "decline": decline,
     "loses_agent": loses_agent,
     "stay_in": stay_in,
+    "stay_as_titled": stay_as_titled,
     "made_up_result": made_up_result,
     "claimed_gpu": claimed_gpu,
     "claimed_speed": claimed_speed,

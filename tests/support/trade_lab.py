@@ -214,10 +214,11 @@ class Side:
             network=NETWORK,
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
             ready=self._ready,
-            is_funded=self.escrow.is_funded,
+            is_funded=self._is_funded,
             on_refused=self._refused,
             on_agreed=lambda _order_id: None,
             on_cancel=self.provider.cancel,
+            evaluates=self._willing,
         )
         self.follow = JobFollow(
             desk=self.desk, peers=self.host, provider=self.provider, log=self.log, workers=workers
@@ -285,8 +286,14 @@ class Side:
     async def _refused(self, contract: Contract, error: OpenstallError) -> None:
         self.refusals.append((contract.order_id, error.code))
 
+    async def _willing(self) -> None:
+        pass
+
     async def _ready(self, _contract: Contract) -> None:
         """Always ready."""
+
+    async def _is_funded(self, contract: Contract) -> bool:
+        return await self.escrow.is_funded(contract)
 
     async def enter(
         self, contract: Contract, role: Any, other_seed: bytes, *, state: str = "agreed"

@@ -7,6 +7,7 @@ settles what is over, and writes the order with whoever won.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +15,16 @@ import trio
 
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
-from openstall.ledger.auction import AuctionClient, AuctionOnChain, AuctionTerms, Bid, BidSeen, auction_key
+from openstall.ledger.auction import AuctionClient, AuctionOnChain, Bid, BidSeen, auction_key
 from openstall.ledger.chain import Chain
-from openstall.ledger.model_escrow import ModelRules
+from openstall.ledger.model_escrow import ENDED, ModelEscrowClient, model_order_key
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
 from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
@@ -35,6 +37,7 @@ from openstall.market.requests.terms import check_award, custom_terms, request_i
 from openstall.store.auctions import AuctionRow, Auctions
 
 POLL_S = 5.0
+AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
 
@@ -45,6 +48,10 @@ class Seen:
 
     auction: AuctionOnChain
     bids: list[BidSeen]
+
+
+async def _nobody(_cid: str) -> None:
+    """Nobody needs to hear of it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +67,8 @@ class AuctionService:
     wallet: Wallet
     transactions: TransactionService
     workers: Workers
+    on_over: Callable[[str], Awaitable[None]] = _nobody
+    """Hears of each own request whose auction ended without an order."""
     _changed: trio.Event = field(default_factory=trio.Event)
 
     # --- what a person does ---
@@ -71,10 +80,10 @@ class AuctionService:
             MoneyError: the wallet holds less than the budget.
             ChainError: the chain refuses, or cannot be reached (then it is sent later).
         """
-        body = request_in(record)
-        await self.check_budget(body.budget_micro)
-        await self._keep(record, "requester", {})
-        await self._open(record, body)
+        if await self.workers.store(self.books.find, record.cid) is None:
+            await self.check_budget(request_in(record).budget_micro)
+            await self._keep(record, "requester", {})
+            await self._open(record, request_in(record))
         self.wake()
 
     async def check_budget(self, budget_micro: int) -> None:
@@ -92,17 +101,10 @@ class AuctionService:
         """
         record = await self.catalogue.live_record(cid)
         body = request_in(record)
-        if record.record.author == self.me.peer_id or body.wallet.lower() == self.me.wallet.lower():
-            raise Refused("own_request", "This is your own request.", "")
-        if not 0 < amount_micro <= body.budget_micro:
-            raise Refused(
-                "bad_bid", f"A bid lies above 0 and at most at {format_amount(body.budget_micro)} credits."
-            )
+        check_bid(record, amount_micro, me=self.me, params=self.chain.params, now=self.desk.now())
         if await self.workers.store(self.books.find, cid) is not None:
             raise Conflict("already_bid", "You have made your bid: it is sealed and cannot be changed.")
-        if self.desk.now() > body.commit_by:
-            raise Conflict("too_late", "The time for bids is over.")
-        await self._check_auction(record, body)
+        check_auction((await self._look(body, cid)).auction, body, self.chain.params)
         await self._afford(body.deposit_micro, "the deposit of a bid")
         salt = secrets.token_bytes(32)
         await self._keep(record, "bidder", {"amount_micro": amount_micro, "salt": salt.hex()})
@@ -143,6 +145,11 @@ class AuctionService:
             "trouble": row.data.get("trouble") if row is not None else None,
         }
 
+    async def stages(self) -> dict[str, dict[str, Any]]:
+        """How far the auction of each own request is, by the request's cid."""
+        rows = await self.workers.store(lambda: self.books.items(role="requester"))
+        return {row.request_cid: {"stage": row.state, "order_id": row.data.get("order_id")} for row in rows}
+
     async def items(self, *, role: str = "") -> list[dict[str, Any]]:
         """The auctions this node takes part in, newest first."""
         rows = await self.workers.store(lambda: self.books.items(role=role))
@@ -181,16 +188,20 @@ class AuctionService:
         """See every open auction to its end, until cancelled."""
         while True:
             self._changed = trio.Event()
-            for row in await self.workers.store(lambda: self.books.items(open_only=True)):
-                try:
-                    await self._step(row)
-                except OpenstallError as error:
-                    log.info("auction waits", request=row.request_cid, code=error.code)
-                    await self._note_trouble(row, error)
-                else:
-                    await self._note_trouble(row, None)
+            await self.look()
             with trio.move_on_after(POLL_S):
                 await self._changed.wait()
+
+    async def look(self) -> None:
+        """Do for every open auction what is due now."""
+        for row in await self.workers.store(lambda: self.books.items(open_only=True)):
+            try:
+                await self._step(row)
+            except OpenstallError as error:
+                log.info("auction waits", request=row.request_cid, code=error.code)
+                await self._note_trouble(row, error)
+            else:
+                await self._note_trouble(row, None)
 
     async def _step(self, row: AuctionRow) -> None:
         record = self.record(row)
@@ -200,7 +211,9 @@ class AuctionService:
         if state == "none" and row.role == "requester":
             await self._open_again(record, body, row)
             return
-        if state == "open" and now > body.reveal_by:
+        # The requester first: what anybody may send need not be paid for by all.
+        patience_s = 0 if row.role == "requester" else AFTER_THE_REQUESTER_S
+        if state == "open" and now > body.reveal_by + patience_s:
             await self._send(record.cid, "settle", lambda client, key: client.settle(key), body)
             seen = await self._look(body, record.cid)
             state = seen.auction.state
@@ -212,17 +225,38 @@ class AuctionService:
     async def _open_again(self, record: SignedRecord, body: RequestBody, row: AuctionRow) -> None:
         """The node was ended between keeping the auction and sending it."""
         if self.desk.now() > body.commit_by:
-            await self.workers.store(self.books.close, row.request_cid, "expired")
+            await self._close(row, "expired")
             return
         await self._open(record, body)
 
     async def _requester(self, row: AuctionRow, record: SignedRecord, auction: AuctionOnChain) -> None:
+        body = request_in(record)
         match auction.state:
             case "void" | "expired":
-                await self.workers.store(self.books.close, row.request_cid, auction.state)
-            case "settled" | "awarded":
+                await self._close(row, auction.state)
+            case "settled" | "awarded" if row.data.get("order_id") or self.desk.now() <= auction.deliver_by:
                 await self._order(row, record, auction)
                 await self.workers.store(self.books.close, row.request_cid, "awarded")
+            case "settled":
+                await self._send(row.request_cid, "expire", lambda client, key: client.expire(key), body)
+                await self._close(row, "expired")
+            case "awarded":
+                await self._take_back(row, body)
+
+    async def _take_back(self, row: AuctionRow, body: RequestBody) -> None:
+        """The price of an order that could never be written, out of the escrow into which it was moved."""
+        client, named = ModelEscrowClient(self.chain), ids.digest_in_cid(row.request_cid)
+        key = model_order_key(
+            payer=self.chain.contract("SealedBidAuction"), buyer=body.wallet, request_hash=named
+        )
+        if (await self.workers.chain(client.order_by_key, key)).state not in ENDED:
+            await self.transactions.send("refund", row.request_cid, lambda: client.refund(key))
+        await self._close(row, "expired")
+
+    async def _close(self, row: AuctionRow, state: str) -> None:
+        """The requester's auction ended without an order."""
+        await self.on_over(row.request_cid)
+        await self.workers.store(self.books.close, row.request_cid, state)
 
     async def _bidder(self, row: AuctionRow, body: RequestBody, seen: Seen) -> None:
         cid, now = row.request_cid, self.desk.now()
@@ -314,22 +348,6 @@ class AuctionService:
 
         return await self.workers.chain(look)
 
-    async def _check_auction(self, record: SignedRecord, body: RequestBody) -> None:
-        """Whether the chain holds the auction that the request describes, so that the money is there."""
-        auction = (await self._look(body, record.cid)).auction
-        params = self.chain.params
-        if auction.state != "open" or not auction.matches(
-            requester=body.wallet,
-            terms=auction_terms(body),
-            token=params.credit,
-            escrow=params.model_escrow,
-        ):
-            raise Refused(
-                "no_auction",
-                "The chain does not hold the auction that this request describes. Nothing was sent.",
-                "Wait a minute; if it stays so, do not bid.",
-            )
-
     async def _afford(self, amount_micro: int, what: str) -> None:
         balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
         if balance < amount_micro:
@@ -361,27 +379,6 @@ class AuctionService:
     def record(self, row: AuctionRow) -> SignedRecord:
         """The request as it was kept: it may have left the catalogue since."""
         return parse_record(row.record, network=self.me.network, now=row.created_at)
-
-
-def auction_terms(body: RequestBody) -> AuctionTerms:
-    """The auction that a request describes."""
-    return AuctionTerms(
-        budget_micro=body.budget_micro,
-        deposit_micro=body.deposit_micro,
-        commit_by=body.commit_by,
-        reveal_by=body.reveal_by,
-        rules=ModelRules(
-            arbiter=body.arbiter,
-            deliver_by=body.deliver_by,
-            evaluate_s=body.evaluate_s,
-            review_s=body.review_s,
-            arbiter_s=body.arbiter_s,
-            arbiter_fee_bps=body.arbiter_fee_bps,
-            tries=body.tries,
-            quorum=body.quorum,
-            evaluators=tuple(body.evaluators),
-        ),
-    )
 
 
 def _key(body: RequestBody, cid: str) -> bytes:

@@ -18,17 +18,23 @@ import trio
 
 from openstall.app.services.custom import wire
 from openstall.app.services.custom.model_desk import ModelDesk
-from openstall.app.services.custom.talk import Talk
+from openstall.app.services.custom.talk import SealedRows, Talk
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.sealing import check_key, unseal
 from openstall.app.threads import Workers
+from openstall.compute_agent.specs import GIB, MIB
 from openstall.ledger.model_escrow import ModelEscrowClient, SignedVerdict, Verdict
-from openstall.market.errors import InvalidOrder, InvalidRecord, PeerError
+from openstall.market.errors import InvalidOrder, InvalidRecord, PeerError, StoreError
 from openstall.market.requests.assessment import Statement, read_statement, statement_hash
+from openstall.market.requests.delivery import Delivery
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
+
+MOST_BYTES = 8 * GIB
+MOST_ROWS_BYTES = 256 * MIB
+SPARE_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,12 @@ class Evaluating:
     assessor: Assessor
     engine: OrderEngine
     folder: Path
+    """For opened models and rows; nothing else lies in it."""
     workers: Workers
+
+    async def clear(self) -> None:
+        """Remove what an evaluation that was killed has left in the clear."""
+        await self.workers.work(lambda: shutil.rmtree(self.folder, ignore_errors=True))
 
     async def step(self, order: OpenOrder) -> None:
         """Measure if this wallet is an evaluator and has not; tell the parties; bring a quorum to the chain.
@@ -80,7 +91,7 @@ class Evaluating:
         attempt = int(order.data["attempt"])
         for passed in (True, False):
             verdicts = [one for one in self._verdicts(order, attempt) if one["passed"] is passed]
-            if len(verdicts) >= order.contract.custom.quorum:
+            if len(verdicts) >= order.contract.custom.quorum and self._my_turn(order, verdicts):
                 signed = [
                     SignedVerdict(
                         place=one["place"],
@@ -91,6 +102,11 @@ class Evaluating:
                 ]
                 await self.models.assess(order, attempt, passed=passed, verdicts=signed)
                 return
+
+    def _my_turn(self, order: OpenOrder, verdicts: list[dict[str, Any]]) -> bool:
+        """One after the other, so that not all of them pay for the same: whoever measured is first."""
+        wait_s = {"evaluator": 0, "buyer": 0 if self._me in _evaluators(order) else 5}.get(order.role, 12)
+        return self.desk.now() >= max(int(one["at"]) for one in verdicts) + wait_s
 
     async def take(self, order: OpenOrder, ask: wire.Ask) -> None:
         """A verdict from an evaluator: checked, and kept with its statement.
@@ -123,6 +139,7 @@ class Evaluating:
         shown = await self.talk.delivery(order)
         check_key(shown.key, shown.delivery.key_sha256)
         rows = await self.talk.sealed_rows(order)
+        self._check_room(shown.delivery, rows)
         for peer, blob in (
             (order.contract.order.seller, shown.delivery.blob),
             (order.contract.order.buyer, rows.blob),
@@ -131,9 +148,9 @@ class Evaluating:
                 await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size)
             check_blob(self.blobs.info(blob.cid), blob)
         place = self.folder / secrets.token_hex(8)
+        files = shown.delivery.files
         try:
             await self.workers.work(lambda: place.mkdir(parents=True, mode=0o700))
-            files = shown.delivery.files
             blob_path = self.blobs.path(shown.delivery.blob.cid)
             await trio.to_thread.run_sync(lambda: unseal(blob_path, shown.key, files, place / "package"))
             rows_blob = self.blobs.path(rows.blob.cid)
@@ -151,12 +168,29 @@ class Evaluating:
             with trio.CancelScope(shield=True):
                 await self.workers.work(lambda: shutil.rmtree(place, ignore_errors=True))
         statement = read_statement(raw)
+        # The buyer has another source for what passed, should the developer go away.
+        self.talk.grant(shown.delivery.blob.cid, order.contract.order.buyer)
         verdict = self._verdict(order, raw, passed=statement.predicate.passed)
         signature = await self.workers.chain(
             ModelEscrowClient(self.models.chain).sign, self.models.wallet, verdict
         )
         await self._keep(order, self._me, raw, signature, passed=statement.predicate.passed)
         return await self.desk.load(order.order_id)
+
+    def _check_room(self, delivery: Delivery, rows: SealedRows) -> None:
+        """Strangers say how large their files are: what no evaluation needs is not fetched."""
+        opened = sum(entry.size for entry in delivery.files) + rows.file.size
+        if max(delivery.blob.size, opened) > MOST_BYTES or rows.blob.size > MOST_ROWS_BYTES:
+            raise InvalidOrder(
+                "too_large", "The model or the rows are larger than an evaluator takes. Nothing is measured."
+            )
+        needed = delivery.blob.size + rows.blob.size + opened + SPARE_BYTES
+        if shutil.disk_usage(self.folder.parent).free < needed:
+            raise StoreError(
+                "disk_full",
+                f"To measure the model, {needed // MIB + 1} MiB of free disk are needed.",
+                "Free some space; it is measured by itself.",
+            )
 
     async def _tell(self, order: OpenOrder) -> None:
         """Give both parties this node's own verdict; who is away gets it later."""
@@ -190,6 +224,7 @@ class Evaluating:
             "report_hash": statement_hash(raw),
             "signature": signature.hex(),
             "statement": base64.b64encode(raw).decode(),
+            "at": self.desk.now(),
         }
         await self.desk.patch(order.order_id, **{_entry(int(order.data["attempt"]), wallet): entry})
 

@@ -15,8 +15,11 @@ from openstall.app.services.custom.model_desk import ModelDesk, ModelView
 from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.negotiation import Negotiation
-from openstall.market.errors import InvalidOrder
+from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.orders.machine import CUSTOM
+
+AFTER_THE_BUYER_S = 15
+"""What anybody may send, the developer leaves to the buyer for so long: else both pay for it."""
 
 _SEEN: dict[str, tuple[str, str]] = {
     "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
@@ -109,42 +112,69 @@ class CustomBuyer:
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, view = await self._watch.catch_up(order)
-        match order.state:
-            case "proposed" if not self._overdue(order):
+        if order.state == "proposed" and not self._overdue(order):
+            await self._negotiation.propose(order)
+            return
+        if order.state in ("agreed", "submitted", "passed") and not self._overdue(order):
+            await self._go_on(order)
+        elif order.state in ("delivered", "completed", "disputed"):
+            await self._take_in(order, view)
+        await self._watch.timed_exits(await self._desk.load(order.order_id))
+        if order.state in CUSTOM.exits:
+            if not order.seller_signature:  # the price was moved before the answer was on this disk
                 await self._negotiation.propose(order)
-                return
-            case "agreed" if not self._overdue(order):
+            await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
+
+    async def _go_on(self, order: OpenOrder) -> None:
+        """What moves an order on that no deadline has ended."""
+        match order.state:
+            case "agreed":
                 await self._models.award(order)
-                order, view = await self._watch.catch_up(order)
             case "submitted":
                 await self._evaluating.step(order)
-                await self._watch.catch_up(order)
-            case "delivered" | "completed" if "verified" not in order.data:
-                await self._receive(order, view)
-            case "delivered" if order.data["verified"] is False:
-                await self._complain(order)
-            case "disputed":
-                await self._negotiation.tell_reason(order)
-        await self._watch.timed_exits(await self._desk.load(order.order_id))
-        if order.state in CUSTOM.exits and order.seller_signature:
-            await self._negotiation.copy_to_others(order)
+            case "passed":
+                # Before its key is there, so that nobody can hand over a key to nothing.
+                await self._receiving.fetch(order)
+                return
+        await self._watch.catch_up(order)
+
+    async def _take_in(self, order: OpenOrder, view: ModelView) -> None:
+        """Open what was handed over, and complain where it is not what was measured."""
+        if order.state == "disputed":
+            await self._negotiation.tell_reason(order)
+            if not view.sealed_key or self._overdue(order):
+                return
+        if "verified" not in order.data:
+            await self._receive(order, view)
+        elif order.data["verified"] is False:
+            await self._complain(order, str(order.data["fault"]["message"]))
 
     def _overdue(self, order: OpenOrder) -> bool:
         return order.deadline_at is not None and self._desk.now() > order.deadline_at
 
     async def _receive(self, order: OpenOrder, view: ModelView) -> None:
-        """Open the package; a key or file that is not what was measured goes to the arbiter by itself."""
+        """Open the package; a key or file that is not what was measured goes to the arbiter by itself.
+
+        So does a package that the developer does not let this node have by half of the review time: the money
+        would go to it at the end.
+        """
         try:
             await self._receiving.unpack(order, view.sealed_key)
         except InvalidOrder as error:
             await self._desk.patch(order.order_id, verified=False, fault=error.as_dict())
-            await self._complain(await self._desk.load(order.order_id))
+            await self._complain(order, error.message)
+            raise
+        except PeerError:
+            if self._desk.now() > order.entered_at + order.contract.custom.review_s // 2:
+                await self._complain(
+                    order, "The developer has not let the buyer fetch the model it is paid for."
+                )
             raise
         await self._desk.patch(order.order_id, verified=True)
+        self._desk.rest(order.order_id)
 
-    async def _complain(self, order: OpenOrder) -> None:
+    async def _complain(self, order: OpenOrder, reason: str) -> None:
         if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
-            reason = str(order.data["fault"]["message"])
             await self._desk.patch(order.order_id, dispute_reason=reason)
             await self._models.dispute(order, reason)
             await self._watch.catch_up(order)
@@ -175,7 +205,7 @@ class CustomSeller:
         order, _view = await self._watch.catch_up(order)
         late = order.deadline_at is not None and self._desk.now() > order.deadline_at
         match order.state:
-            case "agreed" if not late:
+            case "agreed" if not late and self._desk.now() > order.entered_at + AFTER_THE_BUYER_S:
                 await self._models.award(order)
                 order, _view = await self._watch.catch_up(order)
             case "funded" | "failed":

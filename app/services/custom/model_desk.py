@@ -228,7 +228,7 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
                     "gap_in_chain", "The chain shows the end of an escrow but not its beginning.", ""
                 )
             case "Settled":
-                name = _end(terms, STATES[args["state"]], steps[-1], at)
+                name = _end(terms, STATES[args["state"]], steps, at)
                 data = {"paid_micro": terms.price_micro - int(args["toBuyer"])}
             case _:
                 continue
@@ -236,17 +236,20 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
     return ModelView(steps=tuple(steps), sealed_key=sealed_key)
 
 
-def _end(terms: CustomTerms, state: str, last: ModelStep, at: int) -> str:
+def _end(terms: CustomTerms, state: str, steps: list[ModelStep], at: int) -> str:
+    last = steps[-1]
     disputed = last.event.startswith("call_")
     if state == "completed":
         return "claim" if not disputed and at > last.at + terms.review_s else "complete"
     if state == "ruled":
         return "settle_silent" if at > last.at + terms.arbiter_s else "rule"
+    reviewed = last.at + terms.review_s
+    can_try = sum(step.event == "submit" for step in steps) < terms.tries
     opens = {
         "fund": terms.deliver_by,
-        "submit": last.at + terms.evaluate_s + terms.review_s,
-        "pass": last.at + terms.review_s,
-        "fail": last.at + terms.review_s,
+        "submit": reviewed + terms.evaluate_s,
+        "pass": reviewed,
+        "fail": max(reviewed, terms.deliver_by) if can_try else reviewed,
     }.get(last.event)
     return "refund" if opens is not None and at > opens else "cancel"
 

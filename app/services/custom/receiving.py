@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.unpacking import Package, Unpacking
@@ -22,6 +23,9 @@ class Receiving:
     desk: OrderDesk
     talk: Talk
     unpacking: Unpacking
+    catalogue: Catalogue
+    me: str
+    """This node's own peer id."""
 
     async def fetch(self, order: OpenOrder) -> OpenOrder:
         """Bring the encrypted package of the present try onto this disk, before its key is there.
@@ -37,7 +41,9 @@ class Receiving:
             kept = {"doc": answer.delivery.as_dict(), "model_hash": order.data["model_hash"]}
             await self.desk.patch(order.order_id, **{DELIVERY: kept})
             order = await self.desk.load(order.order_id)
-        await self.unpacking.fetch(order, _package(order))
+        named = [await self.catalogue.peer_of(wallet) for wallet in order.contract.custom.evaluators]
+        sources = [order.other, *(peer for peer in named if peer is not None and peer != self.me)]
+        await self.unpacking.fetch(order, _package(order), sources)
         return order
 
     async def unpack(self, order: OpenOrder, sealed_key: bytes | None) -> None:

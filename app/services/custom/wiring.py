@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openstall.app.services.checking import LocalJobs
@@ -23,6 +23,7 @@ from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
+from openstall.app.services.custom.willing import Willingness
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler, OrderEngine
 from openstall.app.services.orders.negotiation import Negotiation
@@ -36,6 +37,7 @@ from openstall.app.services.selling import Stock
 from openstall.store.auctions import Auctions
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
+from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
     from openstall.app.trade import Ground
@@ -55,11 +57,18 @@ class Custom:
     evaluating: Evaluating
     watch: CustomWatch
     actions: CustomActions
+    willing: Willingness
     desk: OrderDesk
 
     def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
-        receiving = Receiving(desk=self.desk, talk=self.talk, unpacking=unpacking)
+        receiving = Receiving(
+            desk=self.desk,
+            talk=self.talk,
+            unpacking=unpacking,
+            catalogue=self.auctions.catalogue,
+            me=self.auctions.me.peer_id,
+        )
         return {
             ("custom", "buyer"): CustomBuyer(
                 desk=self.desk,
@@ -93,6 +102,7 @@ def make_custom(
     orders: Orders,
 ) -> Custom:
     """All of it, for one open wallet on one chain."""
+    scratch = ground.home.jobs / "assessing"
     models = ModelDesk(
         chain=ground.chain,
         transactions=ground.transactions,
@@ -112,12 +122,13 @@ def make_custom(
         workers=ground.workers,
     )
     requests, developer = make_requests(ground, orders=orders, auction=auctions)
+    auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
         books=Requests(ground.store),
         blobs=ground.blobs,
         seed=ground.seed,
-        folder=ground.home.jobs,
+        folder=scratch,
         workers=ground.workers,
     )
     hand_in = HandIn(desk=desk, engine=engine, stock=stock, seed=ground.seed)
@@ -138,13 +149,13 @@ def make_custom(
         blobs=ground.blobs,
         transfer=ground.transfer,
         assessor=SandboxAssessor(
-            evaluation=SealedEvaluation(jobs=jobs, workers=ground.workers),
+            evaluation=SealedEvaluation(jobs=replace(jobs, folder=scratch), workers=ground.workers),
             seed=ground.seed,
             wallet=ground.wallet.address,
             workers=ground.workers,
         ),
         engine=engine,
-        folder=ground.home.jobs,
+        folder=scratch,
         workers=ground.workers,
     )
     watch = CustomWatch(desk=desk, models=models)
@@ -166,6 +177,7 @@ def make_custom(
         talk=talk,
         evaluating=evaluating,
         watch=watch,
+        willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
         actions=CustomActions(desk=desk, models=models, watch=watch),
         desk=desk,
     )

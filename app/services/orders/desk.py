@@ -239,6 +239,11 @@ class OrderDesk:
         self._announce(order.order_id)
         return self._opened(row)
 
+    async def keep_signature(self, order: OpenOrder, seller_signature: str) -> None:
+        """Keep the seller's signature that came when the order had moved on without it."""
+        await self._thread(lambda: self.orders.sign(order.order_id, seller_signature))
+        self._announce(order.order_id)
+
     async def patch(self, order_id: str, **data: Any) -> None:
         """Change the order's private data."""
         await self._thread(lambda: self.orders.patch(order_id, data))
@@ -250,6 +255,13 @@ class OrderDesk:
         before = live.trouble.message if live.trouble else None
         live.trouble = error
         if before != (error.message if error else None):
+            self._announce(order_id)
+
+    def rest(self, order_id: str) -> None:
+        """The present step is done: nothing is under way."""
+        live = self.live.get(order_id)
+        if live is not None and live.stage:
+            live.stage = ""
             self._announce(order_id)
 
     def progress(self, order_id: str, stage: str, done: int, total: int, unit: str) -> None:

@@ -42,7 +42,16 @@ MAX_ANSWER = 200
 MAX_REASON_CHARS = 2000
 RATE = Rate(per_s=2, burst=20)
 _PASSING = frozenset(
-    {"too_many_requests", "busy", "too_many_unpaid", "not_paid_yet", "too_slow", "internal", "wallet_locked"}
+    {
+        "too_many_requests",
+        "busy",
+        "too_many_unpaid",
+        "not_paid_yet",
+        "too_slow",
+        "internal",
+        "wallet_locked",
+        "evaluates_not",
+    }
 )
 """Refusals that say nothing about the order: asked again later."""
 
@@ -78,6 +87,7 @@ class Negotiation:
         on_refused: Callable[[Contract, OpenstallError], Awaitable[None]],
         on_agreed: Callable[[str], None],
         on_cancel: Callable[[OpenOrder], Awaitable[None]],
+        evaluates: Callable[[], Awaitable[None]],
     ) -> None:
         """Collaborators.
 
@@ -87,6 +97,7 @@ class Negotiation:
             on_refused: hears of each order that was turned away.
             on_agreed: begins to drive an order.
             on_cancel: ends the job of an order.
+            evaluates: raises Refused where this node measures no models for others.
         """
         self._desk = desk
         self._peers = peers
@@ -100,6 +111,7 @@ class Negotiation:
         self._on_refused = on_refused
         self._on_agreed = on_agreed
         self._on_cancel = on_cancel
+        self._evaluates = evaluates
         self._admitting = trio.Lock()
         self._copy_at: dict[str, float] = {}
         self._pace = Pace(RATE)
@@ -140,6 +152,9 @@ class Negotiation:
                 words=f"Not agreed: {error.message}",
                 data={"fault": error.as_dict()},
             )
+            return
+        if order.state != MACHINES[order.kind].first:
+            await self._desk.keep_signature(order, signature)
             return
         await self._desk.advance(
             order,
@@ -326,6 +341,8 @@ class Negotiation:
             raise Refused(
                 "not_paid_yet", "The chain does not show the money of this order yet.", "Send it again later."
             )
+        if role == "evaluator":
+            await self._evaluates()
         order = await self._desk.create(
             contract,
             role=role,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,9 @@ class Unpacking:
         self._workers = workers
         self._opening = trio.CapacityLimiter(1)
 
-    async def fetch(self, order: OpenOrder, package: Package | None = None) -> None:
+    async def fetch(
+        self, order: OpenOrder, package: Package | None = None, sources: Sequence[str] = ()
+    ) -> None:
         """Bring the whole encrypted package onto this disk before it is paid; resumes after a crash.
 
         Raises:
@@ -75,13 +78,13 @@ class Unpacking:
                 f"The package needs {needed // 2**20 + 1} MiB of free disk. {money}",
                 "Free some space; the order goes on by itself.",
             )
-        await self._bring(order, package.blob)
+        await self._bring(order, package.blob, sources)
 
-    async def _bring(self, order: OpenOrder, blob: BlobRef) -> None:
+    async def _bring(self, order: OpenOrder, blob: BlobRef, sources: Sequence[str] = ()) -> None:
         if not self._blobs.have(blob.cid):
             await self._transfer.fetch(
                 blob.cid,
-                [order.other],
+                list(sources) or [order.other],
                 expected_size_max=blob.size,
                 on_progress=lambda done, total: self._desk.progress(
                     order.order_id, "Fetching the encrypted package", done, total, "bytes"

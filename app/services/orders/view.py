@@ -111,7 +111,7 @@ def _amount(order: OpenOrder) -> int:
 
 
 def _words(order: OpenOrder) -> str:
-    if order.kind == "sale" and order.state == "delivered" and order.role == "buyer":
+    if order.kind in ("sale", "custom") and order.state == "delivered" and order.role == "buyer":
         if order.data.get("verified") is False:
             return "What the seller delivered is not what was signed. Your money is still in escrow."
         if "verified" not in order.data:

@@ -209,8 +209,14 @@ class RequestService:
             request_hash=ids.digest_in_cid(record.cid),
         )
 
+    async def over(self, request_id: str) -> None:
+        """Its auction ended without an order: the request may be taken back."""
+        await self.workers.store(
+            self.requests.move, request_id, ("open", "over"), "over", at=self.clock.now()
+        )
+
     async def withdraw(self, request_id: str) -> dict[str, Any]:
-        """Take a request back; possible only until its auction is opened on chain.
+        """Take a request back, and delete its sealed rows; not while its auction or an order needs them.
 
         Raises:
             NotFound: there is no such request.
@@ -220,7 +226,7 @@ class RequestService:
             row = await self.workers.store(
                 self.requests.move,
                 request_id,
-                ("published", "withdrawing"),
+                ("published", "over", "withdrawing"),
                 "withdrawing",
                 at=self.clock.now(),
             )
@@ -260,8 +266,8 @@ class RequestService:
             if row.body["training"] is not None and row.state != "withdrawn":
                 self.training.access.make_public(row.body["training"]["cid"])
             try:
-                if row.state in ("draft", "published"):
-                    await self._finish_draft(row)
+                if row.state in ("draft", "published", "open"):
+                    await self._finish_draft(row)  # what is open already stays so
                 elif row.state == "withdrawing":
                     await self.withdraw(row.request_id)
             except OpenstallError as error:

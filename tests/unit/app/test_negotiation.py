@@ -206,7 +206,7 @@ async def test_an_arbiter_who_was_away_gets_the_copy_while_the_money_is_held(
         async def peer_of(_wallet: str) -> None:
             asked.append((await buyer.desk.load(order_id)).state)
 
-        monkeypatch.setattr(Shelf, "peer_of", staticmethod(peer_of))
+        monkeypatch.setattr(type(buyer.negotiation._catalogue), "peer_of", staticmethod(peer_of))
         for _ in range(2):
             await buyer.sale_buyer.step(await buyer.desk.load(order_id))
         assert asked == ["funded", "funded"]

@@ -14,13 +14,14 @@ from real_tables import wine
 
 from openstall.app.services.keys import package_key, rows_key, rows_seed, training_key
 from openstall.app.services.orders.blob_access import BlobAccess
-from openstall.app.services.requests.draft import RequestChain, Terms, request_hash_of
+from openstall.app.services.requests.draft import RequestChain, Terms
 from openstall.app.services.requests.looking import Choice
 from openstall.app.services.requests.sealed_rows import SealedRows
 from openstall.app.services.requests.service import RequestService, RowsFile
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.services.sealing import describe, unseal
 from openstall.app.threads import Workers
+from openstall.market import ids
 from openstall.market.errors import ChainError, Conflict, InvalidRecord, NotFound, Refused, StoreError
 from openstall.market.ids import peer_id_of_seed
 from openstall.market.records import Record, SignedRecord, sign_record
@@ -92,11 +93,26 @@ class Shelf:
 
 
 @dataclass
+class House:
+    """The auctions of the group, which outlive the node."""
+
+    opened: list[str] = field(default_factory=list)
+
+    async def check_budget(self, _budget_micro: int) -> None:
+        pass
+
+    async def open(self, record: SignedRecord) -> None:
+        if record.cid not in self.opened:
+            self.opened.append(record.cid)
+
+
+@dataclass
 class Bench:
     folder: Path
     store: Store
     shelf: Shelf = field(default_factory=Shelf)
     clock: Clock = field(default_factory=Clock)
+    auction: House = field(default_factory=House)
 
     def node(self, chain: RequestChain = CHAIN) -> RequestService:
         """The service as a start of the node builds it, on the same disk."""
@@ -117,6 +133,7 @@ class Bench:
             seed=SEED,
             workers=workers,
             clock=self.clock,
+            auction=self.auction,
         )
 
     @property
@@ -172,7 +189,7 @@ async def is_whole(service: RequestService, request_id: str) -> None:
     assert rows.columns == columns_of(published.body)
     check_rows(rows.rows, seed, commitment)
     check_shown(prove(rows.rows, seed, [3])[0], index=3, commitment=commitment)
-    assert published.request_hash == request_hash_of(published.record.cid)
+    assert published.request_hash == ids.digest_in_cid(published.record.cid)
     assert rows.as_csv().decode().splitlines()[0] == ",".join(columns_of(published.body))
 
 
@@ -180,7 +197,8 @@ def test_a_request_and_its_sealed_rows(bench: Bench) -> None:
     async def scene() -> None:
         service = bench.node()
         made = await bench.create(service)
-        assert made["state"] == "published"
+        assert made["state"] == "open"
+        assert bench.auction.opened == [made["cid"]]
         assert made["cid"] == bench.shelf.records[made["request_id"]].cid
         await is_whole(service, made["request_id"])
         assert await service.items() == [{name: made[name] for name in (await service.items())[0]}]
@@ -202,7 +220,8 @@ def test_a_kill_while_publishing_loses_nothing_and_signs_once(bench: Bench, wher
         assert [one["state"] for one in await again.items()] == ["draft"]
         await again.resume()
         (found,) = await again.items()
-        assert found["state"] == "published"
+        assert found["state"] == "open"
+        assert bench.auction.opened == [found["cid"]]
         await is_whole(again, found["request_id"])
         assert bench.shelf.signed == 1
 
@@ -249,6 +268,7 @@ def test_a_kill_while_withdrawing_is_finished_later(bench: Bench, where: str) ->
     async def scene() -> None:
         service = bench.node()
         made = await bench.create(service)
+        await service.over(made["request_id"])
         bench.shelf.die = where
         with pytest.raises(Killed):
             await service.withdraw(made["request_id"])
@@ -262,11 +282,10 @@ def test_a_kill_while_withdrawing_is_finished_later(bench: Bench, where: str) ->
     run(scene)
 
 
-def test_once_the_auction_is_opening_there_is_no_way_back(bench: Bench) -> None:
+def test_while_its_auction_is_open_there_is_no_way_back(bench: Bench) -> None:
     async def scene() -> None:
         service = bench.node()
         made = await bench.create(service)
-        service.requests.move(made["request_id"], ("published",), "opening", at=NOW)
         with pytest.raises(Conflict) as caught:
             await service.withdraw(made["request_id"])
         assert caught.value.code == "wrong_state"

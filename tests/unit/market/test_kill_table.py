@@ -9,7 +9,8 @@ import kill_table
 
 from openstall.market.orders.machine import MACHINES
 
-TESTS = Path(__file__).parents[2] / "integration" / "trade" / "test_kills.py"
+FOLDER = Path(__file__).parents[2] / "integration" / "trade"
+TESTS = (FOLDER / "test_kills.py", FOLDER / "test_custom_kills.py")
 
 
 def states() -> set[tuple[str, str]]:
@@ -25,7 +26,7 @@ def states() -> set[tuple[str, str]]:
 def readers_of_the_table() -> set[str]:
     """The tests whose cases are those of the table under their own name."""
     found = set()
-    for node in ast.parse(TESTS.read_text(encoding="utf-8")).body:
+    for node in [node for path in TESTS for node in ast.parse(path.read_text(encoding="utf-8")).body]:
         if isinstance(node, ast.FunctionDef):
             own = [f"states_killed_by({constant})" for constant, name in names().items() if name == node.name]
             words = [ast.unparse(decorator) for decorator in node.decorator_list]
@@ -51,4 +52,5 @@ def test_every_test_of_the_table_runs_for_the_states_of_the_table() -> None:
 
 def test_what_is_over_is_killed_after_its_end_and_what_is_open_before() -> None:
     for (kind, state), test in kill_table.KILLED_BY.items():
-        assert (test == kill_table.OVER) == (state in MACHINES[kind].final), (kind, state)
+        over = test in (kill_table.OVER, kill_table.CUSTOM_OVER)
+        assert over == (state in MACHINES[kind].final), (kind, state)
