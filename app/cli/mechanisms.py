@@ -37,14 +37,11 @@ def mechanisms(cli: Cli, goal: str, bidders: int) -> None:
 def _words(found: dict[str, Any]) -> str:
     best = found["best"]
     parts = [f"{best['title']}\n{found['why']}\n{found['here_words']}", f"Example: {best['example']}"]
-    if found["working"]:
-        parts.append(
-            f"If {found['bidders']} bid whose costs are spread evenly between nothing and your budget:\n"
-            + "\n".join(
-                f"  {one['formula']:<16}  {_per_cent(one['value_bps']):>8}  {one['words']}"
-                for one in found["working"]
-            )
-        )
+    working = (
+        f"  {one['formula']:<17}  {_per_cent(one['value_bps']):>8}  {one['words']}"
+        for one in found["working"]
+    )
+    parts.append("\n".join([f"{found['assumption']}:", *working]))
     if found["prizes"]:
         parts.append(_prize_words(found))
     parts.append("Other ways:\n" + "\n".join(_option_words(one) for one in found["others"]))

@@ -38,7 +38,7 @@ _EXAMPLE_ID: Final = hashlib.sha256(b"an example").digest()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One step of the working; `value_bps` in hundredths of a per cent of the budget, or of certainty."""
+    """One step of the working; `value_bps` in hundredths of a per cent of budget or pool, or of certainty."""
 
     formula: str
     value_bps: int
@@ -79,6 +79,7 @@ class Recommendation:
     best: Option
     weights_bps: tuple[int, ...]
     why: str
+    assumption: str
     working: tuple[Figure, ...]
     prizes: tuple[PrizeForecast, ...]
     others: tuple[Option, ...]
@@ -105,8 +106,15 @@ def recommend(goal: Goal, bidders: int = ASSUMED_BIDDERS) -> Recommendation:
     prizes = tuple(forecast for power in POWERS for forecast in _forecasts(bidders, power))
     deciding = [one for one in prizes if one.power == DECIDING_POWER]
     chosen = max(deciding, key=lambda one: one.best_bps if goal == "best" else one.all_bps)
-    why = f"{_WHY[goal]} {_choice_words(goal, chosen)}"
-    return _result(goal, bidders, "contest_by_rank", why, prizes=prizes, weights=chosen.weights_bps)
+    return _result(
+        goal,
+        bidders,
+        "contest_by_rank",
+        f"{_WHY[goal]} {_choice_words(goal, chosen)}",
+        working=_contest_working(bidders),
+        prizes=prizes,
+        weights=chosen.weights_bps,
+    )
 
 
 def _result(
@@ -115,7 +123,7 @@ def _result(
     mechanism: Mechanism,
     why: str,
     *,
-    working: tuple[Figure, ...] = (),
+    working: tuple[Figure, ...],
     prizes: tuple[PrizeForecast, ...] = (),
     weights: tuple[int, ...] = (),
 ) -> Recommendation:
@@ -137,6 +145,7 @@ def _result(
         best=best,
         weights_bps=weights,
         why=why,
+        assumption=(_ENTRANTS if prizes else _BIDDERS).format(n=bidders),
         working=working,
         prizes=prizes,
         others=tuple(options.values()),
@@ -170,6 +179,28 @@ def _auction_working(bidders: int) -> tuple[Figure, ...]:
     )
 
 
+def _contest_working(entrants: int) -> tuple[Figure, ...]:
+    everybody, best = expectations.all_pay_hidden(entrants)
+    figures = [
+        _figure("(n-1)/(n+1)", everybody, "of the pool is what all spend together on one prize"),
+        _figure("(n-1)/2n", best, "of it is what the best one spends"),
+        _figure(
+            "n/(2n-1)", expectations.all_pay(entrants)[1], "would be that, if all had one talent and knew it"
+        ),
+        _figure(
+            "(n-1)/n^2",
+            expectations.tullock_effort(entrants),
+            "is what each spends, if so and paid by share of the work",
+        ),
+    ]
+    if entrants == 2:
+        strong, weak = expectations.tullock_pair(Fraction(1), Fraction(1, 2))
+        other = f"{_bps(weak) / 100:.2f} %"
+        words = f"is what one of them spends then, the other {other}, if the pool is worth half as much to it"
+        figures.append(_figure("V1^2 V2/(V1+V2)^2", strong, words))
+    return tuple(figures)
+
+
 def _figure(formula: str, value: Fraction, words: str) -> Figure:
     return Figure(formula=formula, value_bps=_bps(value), words=words)
 
@@ -188,7 +219,7 @@ def _forecasts(entrants: int, power: int) -> list[PrizeForecast]:
     }
     found = []
     for name, parts in shapes.items():
-        if len(parts) > entrants:
+        if len(parts) > entrants or (len(parts) == 1 and found):
             continue
         everybody, best = expectations.work(entrants, [Fraction(part, sum(parts)) for part in parts], power)
         found.append(
@@ -298,6 +329,10 @@ _WHY: Final = {
     "alone": "One developer alone competes with nobody: a contest draws no work from it. With sealed bids it "
     "is paid your budget, if it reaches your threshold.",
 }
+_BIDDERS: Final = "If {n} bid whose costs are spread evenly between nothing and your budget"
+_ENTRANTS: Final = (
+    "If {n} take part whose talents are spread evenly, and work costs as much as there is of it"
+)
 _RUNS: Final = "This version runs it on chain: openstall request create."
 _DOES_NOT_RUN: Final = (
     "This version does not run it. On chain it runs sealed bids with the second price, and nothing else: "

@@ -36,7 +36,7 @@ def test_the_command_says_what_fits_why_and_what_runs(node: NodeProcess) -> None
     cheapest = typed(node, "request", "mechanisms", "--goal", "cheapest", "--bidders", "3")
     assert cheapest.returncode == 0, cheapest.stderr
     assert "Sealed bids, paid the second price" in cheapest.stdout.splitlines()[0]
-    assert "2/(n+1)            50.00 %  of your budget" in cheapest.stdout
+    assert "2/(n+1)             50.00 %  of your budget" in cheapest.stdout
     assert "This version runs it on chain" in cheapest.stdout
     many = typed(node, "request", "mechanisms", "--goal", "many", "--bidders", "16").stdout
     assert many.startswith("Contest with prizes for the best\n")

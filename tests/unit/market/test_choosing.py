@@ -35,6 +35,12 @@ def test_the_cheapest_is_found_by_sealed_bids() -> None:
     assert "paid 50.00 credits" in found.best.example
 
 
+def test_the_working_of_a_contest() -> None:
+    assert [one.value_bps for one in recommend("best", 4).working] == [6_000, 3_750, 5_714, 1_875]
+    pair = recommend("many", 2).working[-1]
+    assert (pair.value_bps, "11.11 %" in pair.words) == (2_222, True)
+
+
 def test_the_single_best_by_one_prize_and_many_good_ones_by_several() -> None:
     best, many = recommend("best", 16), recommend("many", 16)
     assert best.weights_bps == (10_000,)
@@ -62,6 +68,8 @@ def test_what_is_said_follows_from_the_figures_for_any_number(goal: Goal) -> Non
             place = 0 if goal == "best" else 1
             assert drawn[found.weights_bps][place] == max(each[place] for each in drawn.values())
             assert len(found.weights_bps) <= bidders
+            ways = [(one.power, one.weights_bps) for one in found.prizes]
+            assert len(set(ways)) == len(ways), "no way to cut the pool is listed twice"
 
 
 def test_costs_that_grow_evenly_call_for_one_prize_even_for_many() -> None:
