@@ -217,7 +217,7 @@ def _forecasts(entrants: int, power: int) -> list[PrizeForecast]:
         "three prizes, 3 : 2 : 1": [3, 2, 1],
         "equal prizes for the best quarter": [1] * max(1, entrants // 4),
     }
-    found = []
+    found: list[PrizeForecast] = []
     for name, parts in shapes.items():
         if len(parts) > entrants or (len(parts) == 1 and found):
             continue
