@@ -136,7 +136,8 @@ def _figure(figure: AssessedFigure, limit: str) -> Gauge | Text:
     """A bar from 0 to 1 with the limit as a line where the figure is a share, else words."""
     name = _NAMES.get(figure.name, words.one_line(figure.name, 40))
     side = "at least" if figure.name in _AT_LEAST else "at most"
-    said = f"{figure.value} ({figure.low} to {figure.high})"
+    exact = figure.low == figure.value == figure.high
+    said = figure.value if exact else f"{figure.value} ({figure.low} to {figure.high})"
     if figure.name not in _WITHIN_ONE:
         return Text(f"{name}: {said}, {side} {limit} asked for")
     gauge = Gauge(name)
