@@ -143,8 +143,9 @@ class Agent:
 
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice
-        examined = await doctor(lent=self._cards.lent)
-        self._cards.examined(examined.gpus)
+        lent = self._cards.lent
+        examined = await doctor(lent=lent)
+        self._cards.examined(examined.gpus, lent)
         return Reply(id=request.id, checks=examined.checks, tier=examined.tier)
 
     async def _runtime(self, request: Request) -> Reply:

@@ -30,10 +30,13 @@ class Cards:
         """Those that a job has now."""
         return frozenset(name for names in self._lent.values() for name in names)
 
-    def examined(self, found: Proved | None) -> None:
-        """What the doctor found; of those that are lent it had to keep away, and they stand as before."""
+    def examined(self, found: Proved | None, lent: frozenset[str]) -> None:
+        """What the doctor found, who kept away from those that were `lent` when it began.
+
+        They stand as before, and so do those that are lent now.
+        """
         before = self.proved.ids if self.proved is not None else ()
-        kept = tuple(name for name in before if name in self.lent)
+        kept = tuple(name for name in before if name in lent | self.lent)
         if kept:
             found = Proved(ids=(*kept, *(found.ids if found else ())), words=found.words if found else "")
         self.proved = found
@@ -66,7 +69,7 @@ class Cards:
         async with self._proving:
             if self.proved is None:
                 gpus, _note = await trio.to_thread.run_sync(probe_gpus)
-                self.proved = await prove_gpus(facilities, runtime, tuple(gpu.id for gpu in gpus))
+                self.proved = await prove_gpus(facilities, runtime, gpus)
         free = [name for name in offered if name in self.proved.ids]
         if wanted:
             free = [name for name in free if name not in self.lent][:wanted]

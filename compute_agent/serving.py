@@ -17,8 +17,6 @@ LINE_CAP_BYTES: Final = 192 * _KIB
 """Longest single line of an answer."""
 ANSWER_CAP_BYTES: Final = 256 * _KIB
 """All lines of one answer together."""
-MOST_LEFT: Final = 64
-"""Questions that nobody waits for any more and that are not answered yet; later ones wait for them."""
 MOST_TOKENS: Final = 4096
 MOST_ROWS: Final = 2048
 
@@ -122,28 +120,25 @@ def read_answer(raw: bytes) -> Answer:
 
 
 class OpenQuestions:
-    """Which questions wait for an answer, and how long each answer has become. Trusts neither side."""
+    """Which questions are not answered yet, and how long each answer has become. Trusts neither side.
+
+    A question keeps its place until the job has answered it, also where nobody waits for that any more: the
+    job answers one after the other, and passes none over.
+    """
 
     def __init__(self) -> None:
         self._sizes: dict[int, int] = {}
-        self._left: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def put(self, n: int) -> None:
         """Raises SandboxError `too_many_open` or, for a number that waits already, `bad_question`."""
-        if self.clogged:
-            raise SandboxError(
-                "too_many_open",
-                f"{MOST_LEFT} questions were given up and are not answered yet.",
-                "Wait a moment, or look whether the job still runs.",
-            )
         if len(self._sizes) >= MOST_OPEN:
             raise SandboxError(
                 "too_many_open",
-                f"{MOST_OPEN} questions wait for an answer already.",
-                "Wait until one of them is answered.",
+                f"{MOST_OPEN} questions are not answered yet; those that were given up count too.",
+                "Wait until one of them is answered, or look whether the job still runs.",
             )
         if n in self._sizes:
             raise bad_question(f"number {n} waits for its answer already")
@@ -153,26 +148,15 @@ class OpenQuestions:
         """The question was not handed in."""
         self._sizes.pop(n, None)
 
-    def leave(self, n: int) -> None:
-        """Nobody waits for its answer any more: its place is free, and what still comes is passed over."""
-        if n in self._sizes:
-            self._left[n] = self._sizes.pop(n)
-
-    @property
-    def clogged(self) -> bool:
-        """Whether too many were left for any other to be asked here."""
-        return len(self._left) >= MOST_LEFT
-
     def take(self, answer: Answer, size: int) -> None:
         """Count a line. Raises SandboxError `bad_answer` if nobody asked, or it is too long."""
-        sizes = self._sizes if answer.n in self._sizes else self._left
-        if answer.n not in sizes:
+        if answer.n not in self._sizes:
             raise _bad_answer(f"nobody asked question {answer.n}")
-        sizes[answer.n] += size
-        if sizes[answer.n] > ANSWER_CAP_BYTES:
+        self._sizes[answer.n] += size
+        if self._sizes[answer.n] > ANSWER_CAP_BYTES:
             raise _bad_answer(f"an answer is longer than {ANSWER_CAP_BYTES} bytes")
         if answer.last:
-            del sizes[answer.n]
+            del self._sizes[answer.n]
 
 
 def bad_question(words: str) -> SandboxError:

@@ -9,7 +9,7 @@ from typing import Literal
 from eth_hash.auto import keccak
 
 from openstall.ledger.abi import codec
-from openstall.ledger.chain import Chain, TxRequest
+from openstall.ledger.chain import MAX_LOG_RANGE, Chain, TxRequest
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.escrow import NO_ADDRESS
 from openstall.ledger.typed_data import Domain, address_word, digest, word
@@ -193,11 +193,17 @@ class BondClient:
         return bool(self._chain.view("ProviderBond", "settled", bond_id, case_hash)[0])
 
     def paid_micro(self, bond_id: bytes, case_hash: bytes) -> int:
-        """What a bond has paid for a case; 0 as long as it has not."""
+        """What a bond has paid for a case that is `settled`, which it pays once; 0 where the logs lack it.
+
+        The newest blocks are looked at first: a case is settled not long before somebody asks.
+        """
         topics = [self._abi.topic("Slashed"), "0x" + bond_id.hex()]
-        head = self._chain.head().number
-        events = self._chain.events("ProviderBond", topics, from_block=0, to_block=head)
-        return sum(event.args["amount"] for event in events if event.args["caseHash"] == case_hash)
+        for last in range(self._chain.head().number, -1, -MAX_LOG_RANGE):
+            first = max(0, last - MAX_LOG_RANGE + 1)
+            for event in self._chain.events("ProviderBond", topics, from_block=first, to_block=last):
+                if event.args["caseHash"] == case_hash:
+                    return int(event.args["amount"])
+        return 0
 
     def slashed(self, from_block: int, to_block: int) -> list[Slashed]:
         """All cases that bonds have paid for in `[from_block, to_block]`, oldest first."""

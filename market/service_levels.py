@@ -15,9 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openstall.market.errors import Refused
+from openstall.market.money import format_amount
 from openstall.market.records import ServiceLevel
 
 WHOLE_BPS = 10_000
+LEAST_PENALTY_MICRO = 100_000
+"""A provider pledges so much of its bond for each order at least: places of oracles are not for nothing."""
+MOST_ORDERS = 40
+"""So many orders of one provider oracles watch at once."""
 ROUNDING_S = 5
 
 
@@ -74,6 +80,37 @@ def within(asked: ServiceLevel, offered: ServiceLevel) -> list[str]:
         "bond": asked.bond != offered.bond,
     }
     return [name for name, exceeded in more.items() if exceeded]
+
+
+def check_place(penalty_micro: int, *, left_micro: int, pledged_micro: int = 0, orders: int = 0) -> None:
+    """Whether oracles watch one more order: the rule by which provider, buyer and oracle decide alike.
+
+    Args:
+        left_micro: what is left of the bond.
+        pledged_micro: what other orders of it may cost.
+        orders: how many of the provider's orders with a service level are open.
+
+    Raises:
+        Refused: they do not.
+    """
+    if penalty_micro < LEAST_PENALTY_MICRO:
+        raise Refused(
+            "penalty_too_low",
+            f"Oracles watch no order whose penalty is below {format_amount(LEAST_PENALTY_MICRO)} credits.",
+            "Set a higher penalty (an order's cap is at least a tenth of it), or no service level.",
+        )
+    if orders >= MOST_ORDERS:
+        raise Refused(
+            "too_many_watched",
+            f"{MOST_ORDERS} orders of this provider are watched already, and oracles take no more.",
+            "Order without a service level, or try again when some of them are over.",
+        )
+    if pledged_micro + penalty_micro > left_micro:
+        raise Refused(
+            "bond_pledged",
+            "The provider's bond stands for other orders already, and cannot pay for all.",
+            "Ask for a smaller penalty, order without a service level, or try again later.",
+        )
 
 
 def _start(promised_s: int, course: Course) -> int:

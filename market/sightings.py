@@ -11,6 +11,7 @@ looks at it that found it paused. What nobody saw counts in the provider's favou
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,7 +203,16 @@ def add_told(seen: Sequence[Sighting], told: Telemetry, *, paid_at: int, now: in
     So a job that began and ended between two looks of a witness has begun for it as well.
     """
     at = min(max(told.at, paid_at), gone_since(seen) or now)
-    return sorted([*seen, sighting_of(told, at)], key=lambda one: (one.at, one.state in _GONE))
+    row = sorted(seen, key=_moment)
+    place = bisect.bisect_right(row, (at, False), key=_moment)
+    one = sighting_of(told, at)
+    if place < len(row) and row[place].idle_s is not None:  # which counts for all that was left out before it
+        one = msgspec.structs.replace(one, idle_s=0)
+    return [*row[:place], one, *row[place:]]
+
+
+def _moment(one: Sighting) -> tuple[int, bool]:
+    return one.at, one.state in _GONE
 
 
 def _progress(old: Sighting, new: Sighting) -> bool:

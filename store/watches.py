@@ -76,23 +76,15 @@ class Watches:
             ).fetchall()
         return [_row(row) for row in rows]
 
-    def count(self, role: str, *, buyer: str = "") -> int:
-        """How many jobs are watched in a role, for one buyer or for all."""
+    def count(self, role: str, *, buyer: str = "", provider: str = "") -> int:
+        """How many jobs are watched in a role, for one buyer and of one provider, or for and of all."""
         with self._store.read() as db:
             row = db.execute(
-                "SELECT count(*) FROM watches WHERE role = ? AND (? = '' OR buyer = ?)", [role, buyer, buyer]
+                "SELECT count(*) FROM watches WHERE role = ? AND (? = '' OR buyer = ?) "
+                "AND (? = '' OR json_extract(contract, '$.order.seller') = ?)",
+                [role, buyer, buyer, provider, provider],
             ).fetchone()
         return int(row[0])
-
-    def count_of(self, role: str, *, bond: str, provider: str) -> tuple[int, int]:
-        """How many jobs are watched in a role of one bond, and of one provider with whatever bonds."""
-        with self._store.read() as db:
-            row = db.execute(
-                "SELECT coalesce(sum(bond = ?), 0), coalesce(sum(json_extract(contract, "
-                "'$.order.seller') = ?), 0) FROM watches WHERE role = ?",
-                [bond, provider, role],
-            ).fetchone()
-        return int(row[0]), int(row[1])
 
     def pledged(self, bond: str) -> int:
         """What a bond may have to pay for all jobs that are watched here, in micro-credits."""

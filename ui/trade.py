@@ -282,6 +282,33 @@ class Outcome(Document, frozen=True, kw_only=True):
     words: str = ""
 
 
+class AssessedFigure(Document, frozen=True, kw_only=True):
+    """A measured figure as its evaluator wrote it, with the interval of 95 %."""
+
+    name: str = ""
+    value: str = ""
+    low: str = ""
+    high: str = ""
+
+
+class Verdict(Document, frozen=True, kw_only=True):
+    """What one evaluator signed about one try."""
+
+    attempt: int = 0
+    evaluator: str = ""
+    passed: bool = False
+    fault: str = ""
+    figures: list[AssessedFigure] = []
+
+
+class Custom(Document, frozen=True, kw_only=True):
+    """What was handed in to an order of a model, and how it was judged."""
+
+    attempt: int = 0
+    tries: int = 0
+    verdicts: list[Verdict] = []
+
+
 class Order(Document, frozen=True, kw_only=True):
     """An order as one party sees it."""
 
@@ -317,6 +344,7 @@ class Order(Document, frozen=True, kw_only=True):
     continues: str = ""
     continued_by: str = ""
     service: OrderService | None = None
+    custom: Custom | None = None
 
     @property
     def mark(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from openstall.app.api.requests import Body
@@ -16,6 +17,7 @@ from openstall.app.services.requests.looking import Choice
 from openstall.app.services.requests.service import RowsFile
 from openstall.market.errors import InvalidRecord
 from openstall.market.fields import DAY_S
+from openstall.market.mechanisms.choosing import ASSUMED_BIDDERS, MOST_BIDDERS, Goal, recommend
 from openstall.market.money import MAX_MICRO
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -24,6 +26,7 @@ Decimal = Annotated[str, Field(pattern=r"^[0-9]{1,16}(\.[0-9]{1,6})?$")]
 Wallet = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 Seconds = Annotated[int, Field(ge=60, le=90 * DAY_S)]
 Price = Annotated[int, Field(ge=1, le=MAX_MICRO)]
+Bidders = Annotated[int, Query(ge=1, le=MOST_BIDDERS)]
 
 
 class FloorBody(Body):
@@ -127,6 +130,11 @@ def router(node: Node) -> APIRouter:
         stages = await node.trade.custom.auctions.stages()
         items = [{**item, **stages.get(item["cid"], NO_AUCTION)} for item in found]
         return {"items": items, "total": len(items)}
+
+    @routes.get("/mechanisms")  # before the route that takes any word as a request
+    async def mechanisms(goal: Goal, bidders: Bidders = ASSUMED_BIDDERS) -> dict[str, Any]:
+        """Which mechanism fits a goal if so many developers take part, why, and the working."""
+        return asdict(await node.workers.work(recommend, goal, bidders))
 
     @routes.get("/{request_id}")
     async def show(request_id: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from openstall.app.cli import mechanisms
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain, table
 from openstall.market.errors import OpenstallError, Refused
@@ -25,6 +26,9 @@ DEPOSIT_SHARE = 20
 @click.group()
 def group() -> None:
     """Ask for a model: your rows stay sealed, you pay for a measured result."""
+
+
+group.add_command(mechanisms.mechanisms)
 
 
 def _rows_options(function: Any) -> Any:

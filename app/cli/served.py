@@ -28,7 +28,7 @@ def serve(cli: Cli, order_id: str, port: int, closing: bool) -> None:
         f"Key: {found['key']}",
         f"Model: {found['model']}",
         *_moved(found),
-        "It comes back with the same key when your node starts again while the job runs.",
+        "It comes back with the same key when your node starts again, unless its port is taken by then.",
         "It closes when the job has ended. Each second is paid until then, also while nobody asks.",
     )
     cli.output.document(found, "\n".join(lines))
@@ -37,7 +37,10 @@ def serve(cli: Cli, order_id: str, port: int, closing: bool) -> None:
 def _moved(found: dict[str, Any]) -> list[str]:
     if found["moved_from"] is None:
         return []
-    taken = "It was at port {} before your node started again; another program has that port now."
+    taken = (
+        "It was at port {} before your node started again; another program has that port now, and your "
+        "programs may have shown it the old key: address and key are new."
+    )
     return [taken.format(found["moved_from"])]
 
 

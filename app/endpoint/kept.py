@@ -1,4 +1,4 @@
-"""Which endpoints are open, in a file that only this user can read: a restart gives the same key."""
+"""Which endpoints are open, in a file that only this user can read: a restart gives the same keys."""
 
 from __future__ import annotations
 

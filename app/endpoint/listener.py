@@ -20,7 +20,7 @@ from openstall.app.logging import Secrets, get_logger
 from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.app.threads import Workers
-from openstall.market.errors import Conflict, NotFound, OpenstallError
+from openstall.market.errors import Conflict, NotFound, OpenstallError, Refused, StoreError
 from openstall.p2p.nurseries import single_errors
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Endpoints:
     """Whether those of before a restart are open again."""
 
     _open: dict[str, _Endpoint] = field(default_factory=dict)
+    _later: list[Kept] = field(default_factory=list)
+    """Those of before that could not be opened for a reason that may pass: the next restart tries again."""
     _opening: trio.Lock = field(default_factory=trio.Lock)
     _nursery: trio.Nursery | None = None
 
@@ -98,13 +100,15 @@ class Endpoints:
             raise Conflict("job_ended", "The job has ended.", "Order it again.")
         async with self._opening:
             if order_id not in self._open:
-                await self._listen(_Endpoint(order_id=order_id, key=f"sk-{secrets.token_urlsafe(32)}"), port)
+                await self._listen(_Endpoint(order_id=order_id, key=_new_key()), port)
                 await self._keep()
             return self._open[order_id].as_dict()
 
     async def close(self, order_id: str) -> None:
         """Close it. Raises NotFound."""
-        endpoint = self._find(order_id)
+        await self._close(self._find(order_id))
+
+    async def _close(self, endpoint: _Endpoint) -> None:
         endpoint.closing.set()
         await endpoint.closed.wait()
         async with self._opening:
@@ -120,12 +124,20 @@ class Endpoints:
         return self._open[order_id]
 
     async def _keep(self) -> None:
-        """Write down what is open, so that a restart finds it."""
-        kept = [Kept(order_id=one.order_id, key=one.key, port=one.port) for one in self._open.values()]
-        await self.workers.store(write_kept, self.file, kept)
+        """Write down what is open, so that a restart finds it; where that fails it works all the same."""
+        kept = [one for one in self._later if one.order_id not in self._open]
+        kept += [Kept(order_id=one.order_id, key=one.key, port=one.port) for one in self._open.values()]
+        try:
+            if set(kept) != set(await self.workers.store(read_kept, self.file)):
+                await self.workers.store(write_kept, self.file, kept)
+        except StoreError as error:
+            log.warning("a restart will not know which endpoints are open now", code=error.code)
 
     async def _bring_back(self) -> None:
-        """Open what was open before a restart: the same key, and the same port unless another has it now."""
+        """Open what was open before a restart, with the same key at the same port.
+
+        Where another program has that port, clients show it their key: at the new port there is a new one.
+        """
         before = await self.workers.store(read_kept, self.file)
         for kept in before[:MOST]:
             try:
@@ -135,13 +147,14 @@ class Endpoints:
                 try:
                     await self._listen(endpoint, kept.port)
                 except Conflict:
-                    endpoint.moved_from = kept.port
+                    endpoint = _Endpoint(order_id=kept.order_id, key=_new_key(), moved_from=kept.port)
                     await self._listen(endpoint, 0)
                 log.info("endpoint opened again", order=kept.order_id, moved=endpoint.moved_from is not None)
             except OpenstallError as error:
                 log.warning("endpoint not opened again", order=kept.order_id, code=error.code)
-        if before:
-            await self._keep()
+                if not isinstance(error, NotFound | Refused):  # no such order, for good
+                    self._later.append(kept)
+        await self._keep()
 
     @staticmethod
     def _over(order: OpenOrder) -> bool:
@@ -160,6 +173,7 @@ class Endpoints:
             raise Conflict(
                 "port_in_use", f"This computer cannot listen on port {port}.", "Name another, or none."
             ) from error
+        self._nursery.start_soon(self._close_at_end, endpoint)
 
     async def _serve(
         self, endpoint: _Endpoint, port: int, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -191,7 +205,6 @@ class Endpoints:
                     guard.listen_on(endpoint.port)
                     self._open[order_id] = endpoint
                     task_status.started()
-                    nursery.start_soon(self._close_at_end, endpoint)
                     await endpoint.closing.wait()
         finally:
             self._open.pop(order_id, None)
@@ -203,9 +216,13 @@ class Endpoints:
             order = await self.lines.current(endpoint.order_id)
             if self._over(order):
                 log.info("endpoint closed with its job", order=endpoint.order_id)
-                endpoint.closing.set()
+                await self._close(endpoint)
             with trio.move_on_after(LOOK_S):
                 await endpoint.closing.wait()
+
+
+def _new_key() -> str:
+    return f"sk-{secrets.token_urlsafe(32)}"
 
 
 def model_name(order_id: str) -> str:

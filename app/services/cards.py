@@ -39,7 +39,7 @@ class Cards:
             if card.passed
         )
 
-    def require(self, shown: Sequence[Gpu], note: str, checks: list[Check]) -> None:
+    async def require(self, shown: Sequence[Gpu], note: str, checks: list[Check]) -> None:
         """Refuse an offer of graphics cards without one.
 
         Raises:
@@ -54,10 +54,10 @@ class Cards:
                 f"There is no graphics card for jobs here. {note}",
                 "Start selling without graphics cards.",
             )
-        if check.ok:
+        if any(card.passed for card in (await self.agent.probe()).gpus):  # and is not shown
             raise SandboxError(
                 "no_gpu",
-                "The house rules switch off every graphics card of this machine.",
+                "The house rules switch off every graphics card that could be rented out.",
                 "Switch one on in the house rules, or start selling without graphics cards.",
             )
         raise SandboxError("no_gpu", check.cause, check.fix)

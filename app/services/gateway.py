@@ -30,8 +30,6 @@ HOST_IN_TROUBLE = -32001
 """Code of the ledger's gateway where the chain itself could not answer: nothing was refused."""
 _NOTHING_LOST = "Your money is safe; what was signed is sent as soon as the host is back."
 RATE = Rate(per_s=100, burst=1_000)
-MOST_AT_ONCE = 8
-"""Calls of one member: its host answers no more than some two dozen requests of a peer at a time."""
 
 
 class ChainHost(Protocol):
@@ -105,7 +103,6 @@ class MemberTransport:
         self._peer_id = peer_id
         self._token = token
         self._pace = Pace(RATE)
-        self._at_once = trio.CapacityLimiter(MOST_AT_ONCE)
 
     def __call__(self, method: str, params: list[Any]) -> JsonValue:
         """One call; ChainError when the host is away, RpcRefusal when the chain says no."""
@@ -117,8 +114,7 @@ class MemberTransport:
     async def call(self, method: str, params: list[Any], timeout_s: float = CALL_TIMEOUT_S) -> JsonValue:
         """The same from the trio thread."""
         await self._pace.turn(self._peer_id)
-        async with self._at_once:
-            return await self._ask(method, params, timeout_s)
+        return await self._ask(method, params, timeout_s)
 
     async def _ask(self, method: str, params: list[Any], timeout_s: float) -> JsonValue:
         payload = json.dumps({"id": 1, "method": method, "params": params}, separators=(",", ":")).encode()

@@ -194,13 +194,13 @@ def _challenge(outcome: str, *, at: int, order_id: str, reason: str = "") -> Evi
 def summary_words(found: Reliability) -> str:
     """The figure in a sentence that claims no more than the evidence carries."""
     count = f"{(found.good_milli + found.bad_milli) / 1000:.1f}".removesuffix(".0")
-    seen = "1 order or challenge" if count == "1" else f"{count} orders and challenges"
+    seen = "1 recent order or challenge" if count == "1" else f"{count} recent orders and challenges"
     if not found.good_milli + found.bad_milli:
         return "Nothing has been seen yet: the figure begins with the first job or challenge."
     least = f"at least {found.score / 100:.2f} % of orders end well"
     if found.is_new:
-        return f"New: too little was seen to say much, {seen} counted by age. So far {least}."
-    return f"{least.capitalize()}, as far as {seen}, counted by age, can tell."
+        return f"New: so far {least}. That rests on little: as much as {seen}; older ones count less."
+    return f"{least.capitalize()}. That rests on as much as {seen}; older ones count less."
 
 
 def _as_dict(found: Reliability, evidence: list[Evidence]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ class Renting:
             )
         shown = await self._shown(machine, rules)
         if rules.gpus:
-            self.cards.require(shown.gpus, machine.gpu_note, checks)
+            await self.cards.require(shown.gpus, machine.gpu_note, checks)
         return shown
 
     async def stop(self) -> None:

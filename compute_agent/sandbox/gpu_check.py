@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,7 +12,7 @@ from openstall.compute_agent.runtime import Runtime
 from openstall.compute_agent.sandbox.gpu import Grant, find_grant, no_gpu
 from openstall.compute_agent.sandbox.host import Facilities, trial
 from openstall.compute_agent.sandbox.plan import Entry
-from openstall.compute_agent.specs import GIB, MIB, Limits
+from openstall.compute_agent.specs import GIB, MIB, Gpu, Limits
 from openstall.market.errors import SandboxError
 
 _MODULE = "openstall.compute_agent.workloads.gpu_check"
@@ -41,27 +42,33 @@ class Proved:
     words: str
 
 
-async def prove_gpus(facilities: Facilities, runtime: Runtime, ids: tuple[str, ...]) -> Proved:
+async def prove_gpus(
+    facilities: Facilities, runtime: Runtime, gpus: Sequence[Gpu], *, lent: frozenset[str] = frozenset()
+) -> Proved:
     """Run the check on each device alone: it works in the sandbox, and keeps nothing of an earlier job.
 
-    One that does not pass is left out. Raises:
+    `gpus` are all of the machine; those that are lent are not touched. One that does not pass is left out.
+
+    Raises:
         SandboxError: `no_gpu`, with what does not hold, where none passes.
     """
     if facilities.tier != "full" or not facilities.landlock:
         raise no_gpu("it takes the full sandbox with Landlock, which this machine does not have")
-    if not ids:
+    if not gpus:
         raise no_gpu("there is none")
     passed, words, first = [], [], None
-    for number, name in enumerate(ids, 1):
+    for number, gpu in enumerate(gpus, 1):
+        if gpu.id in lent:
+            continue
         try:
-            grant, secret = find_grant([name]), secrets.randbelow(2**62) + 1
+            grant, secret = find_grant([gpu.id]), secrets.randbelow(2**62) + 1
             await _look(facilities, runtime, grant, secret, write=True)
             after = await _look(facilities, runtime, grant, secret, write=False)
         except SandboxError as error:
             first = first or error
-            words.append(f"card {number} is not rented out: {error.message}")
+            words.append(f"card {number} ({gpu.name}) is not rented out: {error.message}")
             continue
-        passed.append(name)
+        passed.append(gpu.id)
         words.append(f"{after.name}: works in the sandbox, {after.looked // MIB} MiB looked at were cleared")
     if first is not None and not passed:
         raise first

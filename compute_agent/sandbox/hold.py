@@ -81,28 +81,37 @@ def _stop_seen(running: Running) -> set[int] | None:
 
 
 def let_go(running: Running) -> None:
-    """Let every process of the sandbox go on, the innermost last."""
-    pending = [running.init_pid]
+    """Let every process of the sandbox go on, the innermost first. Call when `stop_all` was true.
+
+    All are looked up while they stand still: who goes on may die at once and leave its children to the
+    first process of the sandbox, behind our back.
+    """
+    inside = [running.init_pid]
+    for pid in inside:  # which grows meanwhile
+        inside += children_of(pid)
+    parents = frozenset(inside)
+    for pid in reversed(inside[1:]):
+        _signal_child(pid, parents, signal.SIGCONT)
     _signal(running.init_pidfd, signal.SIGCONT)
-    while pending:
-        pending += _signal_children(pending.pop(), signal.SIGCONT)
 
 
 def _signal_children(parent: int, number: signal.Signals) -> list[int]:
-    """Signal the children of `parent`, and no stranger that got the number of one which has died."""
-    found = []
-    for pid in children_of(parent):
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            if _parent_of(pid) == parent:
-                _signal(descriptor, number)
-                found.append(pid)
-        finally:
-            os.close(descriptor)
-    return found
+    return [pid for pid in children_of(parent) if _signal_child(pid, frozenset({parent}), number)]
+
+
+def _signal_child(pid: int, parents: frozenset[int], number: signal.Signals) -> bool:
+    """Signal a child of one of them, and no stranger that got the number of one which has died."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if _parent_of(pid) not in parents:
+            return False
+        _signal(descriptor, number)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def _signal(pidfd: int, number: signal.Signals) -> None:

@@ -132,14 +132,14 @@ async def _gpus(
 ) -> tuple[list[Check], Proved | None]:
     """Whether jobs may use the graphics cards; no line where there are none."""
     gpus, _note = await trio.to_thread.run_sync(probe_gpus)
-    free = tuple(gpu.id for gpu in gpus if gpu.id not in lent)
+    free = [gpu for gpu in gpus if gpu.id not in lent]
     if not gpus:
         return [], None
     if not free:
         words = "each is at work for a job now, and was looked at before"
         return [Check(name=GPU_CHECK, severity="warning", ok=True, cause=words)], None
     try:
-        proved = await prove_gpus(facilities, runtime, free)
+        proved = await prove_gpus(facilities, runtime, gpus, lent=lent)
     except SandboxError as error:
         told = gpu_advice(error, runtime)
         return [

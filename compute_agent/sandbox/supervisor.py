@@ -199,14 +199,13 @@ class Supervisor:
         """Stop and let go as the owner's house asks; look again, so that it stays so."""
         while True:
             changed, wanted = self._hold.changed, self._hold.wanted
-            if wanted:
-                if self._held_at is None:
-                    self._held_at = self._hold.since
-                    self._starting.deadline = math.inf
-                if not stop_all(self._running):
-                    await trio.sleep(_STOPPING_S)
-                    continue
-            elif self._held_at is not None:
+            if wanted and self._held_at is None:
+                self._held_at = self._hold.since
+                self._starting.deadline = math.inf
+            if self._held_at is not None and not stop_all(self._running):
+                await trio.sleep(_STOPPING_S)
+                continue
+            if not wanted and self._held_at is not None:
                 let_go(self._running)
                 self._held_s, self._held_at = self._held(), None
                 self._starting.deadline = trio.current_time() + _READY_TIMEOUT_S

@@ -83,7 +83,7 @@ def _open_words(found: Endpoint) -> str:
     words = "Programs that know the OpenAI API can ask here, on this computer only, until the job ends. "
     if found.moved_from is not None:
         return (
-            f"{words}The address is new: another program has port {found.moved_from} now. "
-            "The key is the same as before your node started again."
+            f"{words}Address and key are new: another program has port {found.moved_from} now, and your "
+            "programs may have shown it the old key."
         )
     return f"{words}When your node starts again, it comes back with the same key."

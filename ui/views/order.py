@@ -13,8 +13,10 @@ from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.trade import LogPage, Order
+from openstall.ui.views.assessment import AssessmentPanel
 from openstall.ui.views.endpoint import EndpointPanel
 from openstall.ui.views.job_check import JobCheckPanel
+from openstall.ui.views.order_actions import ACTIONS, KINDS
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
@@ -28,41 +30,6 @@ from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.timeline import Timeline
 
 LOG_LINES_KEPT = 5000
-_COMPLETE = (
-    "&Confirm: pay the seller",
-    "done",
-    "The money leaves escrow for the seller at once. It cannot be undone.",
-)
-_DISPUTE = (
-    "Open a &dispute…",
-    "scales",
-    "The arbiter decides about the money. It stays in escrow until then.",
-)
-_CLAIM = ("C&laim the payment", "coin", "The review time has passed: the seller is paid.")
-_ACTIONS = {
-    ("sale", "complete"): _COMPLETE,
-    ("sale", "dispute"): _DISPUTE,
-    ("sale", "claim"): _CLAIM,
-    ("sale", "cancel"): (
-        "Ca&ncel the order",
-        "cancel",
-        "The order ends. The whole price is the buyer's again.",
-    ),
-    ("sale", "refund"): (
-        "Take my money &back",
-        "back",
-        "The time to deliver has passed: the whole price returns.",
-    ),
-    ("compute", "cancel"): ("Stop the &job", "stop", "The job stops. Only the seconds until now are paid."),
-    ("compute", "refund"): (
-        "Take my money &back…",
-        "back",
-        (
-            "What is not earned returns after the withdrawal delay. For a provider that has fallen silent: "
-            "it can claim what it earned until then."
-        ),
-    ),
-}
 
 
 class OrderPage(Page):
@@ -117,13 +84,16 @@ class OrderPage(Page):
         self._log.setAccessibleName("Log of the job")
         self._log.setMinimumHeight(200)
         self._log_panel, self._promise = Panel("Log of the job"), OrderPromise(desk)
+        self._assessment = AssessmentPanel(desk, order_id)
         self._log_panel.body.addWidget(self._log)
         self._log_panel.hide()
         side = QWidget()
         side.setFixedWidth(352)
         panels = (self._money, self._promise, self._way, self._files, self._check)
         side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
-        left = column(self._now, self._endpoint, course, self._log_panel, 1, spacing=2 * theme.GRID)
+        left = column(
+            self._now, self._endpoint, self._assessment, course, self._log_panel, 1, spacing=2 * theme.GRID
+        )
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
 
@@ -142,7 +112,7 @@ class OrderPage(Page):
     def _show(self, order: Order) -> None:
         before, self._order = self._order, order
         self.title.say(words.one_line(order.title, 120) or "Order")
-        self.subtitle.say(f"{'Model' if order.kind == 'sale' else 'Job'} {side_words(order)}")
+        self.subtitle.say(f"{KINDS.get(order.kind, order.kind)} {side_words(order)}")
         self.subtitle.show()
         self._badge.mark_state(order.mark)
         self._state.say(order.state_words)
@@ -166,6 +136,7 @@ class OrderPage(Page):
         self._show_files(order)
         self._check.show_order(order)
         self._endpoint.show_order(order)
+        self._assessment.show_order(order)
         if order.job is not None:
             self._log_panel.setVisible(not order.final or order.job.log_lines > 0)
             self._more_log()
@@ -283,15 +254,15 @@ class OrderPage(Page):
         for name in order.actions:
             if name == "rule":
                 self._show_ruling()
-            elif (order.kind, name) in _ACTIONS:
-                text, icon, meaning = _ACTIONS[order.kind, name]
+            elif (order.kind, name) in ACTIONS:
+                text, icon, meaning = ACTIONS[order.kind, name]
                 self._buttons.addWidget(
                     button(text, partial(self._consent, name), icon=icon, description=meaning)
                 )
 
     def _consent(self, name: str) -> None:
         """Ask once more, with what it means, before an order moves."""
-        text, _icon, meaning = _ACTIONS[self._order.kind, name]
+        text, _icon, meaning = ACTIONS[self._order.kind, name]
         clear(self._ask)
         self._ask.addWidget(Text(meaning, "strong"))
         reason = QLineEdit()
@@ -319,7 +290,9 @@ class OrderPage(Page):
     def _consent_ruling(self, percent: int) -> None:
         """Ask once more, with both shares in words, before the escrow is split for good."""
         clear(self._ask)
-        shares = f"{percent} % to the buyer, {100 - percent} % to the seller, after your fee. This is final."
+        shares = (
+            f"{percent} % to the buyer, {100 - percent} % to the other side, after your fee. This is final."
+        )
         self._ask.addWidget(Text(shares, "strong"))
         go = button("&Rule so", lambda: self._act("rule", {"buyer_bps": percent * 100}), icon="scales")
 

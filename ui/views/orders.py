@@ -18,7 +18,13 @@ from openstall.ui.widgets.notices import EmptyState
 from openstall.ui.widgets.table import Column, RowTable
 
 CLOCK_MS = 10_000
-FACETS = (("", "All"), ("buyer", "Bought"), ("seller", "Sold"), ("arbiter", "To decide"))
+FACETS = (
+    ("", "All"),
+    ("buyer", "Bought"),
+    ("seller", "Sold"),
+    ("arbiter", "To decide"),
+    ("evaluator", "To measure"),
+)
 
 
 def side_words(order: Order) -> str:
@@ -44,7 +50,11 @@ COLUMNS: list[Column[Order]] = [
         second=lambda o: o.state_words,
         stretch=True,
     ),
-    Column(title="Kind", text=lambda o: {"sale": "model", "compute": "job"}.get(o.kind, o.kind), width=76),
+    Column(
+        title="Kind",
+        text=lambda o: {"sale": "model", "compute": "job", "custom": "to order"}.get(o.kind, o.kind),
+        width=76,
+    ),
     Column(title="With", text=side_words, width=150, tip=lambda o: o.other),
     Column(title="State", text=lambda o: state_word(o.mark), icon=lambda o: state_mark(o.mark), width=132),
     Column(

@@ -28,6 +28,8 @@ _STATES: dict[str, tuple[str, theme.Tone]] = {
     "ended": ("clock", "accent"),
     "withdrawing": ("clock", "care"),
     "delivered": ("download", "accent"),
+    "submitted": ("upload", "accent"),
+    "passed": ("done", "accent"),
     "disputed": ("scales", "care"),
     "completed": ("done", "good"),
     "settled": ("done", "good"),
@@ -118,6 +120,9 @@ def state_mark(state: str) -> tuple[str, theme.Tone]:
 
 def state_word(state: str) -> str:
     """The state as a word to read."""
-    return {"funded": "money held", "withdrawing": "on its way back", "limit": "limit reached"}.get(
-        state, words.one_line(state, 40)
-    ) or "—"
+    return {
+        "funded": "money held",
+        "submitted": "being measured",
+        "withdrawing": "on its way back",
+        "limit": "limit reached",
+    }.get(state, words.one_line(state, 40)) or "—"

@@ -12,7 +12,14 @@ from openstall.ui.widgets.layout import clear
 from openstall.ui.widgets.marks import Picture, state_mark, state_word
 from openstall.ui.widgets.text import Text
 
-_ACTORS = {"you": "you", "other": "the other side", "chain": "the chain", "clock": "the clock"}
+_ACTORS = {
+    "you": "you",
+    "other": "the other side",
+    "chain": "the chain",
+    "clock": "the clock",
+    "auction": "the auction",
+    "evaluators": "the evaluators",
+}
 
 
 class Timeline(QWidget):

@@ -20,6 +20,8 @@ from openstall.market.orders.machine import CUSTOM
 
 AFTER_THE_BUYER_S = 15
 """What anybody may send, the developer leaves to the buyer for so long: else both pay for it."""
+_PATIENCE_TENTHS = 6
+"""The tenths of the review time in which a package may stay away before the arbiter is called."""
 
 _SEEN: dict[str, tuple[str, str]] = {
     "fund": ("The price is in escrow; the rest of the budget went back.", "auction"),
@@ -155,8 +157,7 @@ class CustomBuyer:
     async def _receive(self, order: OpenOrder, view: ModelView) -> None:
         """Open the package; a key or file that is not what was measured goes to the arbiter by itself.
 
-        So does a package that the developer does not let this node have by half of the review time: the money
-        would go to it at the end.
+        So does a package that cannot be fetched while most of the review time goes by.
         """
         try:
             await self._receiving.unpack(order, view.sealed_key)
@@ -165,10 +166,9 @@ class CustomBuyer:
             await self._complain(order, error.message)
             raise
         except PeerError:
-            if self._desk.now() > order.entered_at + order.contract.custom.review_s // 2:
-                await self._complain(
-                    order, "The developer has not let the buyer fetch the model it is paid for."
-                )
+            patience_s = order.contract.custom.review_s * _PATIENCE_TENTHS // 10
+            if self._desk.now() > order.entered_at + patience_s:
+                await self._complain(order, "The model that is paid for cannot be fetched.")
             raise
         await self._desk.patch(order.order_id, verified=True)
         self._desk.rest(order.order_id)

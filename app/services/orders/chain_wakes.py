@@ -15,7 +15,7 @@ from openstall.app.services.orders.channel_terms import channel_terms
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.threads import Workers
-from openstall.ledger.chain import Chain
+from openstall.ledger.chain import MAX_LOG_RANGE, Chain
 from openstall.ledger.channel import ChannelClient
 from openstall.ledger.escrow import escrow_key
 from openstall.ledger.model_escrow import model_order_key
@@ -39,7 +39,7 @@ class ChainWakes:
     _grown: trio.Event = field(default_factory=trio.Event)
     _orders: dict[str, str] = field(default_factory=dict)
     """The open orders by the topic of their money on the chain."""
-    _known: set[str] = field(default_factory=set)
+    _known: frozenset[str] = frozenset()
 
     def new_block(self) -> None:
         """The chain has grown."""
@@ -52,10 +52,10 @@ class ChainWakes:
             self._grown = trio.Event()
             try:
                 deepest = await self._deepest()
-                if done is None:
+                if done is None or deepest - done > MAX_LOG_RANGE:
                     self.engine.wake_all()  # what happened before is found by each order itself
                 elif deepest > done:
-                    await self._wake(await self.workers.chain(self._topics, done + 1, deepest))
+                    await self._wake_since(done, deepest)
                 done = deepest
             except ChainError as error:
                 log.info("blocks not seen yet", code=error.code)
@@ -67,14 +67,24 @@ class ChainWakes:
         head = await self.workers.chain(self.chain.head)
         return head.number - self.chain.params.confirmations + 1
 
+    async def _wake_since(self, done: int, deepest: int) -> None:
+        try:
+            topics = await self.workers.chain(self._topics, done + 1, deepest)
+        except ChainError as error:  # the same question may be refused for ever: too many logs, or too large
+            log.info("logs of new blocks refused: each order looks itself", code=error.code)
+            self.engine.wake_all()
+        else:
+            await self._wake(topics)
+
     async def _wake(self, topics: set[str]) -> None:
         if not topics:
             return
-        for order_id in self.engine.driven - self._known:
+        driven = self.engine.driven  # as it is now: others may come to it while we wait
+        for order_id in driven - self._known:
             order = await self.desk.load(order_id)
             self._orders[_topic(self.chain, order.contract)] = order_id
-        self._known = set(self.engine.driven)
-        self._orders = {topic: one for topic, one in self._orders.items() if one in self._known}
+        self._known = driven
+        self._orders = {topic: one for topic, one in self._orders.items() if one in driven}
         for topic in topics & self._orders.keys():
             self.engine.wake(self._orders[topic])
 

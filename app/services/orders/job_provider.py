@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -85,7 +86,8 @@ class JobProvider:
     """What the job has earned and used, for the owner's books."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
     line: JobLine = field(default_factory=JobLine)
-    _beginnings: dict[str, trio.Event] = field(default_factory=dict)
+    _beginnings: WeakValueDictionary[str, trio.Event] = field(default_factory=WeakValueDictionary)
+    """For as long as somebody waits for one."""
     _inputs: JobInputs = field(init=False)
     _checkpoints: OfferedCheckpoints = field(init=False)
     _tills: dict[str, trio.Lock] = field(default_factory=dict)

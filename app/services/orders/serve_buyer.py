@@ -81,7 +81,9 @@ class ServeLines:
 
     @asynccontextmanager
     async def asking(self, order_id: str, question: Question) -> AsyncIterator[AsyncIterator[Answer]]:
-        """Ask, and yield the lines of the answer as they come; leaving early gives its place back.
+        """Ask, and yield the lines of the answer as they come.
+
+        Leaving early keeps the place until the job has answered; what still comes is passed over.
 
         Raises:
             Conflict: the job has not begun, or has ended.
@@ -97,13 +99,16 @@ class ServeLines:
         line.open.put(n)
         send, receive = trio.open_memory_channel[Answer](math.inf)  # bounded by the longest answer
         line.waiting[n] = send
+        sent = False
         try:
             raw = msgspec.json.encode(msgspec.structs.replace(question, n=n))
             await line.stream.send_whole(raw, within_s=SEND_S)
+            sent = True
             yield _lines_of(line, receive, most_s=order.contract.compute.max_s)
         finally:
             line.waiting.pop(n, None)
-            line.open.leave(n)
+            if not sent:
+                line.open.forget(n)
 
     async def ask(self, order_id: str, question: Question) -> dict[str, Any]:
         """The whole answer as a JSON object. Raises like `asking`."""
@@ -124,9 +129,6 @@ class ServeLines:
             )
         async with self._opening:
             line = self._lines.get(order.order_id)
-            if line is not None and line.open.clogged and not line.waiting:
-                await line.stream.reset()
-                line = None
             if line is None:
                 line = await self._open(order)
                 self._lines[order.order_id] = line

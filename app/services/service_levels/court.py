@@ -28,15 +28,13 @@ from openstall.market.errors import InvalidOrder, Refused
 from openstall.market.orders.agree import LONGEST_FUND_S, LONGEST_START_S, SETTLE_AFTER_S, START_WITHIN_S
 from openstall.market.orders.documents import Contract
 from openstall.market.records import MAX_CLOCK_SKEW_S
-from openstall.market.service_levels import broken, penalty
+from openstall.market.service_levels import broken, check_place, penalty
 from openstall.market.sightings import JUDGE_S, Judgement, case_hash
 from openstall.store.cases import OPEN, CaseRow, Cases
 from openstall.store.watches import Watches, WatchRow
 
 ROLE = "service-oracle"
-MOST_WATCHES, MOST_PER_BUYER, MOST_PER_PROVIDER = 200, 20, 40
-PLACE_MICRO = 1_000_000
-"""A bond has a place for each credit in it: all places of an oracle cost who fills them so much at least."""
+MOST_WATCHES, MOST_PER_BUYER = 200, 20
 LONGEST_BESIDE_S = LONGEST_FUND_S + START_WITHIN_S + LONGEST_START_S + SETTLE_AFTER_S + 600
 """What an honest order takes at most beside the job itself, from its date to its settlement."""
 
@@ -178,18 +176,12 @@ class Court:
             raise Refused("not_a_buyer", "An oracle of the bond cannot be paid by it.")
         if (bond.unlock_at or now + bond.unlock_delay_s) < until:
             raise Refused("bond_leaves", "The bond of the order may be gone before the last complaint.")
-        of_bond, of_provider = await self.workers.store(
-            lambda: self.watches.count_of(ORACLE, bond=level.bond, provider=order.seller)
+        check_place(
+            level.penalty_micro,
+            left_micro=bond.left_micro,
+            pledged_micro=await self.workers.store(self.watches.pledged, level.bond),
+            orders=await self.workers.store(lambda: self.watches.count(ORACLE, provider=order.seller)),
         )
-        if of_bond >= bond.left_micro // PLACE_MICRO or of_provider >= MOST_PER_PROVIDER:
-            raise Refused(
-                "too_many_watched",
-                "This oracle watches as many jobs of that provider as its bond has credits, or as it can.",
-                "Try again when some of them are over.",
-            )
-        pledged = await self.workers.store(self.watches.pledged, level.bond)
-        if pledged + level.penalty_micro > bond.left_micro:
-            raise Refused("bond_pledged", "The bond stands for other orders already, and cannot pay for all.")
 
     async def _check_paid(self, contract: Contract) -> None:
         if not await is_locked(self.chain, self.workers, contract):

@@ -24,7 +24,7 @@ from openstall.market.money import format_amount
 from openstall.market.orders.agree import SETTLE_AFTER_S, START_WITHIN_S
 from openstall.market.orders.documents import MOST_TIMES_CAP, Contract
 from openstall.market.records import Service, ServiceLevel
-from openstall.market.service_levels import within
+from openstall.market.service_levels import check_place, within
 from openstall.market.sightings import JUDGE_S
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
@@ -69,7 +69,8 @@ class Promises:
         """Publish a promise beside the offer; orders that are open keep the one that they name.
 
         Raises:
-            Conflict: there is no bond to pay from. Refused: it holds less than the penalty of one order.
+            Conflict: there is no bond to pay from.
+            Refused: it holds less than the penalty of one order, or no oracle would watch one.
         """
         bond = await self.bonds.own()
         if bond is None or bond.state != "posted":
@@ -89,6 +90,7 @@ class Promises:
                 f"Your bond holds {format_amount(bond.left_micro)} credits, and cannot pay more.",
                 "Promise a smaller penalty.",
             )
+        check_place(level.penalty_micro, left_micro=bond.left_micro)
         if not (level.start_s or level.uptime_bps or level.steps_per_1000s):
             raise Refused("empty_service", "Nothing is promised.", "Give a start time, or an uptime.")
         await self._publish(level)
@@ -117,22 +119,28 @@ class Promises:
 
     async def pledged(self) -> int:
         """What open orders may still cost this node's bonds together, in micro-credits."""
+        return sum(await self._pledges())
+
+    async def _pledges(self) -> list[int]:
+        """What each of the open orders may still cost."""
         ids = await self.workers.store(lambda: self.orders.list_ids(role="seller", kind="compute"))
-        now, total = self.now(), 0
+        now, found = self.now(), []
         for order_id in ids:
             if self._until.get(order_id, now) < now:
                 continue  # a contract does not change: it is not read again
             order = await self.desk.load(order_id)
             level = order.contract.compute.service
             self._until[order_id] = order.contract.compute.settle_by + JUDGE_S if level is not None else 0
-            total += _pledge(order, now)
-        return total
+            if pledge := _pledge(order, now):
+                found.append(pledge)
+        return found
 
     async def admit(self, contract: Contract) -> None:
         """Whether this node may sign an order with a service level.
 
         Raises:
-            Refused: it asks for more than is promised, or than the bond can pay beside other orders.
+            Refused: it asks for more than is promised, than the bond can pay beside other orders, or than
+                oracles watch.
         """
         asked = contract.compute.service
         if asked is None:
@@ -150,12 +158,10 @@ class Promises:
         self._check_bond(bond, asked.penalty_micro, until=contract.compute.settle_by + JUDGE_S)
         if contract.order.buyer_wallet.lower() in bond.oracles:
             raise Refused("not_a_buyer", "An oracle of the bond cannot be paid by it.")
-        if await self.pledged() + asked.penalty_micro > bond.left_micro:
-            raise Refused(
-                "bond_pledged",
-                "The provider's bond stands for other orders already.",
-                "Ask for a smaller penalty, order without a service level, or try again later.",
-            )
+        pledges = await self._pledges()
+        check_place(
+            asked.penalty_micro, left_micro=bond.left_micro, pledged_micro=sum(pledges), orders=len(pledges)
+        )
 
     async def of(self, peer_id: str) -> dict[str, Any]:
         """What a provider promises now, with the bond behind it as the chain has it."""
@@ -170,7 +176,7 @@ class Promises:
         """The service level to order: the provider's own where nothing else is asked for.
 
         Raises:
-            Refused: the provider does not promise that, or no bond stands behind it.
+            Refused: the provider does not promise that, no bond stands behind it, or no oracle would watch.
         """
         offered = await self._live(provider)
         if offered is None:
@@ -205,6 +211,7 @@ class Promises:
             )
         until = self.now() + START_WITHIN_S + max_s + SETTLE_AFTER_S + JUDGE_S + _SLACK_S
         self._check_bond(bond, asked.penalty_micro, until=until)
+        check_place(asked.penalty_micro, left_micro=bond.left_micro)
         if self.me.wallet.lower() in bond.oracles:
             raise Refused("not_a_buyer", "You are an oracle of this bond: it cannot pay you.")
         return asked

@@ -16,6 +16,7 @@ from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.launcher import children_of
 from openstall.compute_agent.specs import JobEvent, JobResult, Progress, UsageTick
 
+PAIRS = 30
 WORKS = 20
 """Ticks of a hundredth of a second: one that computes uses more in a second, standing still about none."""
 RunScript = Callable[..., Awaitable[Any]]
@@ -157,6 +158,57 @@ async def test_the_time_limit_does_not_run_while_a_job_is_held(run_script: RunSc
     assert ran.outcome.limit == ""
     assert ran.log == ["begun", "end"]
     assert ran.outcome.usage.seconds_useful <= 3
+
+
+async def test_children_go_on_whose_parent_dies_as_soon_as_it_goes_on(run_script: RunScript) -> None:
+    script = """
+import os, signal, time
+ready, tell = os.pipe()
+def end(*_):
+    os._exit(0)
+def say(*_):
+    os.write(1, b"child\\n")
+    os._exit(0)
+for _ in range(PAIRS):
+    if not os.fork():
+        if not os.fork():
+            signal.signal(signal.SIGCONT, say)
+            os.write(tell, b"x")
+        else:
+            signal.signal(signal.SIGCONT, end)
+            os.write(tell, b"x")
+        while True:
+            time.sleep(600)
+got = 0
+while got < 2 * PAIRS:
+    got += len(os.read(ready, 100))
+print("begun", flush=True)
+time.sleep(600)
+""".replace("PAIRS", str(PAIRS))
+    hold = Hold()
+    began, cancel, all_went_on = trio.Event(), trio.Event(), trio.Event()
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        began.set()
+        if lines.count("child") == PAIRS:
+            all_went_on.set()
+
+    async def work() -> None:
+        await run_script(
+            script, hold=hold, cancel=cancel, allow_fork=True, processes=128, wall_s=120, on_line=on_line
+        )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        await began.wait()
+        await hold.ask(still=True)
+        await hold.ask(still=False)
+        with trio.move_on_after(20):
+            await all_went_on.wait()
+        cancel.set()
+    assert lines.count("child") == PAIRS
 
 
 async def test_a_job_that_makes_processes_without_end_stands_still_too(run_script: RunScript) -> None:

@@ -18,19 +18,18 @@ import trio.testing
 from trade_lab import TradeLab
 
 from openstall.app.api.guard import MAX_BODY_BYTES
+from openstall.app.endpoint import listener
 from openstall.app.endpoint.listener import Endpoints
 from openstall.app.services.orders import serve_buyer
 from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.compute_agent.serving import (
-    MOST_LEFT,
     MOST_OPEN,
     QUESTION_CAP_BYTES,
     Answer,
-    OpenQuestions,
     as_question,
     read_question,
 )
-from openstall.market.errors import OpenstallError
+from openstall.market.errors import OpenstallError, StoreError
 from tests.unit.app.test_serving import endpoints_of, served
 
 JSON = {"content-type": "application/json"}
@@ -140,17 +139,23 @@ async def test_size_host_and_key_are_looked_at_before_anything_is_parsed(tmp_pat
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_goes_away_gives_its_place_back(tmp_path: Path, stream: bool) -> None:
+async def test_the_place_of_a_client_that_goes_away_is_free_once_the_job_has_answered(
+    tmp_path: Path, stream: bool
+) -> None:
     async with asked_at(tmp_path) as (lab, client, model, tell):
-        for _ in range(MOST_OPEN + 1):
+        left = []
+        for _ in range(MOST_OPEN):
             async with trio.open_nursery() as nursery:
                 body = {"model": model, "prompt": "x", "stream": stream}
                 nursery.start_soon(lambda sent: client.post("completions", json=sent), body)
-                await lab.seller.agent.asked.receive()
+                left.append(await lab.seller.agent.asked.receive())
                 nursery.cancel_scope.cancel()
-        with trio.fail_after(30):
-            while (found := await answered(lab, client, model, tell)).status_code != 200:
-                await trio.testing.wait_all_tasks_blocked(0.05)
+        refused = await client.post("completions", json={"model": model, "prompt": "one more"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_open")
+        for question in left:
+            await tell(Answer(n=question.n, text="late", finish="stop", last=True))
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        found = await answered(lab, client, model, tell)
         assert found.json()["choices"][0]["text"] == "fine"
 
 
@@ -180,20 +185,6 @@ async def test_signs_of_life_keep_a_long_answer_and_the_rented_time_ends_it(
         await anext(serve_buyer._lines_of(line, receive, most_s=10_000))
 
 
-def test_what_is_left_is_counted_and_has_an_end() -> None:
-    found = OpenQuestions()
-    for n in range(1, MOST_LEFT + 1):
-        found.put(n)
-        found.leave(n)
-    with pytest.raises(OpenstallError) as caught:
-        found.put(MOST_LEFT + 1)
-    assert caught.value.code == "too_many_open"
-    found.take(Answer(n=1, last=True), 10)
-    found.put(MOST_LEFT + 1)
-    with pytest.raises(OpenstallError):
-        found.take(Answer(n=1), 10)
-
-
 @pytest.mark.parametrize("room", range(0, 40, 3))
 def test_what_may_be_asked_here_can_be_read_there(room: int) -> None:
     """Whatever number it gets on the way."""
@@ -216,43 +207,100 @@ def test_what_has_no_form_in_json_is_no_question() -> None:
         json.dumps(caught.value.message, ensure_ascii=False).encode()
 
 
-async def test_an_endpoint_comes_back_after_a_restart_with_its_key(tmp_path: Path) -> None:
-    """At the same port, or where another program has that, at a new one, which is told; not once closed."""
+@asynccontextmanager
+async def restarted(lab: TradeLab, lines: ServeLines, folder: Path) -> AsyncIterator[Endpoints]:
+    """A node whose home is that folder, started (again)."""
+    async with trio.open_nursery() as nursery:
+        endpoints = endpoints_of(lab, lines, folder)
+        nursery.start_soon(endpoints.run)
+        await endpoints.ready.wait()
+        yield endpoints
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_disk_takes_no_endpoint_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _kept: Any) -> None:
+        raise StoreError("cannot_write", "The disk is full.")
+
     async with served(tmp_path) as (lab, order_id, _tell):
         lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            first = await endpoints.open(order_id)
+        monkeypatch.setattr(listener, "write_kept", full)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            assert endpoints.show(order_id) == first
+            await endpoints.close(order_id)
+            await endpoints.open(order_id)
+            assert endpoints.show(order_id)["key"] != first["key"]
 
-        @asynccontextmanager
-        async def started() -> AsyncIterator[Endpoints]:
-            async with trio.open_nursery() as nursery:
-                endpoints = endpoints_of(lab, lines, tmp_path)
-                nursery.start_soon(endpoints.run)
-                await endpoints.ready.wait()
-                yield endpoints
-                nursery.cancel_scope.cancel()
 
-        async with started() as endpoints:
+async def test_what_cannot_be_opened_again_for_now_is_tried_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            first = await endpoints.open(order_id)
+        before = (tmp_path / "endpoints.json").stat().st_mtime_ns
+
+        async def away(_lines: ServeLines, _order_id: str) -> Any:
+            raise StoreError("busy", "The books are busy.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ServeLines, "current", away)
+            async with restarted(lab, lines, tmp_path) as endpoints:
+                with pytest.raises(OpenstallError, match="no open endpoint"):
+                    endpoints.show(order_id)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            assert endpoints.show(order_id) == first
+        assert (tmp_path / "endpoints.json").stat().st_mtime_ns == before, "nothing has changed"
+
+
+async def test_a_key_does_not_outlive_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LOOK_S", 0.05)
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            found = await endpoints.open(order_id)
+            file = tmp_path / "endpoints.json"
+            assert found["key"] in file.read_text()
+            await lab.buyer.desk.patch(order_id, report="x", result="done")
+            with trio.fail_after(20):
+                while found["key"] in file.read_text():
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            with pytest.raises(OpenstallError, match="no open endpoint"):
+                endpoints.show(order_id)
+
+
+async def test_an_endpoint_comes_back_after_a_restart_with_its_key(tmp_path: Path) -> None:
+    """At the same port; where another program has that, at a new one, which is told, with a new key."""
+    async with served(tmp_path) as (lab, order_id, _tell):
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        async with restarted(lab, lines, tmp_path) as endpoints:
             first = await endpoints.open(order_id)
         file = tmp_path / "endpoints.json"
         assert file.stat().st_mode & 0o777 == 0o600
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             assert endpoints.show(order_id) == first
         port = int(first["base_url"].split(":")[2].removesuffix("/v1"))
         with socket.create_server(("127.0.0.1", port)):
-            async with started() as endpoints:
+            async with restarted(lab, lines, tmp_path) as endpoints:
                 moved = endpoints.show(order_id)
-        assert (moved["key"], moved["moved_from"]) == (first["key"], port)
-        assert moved["base_url"] != first["base_url"]
-        async with started() as endpoints:
-            assert endpoints.show(order_id)["key"] == first["key"]
-            await endpoints.close(order_id)
+        assert moved["moved_from"] == port
+        assert moved["key"] != first["key"], "that program has seen the old one"
         assert first["key"] not in file.read_text()
+        assert moved["base_url"] != first["base_url"]
+        async with restarted(lab, lines, tmp_path) as endpoints:
+            assert endpoints.show(order_id)["key"] == moved["key"]
+            await endpoints.close(order_id)
+        assert moved["key"] not in file.read_text()
         file.write_bytes(b"[{")
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             with pytest.raises(OpenstallError, match="no open endpoint"):
                 endpoints.show(order_id)
             await endpoints.open(order_id)
         await lab.buyer.desk.patch(order_id, report="x", result="done")
-        async with started() as endpoints:
+        async with restarted(lab, lines, tmp_path) as endpoints:
             with pytest.raises(OpenstallError, match="no open endpoint"):
                 endpoints.show(order_id)
         assert file.read_bytes() == b"[]"

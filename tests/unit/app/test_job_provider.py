@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import trio.testing
 from trade_lab import funded_job, leave, step, trade_lab, works_for
 
 from openstall.app.services.orders import job_provider
+from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromBuyer, write
 from openstall.app.services.orders.view import possible_actions
 from openstall.compute_agent.specs import JobResult, LogLine, Usage, UsageTick
 from openstall.market.errors import OpenstallError
@@ -69,6 +71,29 @@ async def test_a_voucher_in_time_pays_and_opens_the_results(tmp_path: Path) -> N
         assert provider.access.allowed(artefact, buyer.host.peer_id)
         assert (await step(provider, order_id)).state == "settled"
         assert lab.chain.balance(provider.wallet) == before + 10_000
+
+
+async def test_who_follows_an_order_that_has_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with trade_lab(tmp_path) as lab:
+        order_id = await funded_job(lab)
+        provider = lab.seller.provider
+        lab.seller.agent.script = works_for(10)
+        await step(lab.seller, order_id)
+        stream = await lab.buyer.host.open_stream(
+            lab.seller.host.peer_id, PROTOCOL, timeout_s=10, max_frame=MAX_FRAME
+        )
+        async with stream:
+            await stream.send(write(FromBuyer(follow=order_id)))
+            while (raw := await stream.receive(timeout_s=20)) is not None and b'"report"' not in raw:
+                pass
+        with trio.fail_after(20):
+            while provider._beginnings:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                gc.collect()
+        waits = provider.beginning(order_id)
+        assert provider.beginning(order_id) is waits, "one for all who wait"
+        provider._no_longer_waits(order_id)
+        assert waits.is_set()
 
 
 async def test_a_paid_job_waits_for_a_free_place(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from offers import OWN
 from openstall.app.services.renting import OFFER_KEY
 from openstall.app.services.service_levels import court, wire
 from openstall.app.services.service_levels.promises import Wanted
-from openstall.market import canonical
+from openstall.market import canonical, service_levels
 from openstall.market.capacity import sign_document
 from openstall.market.errors import OpenstallError, PeerError, Refused
 from openstall.market.records import Service, ServiceLevel
@@ -147,10 +147,9 @@ async def test_what_an_oracle_does_not_watch(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(court, "MOST_PER_BUYER", 0)
         assert await refused(lab.buyer, lease) == "too_many_watched"
         monkeypatch.undo()
-        for name, value in (("MOST_PER_PROVIDER", 0), ("PLACE_MICRO", BOND_MICRO + 1)):
-            monkeypatch.setattr(court, name, value)
-            assert await refused(lab.buyer, lease) == "too_many_watched", name
-            monkeypatch.undo()
+        monkeypatch.setattr(service_levels, "MOST_ORDERS", 0)
+        assert await refused(lab.buyer, lease) == "too_many_watched"
+        monkeypatch.undo()
         lab.trade.clock.ahead_s += 10_000
         assert await refused(lab.buyer, lease) == "bad_times"
         lab.trade.clock.ahead_s -= 10_000
@@ -208,7 +207,8 @@ async def test_one_provider_cannot_have_all_places_of_an_oracle(
 
         async def code(**changes: Any) -> str:
             court_.order_id = await lab.lease(
-                service=msgspec.to_builtins(court_.level(penalty_micro=1_000, **changes)), cap_micro=1_000
+                service=msgspec.to_builtins(court_.level(**{"penalty_micro": 100_000, **changes})),
+                cap_micro=10_000,
             )
             try:
                 await oracle.watch(lab.buyer.peer_id, await court_.contract_lease())
@@ -218,14 +218,11 @@ async def test_one_provider_cannot_have_all_places_of_an_oracle(
 
         assert [await code(), await code()] == ["", ""]
         row = oracle.watches.get(court_.order_id)
-        count = oracle.watches.count_of
-        assert count("oracle", bond=court_.bond, provider=lab.provider.peer_id) == (2, 2)
-        assert count("oracle", bond="ab" * 32, provider=lab.provider.peer_id) == (0, 2)
-        assert count("buyer", bond=court_.bond, provider=lab.provider.peer_id) == (0, 0)
-        monkeypatch.setattr(court, "PLACE_MICRO", BOND_MICRO // 2)
-        assert await code() == "too_many_watched", "two places for the money of the bond"
-        monkeypatch.setattr(court, "PLACE_MICRO", 1)
-        monkeypatch.setattr(court, "MOST_PER_PROVIDER", 2)
+        count = oracle.watches.count
+        assert count("oracle", provider=lab.provider.peer_id) == 2
+        assert count("oracle", provider=lab.stranger.peer_id) == count("buyer") == 0
+        assert await code(penalty_micro=99_999) == "penalty_too_low"
+        monkeypatch.setattr(service_levels, "MOST_ORDERS", 2)
         assert await code() == "too_many_watched"
         monkeypatch.undo()
         bond = await oracle.bonds.read(court_.bond)
@@ -341,8 +338,38 @@ async def test_a_provider_is_bound_to_no_more_than_it_promised_and_its_bond_is_p
         assert await mine.pledged() == 6_000_000
         assert await asked(penalty_micro=1_000_000) == ""
         assert await asked(penalty_micro=1_000_001) == "bond_pledged"
+        assert await asked(penalty_micro=99_999) == "penalty_too_low"
+        monkeypatch.setattr(service_levels, "MOST_ORDERS", 2)
+        assert await asked(penalty_micro=1_000_000) == "too_many_watched"
+        monkeypatch.undo()
         lab.trade.clock.ahead_s += LONG_S
         assert await mine.pledged() == 0, "nobody may complain of them any more"
+
+
+async def test_what_a_provider_signs_its_oracles_watch(tmp_path: Path) -> None:
+    """A bond has no fewer places than orders that it can pay: ten small ones as well as a large one."""
+    async with hearing(tmp_path) as court_:
+        lab, small = court_.lab, BOND_MICRO // 10
+        mine = lab.provider.levels.promises
+        mine.settings.set("service.promise", msgspec.to_builtins(court_.level(penalty_micro=small)))
+        level = msgspec.to_builtins(court_.level(penalty_micro=small))
+        for number in range(10):
+            data = await lab.buyer.side.file(f"{number}.csv", b"1,2\n")
+            await mine.admit(lab.trade.job([data], service=level, cap_micro=small // 10))
+            court_.order_id = await lab.lease(service=level, cap_micro=small // 10)
+            await lab.oracles[0].levels.court.watch(lab.buyer.peer_id, await court_.contract_lease())
+        data = await lab.buyer.side.file("more.csv", b"1,2\n")
+        with pytest.raises(Refused) as refusal:
+            await mine.admit(lab.trade.job([data], service=level, cap_micro=small // 10))
+        assert refusal.value.code == "bond_pledged"
+
+
+async def test_a_promise_that_no_oracle_would_watch_is_not_published(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as court_:
+        mine = court_.lab.provider.levels.promises
+        with pytest.raises(Refused) as refusal:
+            await mine.promise(Wanted(start_s=60, penalty_micro=99_999))
+        assert (refusal.value.code, await mine.own()) == ("penalty_too_low", None)
 
 
 async def test_a_bond_that_may_be_gone_too_early_binds_nobody(tmp_path: Path) -> None:
@@ -378,9 +405,10 @@ async def test_what_a_buyer_can_ask_for(tmp_path: Path) -> None:
             lab.provider.side, "service", OFFER_KEY, Service(level=court_.level(), chain_id=chain_id)
         )
         assert (await chosen()) == court_.level(penalty_micro=500_000), "ten times the cap at most"
-        assert (await chosen(uptime_bps=5_000, penalty_micro=7)).penalty_micro == 7
+        assert (await chosen(uptime_bps=5_000, penalty_micro=100_000)).penalty_micro == 100_000
         for wanted, code in (
             ({"penalty_micro": 500_001}, "penalty_too_high"),
+            ({"penalty_micro": 99_999}, "penalty_too_low"),
             ({"start_s": 1}, "more_than_promised"),
             ({"steps_per_1000s": 1}, "more_than_promised"),
         ):

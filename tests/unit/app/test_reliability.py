@@ -6,15 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from capacity_lab import capacity_lab
 from trade_lab import Side, funded_job, step, trade_lab, works_for
 
 from openstall.app.services.capacity.testbench import silent
-from openstall.app.services.reliability import ReliabilityService
+from openstall.app.services.reliability import ReliabilityService, summary_words
 from openstall.compute_agent.specs import JobResult
 from openstall.market.errors import PeerError
+from openstall.market.mechanisms.reliability import Reliability
 from openstall.store.orders import Orders
 from openstall.store.provider_log import BondPaid, ProviderLog
 from openstall.store.settings import Settings
@@ -175,3 +177,22 @@ async def test_a_job_that_never_started_is_late_only_once_it_should_have_started
         own, seen = await both(lab.seller, lab.buyer)
         assert steps(own) == steps(seen) == ["called_off", "late"]
         assert own["bad_milli"] == seen["bad_milli"] == 1_000
+
+
+@pytest.mark.parametrize(
+    ("good", "is_new", "begin", "end"),
+    [
+        (
+            1_700,
+            True,
+            "New: so",
+            "That rests on little: as much as 1.7 recent orders and challenges; older ones",
+        ),
+        (1_000, False, "At least", "That rests on as much as 1 recent order or challenge; older ones"),
+    ],
+)
+def test_the_figure_says_on_how_much_it_rests(good: int, is_new: bool, begin: str, end: str) -> None:
+    found = Reliability(score=1_208, good_milli=good, bad_milli=0, is_new=is_new, changes=())
+    words = summary_words(found)
+    assert words.startswith(begin)
+    assert words.endswith(f"12.08 % of orders end well. {end} count less.")

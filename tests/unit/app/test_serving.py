@@ -22,9 +22,10 @@ from openstall.app.services.orders.serve_buyer import ServeLines
 from openstall.app.services.orders.serve_provider import ServeDesk
 from openstall.app.services.orders.serve_wire import MAX_FROM_BUYER, MAX_FROM_PROVIDER, PROTOCOL, First
 from openstall.app.threads import Workers
+from openstall.compute_agent.sandbox.talk import Talk
 from openstall.compute_agent.serving import MOST_OPEN, Answer, Question
 from openstall.compute_agent.specs import FirstOutput, JobResult, Usage, UsageTick
-from openstall.market.errors import OpenstallError
+from openstall.market.errors import OpenstallError, SandboxError
 from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate
@@ -210,20 +211,59 @@ async def test_a_provider_that_answers_against_the_rules_is_heard_no_more(tmp_pa
         nursery.cancel_scope.cancel()
 
 
-async def test_a_question_that_is_given_up_gives_its_place_back(tmp_path: Path) -> None:
-    """What still comes of its answer is passed over, and the line stays."""
+async def test_a_question_that_is_given_up_keeps_its_place_until_it_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the agent, which counts for itself; what still comes is passed over, and the line stays."""
     async with served(tmp_path) as (lab, order_id, tell), trio.open_nursery() as nursery:
         lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
         nursery.start_soon(lines.run)
+        talk, hand_on = Talk(), type(lab.seller.agent).ask
+
+        async def ask(agent: Any, job_id: str, question: Question) -> None:
+            talk.put(question)
+            talk._waiting.receive_nowait()  # the job reads it
+            await hand_on(agent, job_id, question)
+
+        async def answer(question: Question) -> None:
+            found = Answer(n=question.n, text=question.prompt or "", last=True)
+            talk._open.take(found, 1)
+            await tell(found)
+
+        monkeypatch.setattr(type(lab.seller.agent), "ask", ask)
         for _ in range(MOST_OPEN):
             async with lines.asking(order_id, HELLO):
                 pass
         left = [await lab.seller.agent.asked.receive() for _ in range(MOST_OPEN)]
+        with pytest.raises(SandboxError) as caught:  # here, before anything is sent
+            await lines.ask(order_id, HELLO)
+        assert caught.value.code == "too_many_open"
+        for question in left:
+            await answer(question)
+        with trio.fail_after(20):
+            while len(lines._lines[order_id].open):
+                await trio.testing.wait_all_tasks_blocked(0.01)
         async with lines.asking(order_id, Question(prompt="new")) as found:
-            asked = await lab.seller.agent.asked.receive()
-            for question in (*left, asked):
-                await tell(Answer(n=question.n, text=question.prompt or "", last=True))
+            await answer(await lab.seller.agent.asked.receive())
             assert [line.text async for line in found] == ["new"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_question_that_was_never_sent_keeps_no_place(tmp_path: Path) -> None:
+    async with served(tmp_path) as (lab, order_id, _tell), trio.open_nursery() as nursery:
+        lines = ServeLines(desk=lab.buyer.desk, peers=lab.buyer.host)
+        nursery.start_soon(lines.run)
+        async with lines.asking(order_id, HELLO):
+            pass
+        line = lines._lines[order_id]
+        async with line.stream._sending, trio.open_nursery() as asking:  # another one is being written
+            for _ in range(MOST_OPEN - 1):
+                asking.start_soon(lines.ask, order_id, HELLO)
+            with trio.fail_after(20):
+                while len(line.open) < MOST_OPEN:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            asking.cancel_scope.cancel()
+        assert len(line.open) == 1
         nursery.cancel_scope.cancel()
 
 

@@ -28,6 +28,8 @@ TERMS = OfferTerms(
     gpus=True,
 )
 
+SWITCHED_OFF = "The house rules switch off every graphics card that could be rented out."
+
 
 class Agent:
     """A script in the place of a process: cards that pass the doctor or not, and how often it was asked.
@@ -111,8 +113,9 @@ def test_the_cards_that_pass_and_are_not_switched_off_are_offered(
     [
         ({}, (), "There is no graphics card for jobs here. none"),
         ({"a": False}, (), "what was found"),
-        ({"a": True, "b": False}, ("a",), "what was found"),
-        ({"a": True}, ("a",), "The house rules switch off every graphics card of this machine."),
+        ({"a": False, "b": False}, ("a",), "what was found"),
+        ({"a": True, "b": False}, ("a",), SWITCHED_OFF),
+        ({"a": True}, ("a",), SWITCHED_OFF),
     ],
 )
 def test_an_offer_of_cards_without_one_is_refused(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -16,7 +18,9 @@ from hypothesis.stateful import (
 )
 from ledger_lab import CREDIT, Lab, run_machine
 
+from openstall.ledger import bond
 from openstall.ledger.bond import SINK, BondClient, BondTerms, Sentence
+from openstall.ledger.chain import Chain
 from openstall.ledger.wallet import Wallet
 
 ROLES = ("buyer", "seller", "outsider")
@@ -227,7 +231,6 @@ def test_terms_that_bind_nobody_are_refused(lab: Lab, change: dict[str, object])
 
 
 def test_a_chain_without_the_contract_says_so_and_works_else(lab: Lab) -> None:
-    from openstall.ledger.chain import Chain
     from openstall.market.errors import ChainError
 
     old = Chain(replace(lab.host.params, bond=""), lab.host.handle, clock=lab.clock)
@@ -235,6 +238,41 @@ def test_a_chain_without_the_contract_says_so_and_works_else(lab: Lab) -> None:
     with pytest.raises(ChainError) as refusal:
         BondClient(old).bond(bytes(32))
     assert refusal.value.code == "no_bonds"
+
+
+def test_what_was_paid_for_a_case_is_found_from_the_newest_block_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A public chain has millions of blocks, and answers for some thousands at a time."""
+    monkeypatch.setattr(bond, "MAX_LOG_RANGE", 2)
+    client, terms = BondClient(lab.chain), terms_of(lab)
+    lab.do(lab.seller, client.post(lab.seller, terms))
+    said = [
+        Sentence(
+            bond_id=client.bond_id(terms),
+            case_hash=secrets.token_bytes(32),
+            beneficiary=lab.buyer.address,
+            amount_micro=amount,
+        )
+        for amount in (1_000, 2_000, 3_000)
+    ]
+    for sentence in said:
+        lab.do(lab.outsider, client.slash(sentence, signed(client, terms, sentence, ORACLES[:2])))
+    asked, read_logs = [], Chain.logs
+
+    def logs(self: Chain, address: str, topics: list[Any], *, from_block: int, to_block: int) -> list[Any]:
+        asked.append((from_block, to_block))
+        return read_logs(self, address, topics, from_block=from_block, to_block=to_block)
+
+    monkeypatch.setattr(Chain, "logs", logs)
+    head = lab.chain.head().number
+    assert client.paid_micro(said[2].bond_id, said[2].case_hash) == 3_000
+    assert asked == [(head - 1, head)]
+    assert client.paid_micro(said[0].bond_id, said[0].case_hash) == 1_000
+    asked.clear()
+    assert client.paid_micro(said[0].bond_id, bytes(32)) == 0
+    assert (asked[0][1], asked[-1][0]) == (head, 0)
+    assert all(newer[0] == older[1] + 1 for newer, older in pairwise(asked)), "each block once"
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)

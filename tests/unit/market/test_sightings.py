@@ -354,6 +354,26 @@ def test_a_start_that_a_witness_missed_is_shown_to_it_by_the_providers_own_word(
     assert 9_000 < share(found) <= 10_000
 
 
+@pytest.mark.parametrize("told_at", [20_000, 60_000, 90_900])
+@pytest.mark.parametrize("state", ["paused", "working"])
+def test_what_a_provider_tells_of_a_gap_that_was_left_out_counts_nothing_twice(
+    peers: dict[str, str], told_at: int, state: str
+) -> None:
+    """A buyer hands in the provider's own "paused" of a moment whose idle seconds are counted already."""
+    lasting = msgspec.structs.replace(msgspec.convert(TERMS, ComputeTerms), max_s=130_000)
+    seen: list[Sighting] = []
+    for look in range(400):
+        state_seen = "paused" if look % 4 < 2 else "working"
+        seen = add(seen, working(300 * (look + 1), state=state_seen, steps=look))
+    over = report(state="done", at=PAID + 120_000)
+    plain = judged(lasting, seen, report=over, now=PAID + 120_010)
+    told = msgspec.convert(plain_telemetry(peers, at=PAID + told_at, state=state), Telemetry)
+    more = add_told(seen, told, paid_at=PAID, now=PAID + 120_010)
+    assert any(one.idle_s for one in more), "the row was shortened"
+    assert judged(lasting, more, report=over, now=PAID + 120_010).course == plain.course
+    assert plain.course.window_s - plain.course.worked_s == 300 * 100
+
+
 def test_a_bond_pays_once_for_an_order() -> None:
     assert case_hash(HASH, "cd" * 32) == case_hash(HASH, "cd" * 32)
     assert len({case_hash(HASH, HASH), case_hash("cd" * 32, HASH), case_hash(HASH, "cd" * 32)}) == 3
