@@ -1,8 +1,8 @@
 """The product of an order: what the chain holds, what each party's book says, who is down, what time it is.
 
-The chain takes a call when the table allows it in the true state, whatever a party believes: so parties that run
-modified programs are in here too. Only an honest buyer's funding waits for its own book to say `agreed`. A message
-may be lost or come at once; a party may crash and come back at any moment, with its book as it was.
+The chain takes a call when the table allows it in the true state, whatever a party believes: so parties that
+run modified programs are in here too. Only the buyer's funding waits for its own book to say `agreed`.
+A message may be lost or come at once; a party may crash and come back at any moment, with its book as it was.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Explorer:
             yield at.enter(side, at.chain)
 
     def _off_chain(self, at: Product, side: Side) -> Iterator[Product]:
-        """A step without the chain: the other's book follows where the message comes, and not where it is lost."""
+        """A step without the chain: the other's book follows unless the message is lost."""
         if self.shown(at.book(side)) != at.chain:
             return
         other: Side = "seller" if side == "buyer" else "buyer"

@@ -1,4 +1,4 @@
-"""Orders and auctions explored as products: books, chain, crashes, lost messages, hostile parties, the clock."""
+"""Orders and auctions explored as products: books, chain, crashes, lost messages, hostility, the clock."""
 
 from __future__ import annotations
 
