@@ -23,6 +23,7 @@ PREPARE_MS = 300
 """Pause between two sections that are made ahead."""
 RAIL: tuple[tuple[str, str, str], ...] = (
     ("market", "&Market", "market"),
+    ("requests", "&Requests", "send"),
     ("sell", "Sell &compute", "compute"),
     ("orders", "&Orders", "orders"),
     ("library", "&Library", "library"),
@@ -39,7 +40,14 @@ _BELONGS = {
     "backup": "wallet",
     "house": "sell",
     "demand": "sell",
+    "request": "requests",
+    "bid": "requests",
+    "ask": "requests",
 }
+
+
+_ALONE = ("publish", "backup", "house", "demand", "ask")
+"""Pages that are about nothing in particular."""
 
 
 class Shell(QWidget):
@@ -102,7 +110,7 @@ class Shell(QWidget):
         """Show a view by its name.
 
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
-        `demand`, `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or
+        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or
         `settings`.
         """
         if not self._known(spec):
@@ -117,9 +125,7 @@ class Shell(QWidget):
 
     def _known(self, spec: str) -> bool:
         name, _, argument = spec.partition(":")
-        return name in self._buttons or (
-            name in _BELONGS and (bool(argument) or name in ("publish", "backup", "house", "demand"))
-        )
+        return name in self._buttons or (name in _BELONGS and (bool(argument) or name in _ALONE))
 
     def _show(self, spec: str) -> None:
         name, _, argument = spec.partition(":")
@@ -152,7 +158,7 @@ class Shell(QWidget):
 
     def _page(self, name: str, argument: str) -> Page:
         """The page of a view. The sections are kept; a page about one thing is made anew each time."""
-        if argument and name in ("model", "buy", "rent", "orders"):
+        if argument and name in ("model", "buy", "rent", "orders", "request", "bid"):
             return self._page_about(name, argument)
         if name == "publish":
             from openstall.ui.views.publish import PublishPage
@@ -165,6 +171,10 @@ class Shell(QWidget):
             from openstall.ui.views.backup import BackupPage
 
             return BackupPage(self._desk)
+        if name == "ask":
+            from openstall.ui.views.ask import AskPage
+
+            return AskPage(self._desk)
         if name == "demand":
             from openstall.ui.views.demand import DemandPage
 
@@ -194,6 +204,14 @@ class Shell(QWidget):
             from openstall.ui.views.rent import RentPage
 
             return RentPage(self._desk, argument)
+        if name == "request":
+            from openstall.ui.views.request import RequestPage
+
+            return RequestPage(self._desk, argument)
+        if name == "bid":
+            from openstall.ui.views.bid import BidPage
+
+            return BidPage(self._desk, argument)
         from openstall.ui.views.order import OrderPage
 
         return OrderPage(self._desk, argument)
@@ -204,6 +222,7 @@ class Shell(QWidget):
         from openstall.ui.views.market import MarketPage
         from openstall.ui.views.network import NetworkPage
         from openstall.ui.views.orders import OrdersPage
+        from openstall.ui.views.requests import RequestsPage
         from openstall.ui.views.sell import SellPage
         from openstall.ui.views.settings import SettingsPage
         from openstall.ui.views.wallet import WalletPage
@@ -211,6 +230,7 @@ class Shell(QWidget):
         desk = self._desk
         return {
             "market": lambda: MarketPage(desk),
+            "requests": lambda: RequestsPage(desk),
             "sell": lambda: SellPage(desk),
             "orders": lambda: OrdersPage(desk),
             "library": lambda: LibraryPage(desk),

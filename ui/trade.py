@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import field
 
 from openstall.ui.documents import Document, Failure
+from openstall.ui.requests import CustomPart
 from openstall.ui.service_levels import OrderService
 
 
@@ -317,6 +318,7 @@ class Order(Document, frozen=True, kw_only=True):
     continues: str = ""
     continued_by: str = ""
     service: OrderService | None = None
+    custom: CustomPart | None = None
 
     @property
     def mark(self) -> str:

@@ -27,6 +27,8 @@ _STATES: dict[str, tuple[str, theme.Tone]] = {
     "running": ("play", "accent"),
     "ended": ("clock", "accent"),
     "withdrawing": ("clock", "care"),
+    "submitted": ("measured", "accent"),
+    "passed": ("done", "accent"),
     "delivered": ("download", "accent"),
     "disputed": ("scales", "care"),
     "completed": ("done", "good"),
