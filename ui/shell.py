@@ -110,8 +110,8 @@ class Shell(QWidget):
         """Show a view by its name.
 
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
-        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or
-        `settings`.
+        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `orders`, `orders:ID`, `library`,
+        `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
         """
         if not self._known(spec):
             return
@@ -160,29 +160,8 @@ class Shell(QWidget):
         """The page of a view. The sections are kept; a page about one thing is made anew each time."""
         if argument and name in ("model", "buy", "rent", "orders", "request", "bid"):
             return self._page_about(name, argument)
-        if name == "publish":
-            from openstall.ui.views.publish import PublishPage
-
-            made = PublishPage(self._desk)
-            if argument:
-                made.file.take(argument)
-            return made
-        if name == "backup":
-            from openstall.ui.views.backup import BackupPage
-
-            return BackupPage(self._desk)
-        if name == "ask":
-            from openstall.ui.views.ask import AskPage
-
-            return AskPage(self._desk)
-        if name == "demand":
-            from openstall.ui.views.demand import DemandPage
-
-            return DemandPage(self._desk)
-        if name == "house":
-            from openstall.ui.views.house import HousePage
-
-            return HousePage(self._desk)
+        if name in _ALONE:
+            return self._page_alone(name, argument)
         if name not in self._kept:
             self._kept[name] = self._makers()[name]()
         page = self._kept[name]
@@ -191,30 +170,44 @@ class Shell(QWidget):
             choose(argument)
         return page
 
+    def _page_alone(self, name: str, argument: str) -> Page:
+        from openstall.ui.views.ask import AskPage
+        from openstall.ui.views.backup import BackupPage
+        from openstall.ui.views.demand import DemandPage
+        from openstall.ui.views.house import HousePage
+        from openstall.ui.views.publish import PublishPage
+
+        if name == "publish":
+            made = PublishPage(self._desk)
+            if argument:
+                made.file.take(argument)
+            return made
+        makers: dict[str, Callable[[Desk], Page]] = {
+            "ask": AskPage,
+            "backup": BackupPage,
+            "demand": DemandPage,
+            "house": HousePage,
+        }
+        return makers[name](self._desk)
+
     def _page_about(self, name: str, argument: str) -> Page:
-        if name == "model":
-            from openstall.ui.views.model import ModelPage
-
-            return ModelPage(self._desk, argument)
-        if name == "buy":
-            from openstall.ui.views.buy import BuyPage
-
-            return BuyPage(self._desk, argument)
-        if name == "rent":
-            from openstall.ui.views.rent import RentPage
-
-            return RentPage(self._desk, argument)
-        if name == "request":
-            from openstall.ui.views.request import RequestPage
-
-            return RequestPage(self._desk, argument)
-        if name == "bid":
-            from openstall.ui.views.bid import BidPage
-
-            return BidPage(self._desk, argument)
+        """A page about one thing; imported only now, so that the window is on screen sooner."""
+        from openstall.ui.views.bid import BidPage
+        from openstall.ui.views.buy import BuyPage
+        from openstall.ui.views.model import ModelPage
         from openstall.ui.views.order import OrderPage
+        from openstall.ui.views.rent import RentPage
+        from openstall.ui.views.request import RequestPage
 
-        return OrderPage(self._desk, argument)
+        makers: dict[str, Callable[[Desk, str], Page]] = {
+            "model": ModelPage,
+            "buy": BuyPage,
+            "rent": RentPage,
+            "orders": OrderPage,
+            "request": RequestPage,
+            "bid": BidPage,
+        }
+        return makers[name](self._desk, argument)
 
     def _makers(self) -> dict[str, Callable[[], Page]]:
         """How each section is made; imported only now, so that the window is on screen sooner."""

@@ -38,7 +38,7 @@ _SHOWN_PROBLEMS = 6
 
 
 class AskPage(Page):
-    """The node looks at the table after each change; what would be signed stands beside it before anything is."""
+    """The node looks at the table after each change; what would be signed stands beside it."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(
@@ -86,14 +86,14 @@ class AskPage(Page):
 
     def _goal_panel(self) -> Panel:
         panel = Panel("When it is good enough")
-        self.target, self.metric = Choice(), Choice()
+        self.target, self.measure = Choice(), Choice()
         self.threshold = QLineEdit()
         self.threshold.setPlaceholderText("for example 0.9")
         self.threshold.setMaximumWidth(160)
         self.training = FileDrop("training data for the winner (optional)", "Tables (*.csv);;All files (*)")
         facts = Facts()
         facts.add("Column to predict", self.target)
-        facts.add("Measured as", self.metric)
+        facts.add("Measured as", self.measure)
         facts.add("Threshold", self.threshold)
         panel.body.addLayout(facts)
         panel.body.addWidget(self.training)
@@ -103,7 +103,7 @@ class AskPage(Page):
             )
         )
         self.target.activated.connect(lambda _at: self._changed())
-        self.metric.activated.connect(lambda _at: self._changed())
+        self.measure.activated.connect(lambda _at: self._changed())
         self.threshold.textChanged.connect(lambda _text: self._changed())
         return panel
 
@@ -167,7 +167,7 @@ class AskPage(Page):
 
     def _picked(self) -> None:
         self.target.clear()
-        self.metric.clear()
+        self.measure.clear()
         self._seen = Preview()
         self._changed()
 
@@ -198,25 +198,24 @@ class AskPage(Page):
 
     def _rows_body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"path": self.file.path, "target": self.target.currentData() or ""}
-        if self.metric.currentData() and self.threshold.text().strip():
-            body |= {"metric": self.metric.currentData(), "threshold": self.threshold.text().strip()}
+        if self.measure.currentData() and self.threshold.text().strip():
+            body |= {"metric": self.measure.currentData(), "threshold": self.threshold.text().strip()}
         return body
 
     def _missing(self) -> str:
         """What is still to be filled in; empty if the node can say what would be signed."""
-        if not self.file.path:
-            return "Drop a table first."
-        if not self.target.currentData():
-            return "Choose the column to predict."
-        if not self.threshold.text().strip():
-            return "Say when a model is good enough."
-        if len(self.name.text().strip()) < 3:
-            return "Give it a title of at least three letters."
-        if not self.budget.micro:
-            return self.budget.why or "Set a budget, above zero."
-        if not self.deposit.micro:
-            return self.deposit.why or "Set a deposit for a bid, above zero: it keeps away bids in jest."
-        return ""
+        checks = (
+            (bool(self.file.path), "Drop a table first."),
+            (bool(self.target.currentData()), "Choose the column to predict."),
+            (bool(self.threshold.text().strip()), "Say when a model is good enough."),
+            (len(self.name.text().strip()) >= 3, "Give it a title of at least three letters."),
+            (bool(self.budget.micro), self.budget.why or "Set a budget, above zero."),
+            (
+                bool(self.deposit.micro),
+                self.deposit.why or "Set a deposit for a bid, above zero: it keeps away bids in jest.",
+            ),
+        )
+        return next((why for good, why in checks if not good), "")
 
     def _look(self) -> None:
         if not self.file.path or self._signing:
@@ -274,7 +273,9 @@ class AskPage(Page):
             for place, cell in enumerate(cells):
                 self.rows.setItem(at, place, QTableWidgetItem(words.one_line(cell, 60)))
         self.rows.show()
-        said = f"{words.plural(table.rows, 'row')}, {words.plural(len(names), 'column')}; the first rows are shown."
+        said = (
+            f"{words.plural(table.rows, 'row')}, {words.plural(len(names), 'column')}; the first are shown."
+        )
         if table.classes:
             parts = ", ".join(f"{words.one_line(one.name, 40)} ({one.rows:,})" for one in table.classes[:8])
             said += f" Answers: {parts}."
@@ -285,10 +286,10 @@ class AskPage(Page):
             for one in table.columns:
                 self.target.addItem(f"{words.one_line(one.name, 80)} ({one.kind})", one.name)
         metrics = METRICS.get(table.task, ())
-        if tuple(self.metric.itemData(at) for at in range(self.metric.count())) != metrics:
-            self.metric.clear()
+        if tuple(self.measure.itemData(at) for at in range(self.measure.count())) != metrics:
+            self.measure.clear()
             for name in metrics:
-                self.metric.addItem(FIGURE_WORDS[name], name)
+                self.measure.addItem(FIGURE_WORDS[name], name)
 
     def _check(self) -> None:
         why = self._missing()

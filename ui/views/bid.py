@@ -39,8 +39,8 @@ class BidPage(Page):
         self._ask.body.addLayout(row(Text("Amount in credits", wrap=False), self.amount, 1))
         self._ask.body.addWidget(
             Text(
-                "The lowest bid wins and is paid the second lowest. Ask for what the work is worth to you: asking "
-                "for more can only lose you the order.",
+                "The lowest bid wins and is paid the second lowest. Ask for what the work is worth to you: "
+                "asking for more can only lose you the order.",
                 "small",
             )
         )
@@ -74,12 +74,14 @@ class BidPage(Page):
         facts.add("Their wallet", CopyId(body.wallet, what="wallet address", whole=True))
         facts.add(
             "Where it waits",
-            "Your deposit waits in the auction's contract. Your amount stays sealed: it is known on this computer only.",
+            "Your deposit waits in the auction's contract. Your amount stays sealed: it is known on this "
+            "computer only.",
         )
         facts.add(
             "Until when",
             f"Bids until {words.moment(body.commit_by)}; your node opens yours by itself until "
-            f"{words.moment(body.reveal_by)}. Leave it running. If you win, deliver until {words.moment(body.deliver_by)}.",
+            f"{words.moment(body.reveal_by)}. Leave it running. If you win, deliver until "
+            f"{words.moment(body.deliver_by)}.",
         )
         facts.add(
             "How it comes back",

@@ -1,4 +1,4 @@
-"""What an order of a model made to order shows: what is asked, the hand-in, and what the evaluators measured."""
+"""What an order of a model made to order shows: the hand-in, and what the evaluators measured."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from openstall.ui.requests import (
     FIGURE_WORDS,
     CustomPart,
     Figure,
+    RequestEntry,
     Verdict,
     demand_words,
     statement_of,
@@ -28,7 +29,8 @@ from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.threshold_plot import Measured, ThresholdPlot, figure_words
 
 _SHARES = frozenset({"accuracy", "macro_f1", "auc", "robustness", "fairness"})
-_MEASURED = "Measured by this evaluator in its own sandbox and signed; this computer has checked signature and arithmetic."
+_MEASURED = "Measured by this evaluator in its own sandbox, and signed. "
+    "This computer has checked signature and arithmetic."
 _FAULTS = {
     "model_refused": "The file is no model that may be run.",
     "model_not_runnable": "The model cannot be run.",
@@ -47,6 +49,7 @@ class MadeToOrder(QWidget):
         super().__init__()
         self._desk, self._id = desk, order_id
         self._order = Order()
+        self._asked = False
         self._shown: CustomPart | None = None
         self.banner = Banner()
         self._progress = ProgressRow(cancel=False)
@@ -58,10 +61,11 @@ class MadeToOrder(QWidget):
         self._hand.body.addWidget(self.drop)
         self._save = button("Training data: &Save…", self._choose, icon="download")
         self._save.setAccessibleName("Save the training data")
-        self._training = Text("The training data, if the request has any, is for you alone.", "small")
+        self._training, self._training_line = Text("", "small"), QWidget()
         line = row(self._training, self._save)
         line.setStretch(0, 1)
-        self._hand.body.addLayout(line)
+        self._training_line.setLayout(line)
+        self._hand.body.addWidget(self._training_line)
         self._result = Panel("What the evaluators measured")
         self._verdicts = column(spacing=2 * theme.GRID)
         self._result.body.addLayout(self._verdicts)
@@ -82,13 +86,29 @@ class MadeToOrder(QWidget):
         left = part.tries - part.attempt
         may = order.role == "seller" and order.state in ("funded", "failed") and left > 0
         self._hand.setVisible(may)
+        if may and not self._asked:
+            self._asked = True
+            self._training_line.hide()
+            path = f"/v1/catalogue/{order.terms.get('request', '')}"
+            self._desk.api.get(path, RequestEntry, self._know_training, owner=self, failed=self.banner.fail)
         self._tries.say(
-            f"Try {part.attempt + 1} of {part.tries}. The file takes {len(order.terms.get('features', []))} columns "
-            "in the order of the request. It is encrypted here; only the evaluators get its key before it has passed."
+            f"Try {part.attempt + 1} of {part.tries}. The file takes {len(order.terms.get('features', []))} "
+            "columns in the order of the request. It is encrypted here; only the evaluators get its key before "
+            "it has passed."
         )
         if part != self._shown:
             self._shown = part
             self._show_verdicts(part)
+
+    def _know_training(self, entry: RequestEntry) -> None:
+        blob = entry.body.training
+        self._training_line.show()
+        self._save.setVisible(blob is not None)
+        self._training.say(
+            f"{words.size(blob.size)} of training data, encrypted; its key is for you alone."
+            if blob is not None
+            else "The request has no training data: bring your own."
+        )
 
     def hand_in(self, path: str) -> None:
         """Have the node encrypt a model and hand it in."""
@@ -157,7 +177,7 @@ class MadeToOrder(QWidget):
 
 
 class VerdictView(QWidget):
-    """One evaluator's verdict: passed or missed, each figure against its threshold, and what was committed to."""
+    """One evaluator's verdict: passed or missed, each figure on its scale, and what was committed to."""
 
     def __init__(self, verdict: Verdict, terms: dict[str, Any], model_hash: str) -> None:
         super().__init__()

@@ -10,7 +10,6 @@ from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.requests import (
-    FIGURE_WORDS,
     STAGES,
     Auction,
     OwnRequest,
@@ -226,7 +225,7 @@ def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
     return [
         ("The model must", f"{what}."),
         ("From the columns", f"{columns}{rest}."),
-        ("It passes if", "; ".join(demands) + f". {FIGURE_WORDS.get(body.metric, body.metric)}."),
+        ("It passes if", "; ".join(demands) + "."),
         ("Measured on", f"{words.plural(body.rows, 'sealed row')} that no bidder sees."),
         ("Measured by", judges),
         (

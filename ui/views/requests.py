@@ -110,7 +110,7 @@ class RequestsPage(Page):
         super().__init__(
             desk,
             "Requests",
-            "Models that somebody wants built. Bids are sealed; the lowest wins and is paid the second lowest.",
+            "Models that somebody wants built. Bids are sealed; the lowest wins, paid the second lowest.",
             scroll=False,
         )
         ask = button("&Ask for a model…", lambda: desk.go.emit("ask"), icon="send", kind="primary")

@@ -28,7 +28,7 @@ def split(amount_micro: int, fee_bps: int, buyer_bps: int) -> tuple[int, int, in
 
 
 class RulingForm(QWidget):
-    """A slider and a number for the buyer's share, what each side would have, and one question before it counts."""
+    """A slider and a number for the buyer's share, what each side would have, and one question more."""
 
     ruled = Signal(int)
     """The buyer's share in hundredths of a percent."""
@@ -78,7 +78,8 @@ class RulingForm(QWidget):
         """Ask once more, with both shares in words, before the escrow is split for good."""
         percent = self.share.value()
         clear(self._ask)
-        said = f"{percent} % to the buyer, {100 - percent} % to the {self._seller}, after your fee. This is final."
+        shares = f"{percent} % to the buyer, {100 - percent} % to the {self._seller}"
+        said = f"{shares}, after your fee. This is final."
         self._ask.addWidget(Text(said, "strong"))
         go = button("&Rule so", lambda: self.ruled.emit(percent * 100), icon="scales")
         leave = button("&Not now", lambda: clear(self._ask), kind="primary")
