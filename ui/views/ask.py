@@ -273,9 +273,7 @@ class AskPage(Page):
             for place, cell in enumerate(cells):
                 self.rows.setItem(at, place, QTableWidgetItem(words.one_line(cell, 60)))
         self.rows.show()
-        said = (
-            f"{words.plural(table.rows, 'row')}, {words.plural(len(names), 'column')}; the first are shown."
-        )
+        said = f"{words.plural(table.rows, 'row')}, {words.plural(len(names), 'column')}; some are shown."
         if table.classes:
             parts = ", ".join(f"{words.one_line(one.name, 40)} ({one.rows:,})" for one in table.classes[:8])
             said += f" Answers: {parts}."

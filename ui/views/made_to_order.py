@@ -29,8 +29,10 @@ from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.threshold_plot import Measured, ThresholdPlot, figure_words
 
 _SHARES = frozenset({"accuracy", "macro_f1", "auc", "robustness", "fairness"})
-_MEASURED = "Measured by this evaluator in its own sandbox, and signed. "
+_MEASURED = (
+    "Measured by this evaluator in its own sandbox, and signed. "
     "This computer has checked signature and arithmetic."
+)
 _FAULTS = {
     "model_refused": "The file is no model that may be run.",
     "model_not_runnable": "The model cannot be run.",
@@ -91,10 +93,10 @@ class MadeToOrder(QWidget):
             self._training_line.hide()
             path = f"/v1/catalogue/{order.terms.get('request', '')}"
             self._desk.api.get(path, RequestEntry, self._know_training, owner=self, failed=self.banner.fail)
+        count = len(order.terms.get("features", []))
         self._tries.say(
-            f"Try {part.attempt + 1} of {part.tries}. The file takes {len(order.terms.get('features', []))} "
-            "columns in the order of the request. It is encrypted here; only the evaluators get its key before "
-            "it has passed."
+            f"Try {part.attempt + 1} of {part.tries}. The file takes {words.plural(count, 'column')} in the order "
+            "of the request. It is encrypted here; only the evaluators get its key before it has passed."
         )
         if part != self._shown:
             self._shown = part

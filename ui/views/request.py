@@ -178,11 +178,7 @@ class RequestPage(Page):
                 )
             )
         elif self._entry.mine:
-            add(
-                Text(
-                    "Nothing now. Your node follows the auction by itself, and signs the order with the winner."
-                )
-            )
+            add(Text("Nothing now. Your node follows the auction, and signs the order with the winner."))
             if self._own is not None and self._own.state in ("published", "over"):
                 add(button("Take the request &back", self._withdraw, icon="back"))
         elif auction.own_bid is not None:
