@@ -123,7 +123,7 @@ class AskPage(Page):
         self.delivery, self.review = Choice(DELIVERY, chosen=2), Choice(REVIEW, chosen=2)
         self.tries = NumberField(3, 1, 16)
         self.evaluators, self.arbiter = QLineEdit(), QLineEdit()
-        self.evaluators.setPlaceholderText("0x…, 0x… (none: this computer)")
+        self.evaluators.setPlaceholderText("0x… (none: you)")
         self.arbiter.setPlaceholderText("0x… (optional)")
         facts = Facts()
         for label, widget in (
@@ -157,10 +157,13 @@ class AskPage(Page):
         panel = Panel("What you would sign")
         self._summary = column(spacing=theme.GRID // 2)
         panel.body.addLayout(self._summary)
+        panel.body.addWidget(
+            Text("Signing sets the budget aside at once, until a model passes or it comes back.", "small")
+        )
         panel.body.addWidget(self._progress)
         self._why = Text("", "small")
         panel.body.addWidget(self._why)
-        self._sign = button("&Sign, and set the budget aside", self._send, icon="lock")
+        self._sign = button("&Sign the request", self._send, icon="lock")
         self._leave = button("&Do not ask", self.desk.back.emit, kind="primary")
         panel.body.addLayout(row(1, self._sign, self._leave))
         return panel

@@ -95,8 +95,8 @@ class MadeToOrder(QWidget):
             self._desk.api.get(path, RequestEntry, self._know_training, owner=self, failed=self.banner.fail)
         count = len(order.terms.get("features", []))
         self._tries.say(
-            f"Try {part.attempt + 1} of {part.tries}. The file takes {words.plural(count, 'column')} in the "
-            "order of the request. It is encrypted here; only the evaluators get its key before it has passed."
+            f"Try {part.attempt + 1} of {part.tries}. The file takes {words.plural(count, 'column')}, in the "
+            "order of the request. It is encrypted here: before it passes, only evaluators get its key."
         )
         if part != self._shown:
             self._shown = part
