@@ -75,7 +75,7 @@ def test_a_model_is_asked_for_and_stands_on_the_board(
     assert not sign.isEnabled(), "nothing is signed that was not shown"
     qtbot.waitUntil(sign.isEnabled, timeout=WAIT_MS)
     assert "is reached without a model" in said(page)
-    assert "40 credits at most" in said(page)
+    assert "40.00 credits at most" in said(page)
     sign.click()
     qtbot.waitUntil(lambda: isinstance(shell.page, RequestPage) and shell.page.is_loaded, timeout=WAIT_MS)
     assert "There is no bid yet." in said(shell.page)

@@ -157,9 +157,8 @@ class AskPage(Page):
         panel = Panel("What you would sign")
         self._summary = column(spacing=theme.GRID // 2)
         panel.body.addLayout(self._summary)
-        panel.body.addWidget(
-            Text("Signing sets the budget aside at once, until a model passes or it comes back.", "small")
-        )
+        note = "Signing sets the budget aside at once, until a model passes or it comes back."
+        panel.body.addWidget(Text(note, "small"))
         panel.body.addWidget(self._progress)
         self._why = Text("", "small")
         panel.body.addWidget(self._why)

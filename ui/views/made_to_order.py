@@ -52,7 +52,7 @@ class MadeToOrder(QWidget):
         self._desk, self._id = desk, order_id
         self._order = Order()
         self._asked = False
-        self._shown: CustomPart | None = None
+        self._shown: tuple[CustomPart, str] | None = None
         self.banner = Banner()
         self._progress = ProgressRow(cancel=False)
         self.drop = FileDrop("your ONNX model", "ONNX models (*.onnx)", suffixes=(".onnx",))
@@ -98,8 +98,8 @@ class MadeToOrder(QWidget):
             f"Try {part.attempt + 1} of {part.tries}. The file takes {words.plural(count, 'column')}, in the "
             "order of the request. It is encrypted here: before it passes, only evaluators get its key."
         )
-        if part != self._shown:
-            self._shown = part
+        if (part, order.state) != self._shown:
+            self._shown = (part, order.state)
             self._show_verdicts(part)
 
     def _know_training(self, entry: RequestEntry) -> None:
@@ -165,11 +165,13 @@ class MadeToOrder(QWidget):
         clear(self._verdicts)
         terms = self._order.terms
         if not part.verdicts:
-            said = (
-                "A model is handed in. Its figures appear here as soon as an evaluator has signed them."
-                if part.attempt
-                else "Nothing is handed in yet."
-            )
+            said = "Nothing is handed in yet."
+            if part.attempt:
+                said = "The evaluators' figures have not reached this computer."
+            if self._order.state == "submitted":
+                said = (
+                    "A model is handed in. Its figures appear here as soon as an evaluator has signed them."
+                )
             self._verdicts.addWidget(Text(said, "muted"))
             demands = [demand_words(str(terms.get("metric", "")), str(terms.get("threshold", "0")))]
             demands += [demand_words(str(one["name"]), str(one["limit"])) for one in terms.get("floors", [])]
