@@ -73,7 +73,7 @@ class AskPage(Page):
         self.rows.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.rows.setTabKeyNavigation(False)
         self.rows.verticalHeader().hide()
-        self.rows.setFixedHeight(190)
+        self.rows.setFixedHeight(208)
         self.rows.hide()
         self._count = Text(
             "One row a case, numbers in the columns, one column with the right answers.", "small"
@@ -274,8 +274,11 @@ class AskPage(Page):
         for at, cells in enumerate(table.first_rows):
             for place, cell in enumerate(cells):
                 self.rows.setItem(at, place, QTableWidgetItem(words.one_line(cell, 60)))
+        self.rows.resizeColumnsToContents()
         self.rows.show()
-        said = f"{words.plural(table.rows, 'row')}, {words.plural(len(names), 'column')}; some are shown."
+        said = (
+            f"{words.plural(table.rows, 'row')}, {words.plural(len(names), 'column')}; the first are shown."
+        )
         if table.classes:
             parts = ", ".join(f"{words.one_line(one.name, 40)} ({one.rows:,})" for one in table.classes[:8])
             said += f" Answers: {parts}."
