@@ -23,6 +23,7 @@ PREPARE_MS = 300
 """Pause between two sections that are made ahead."""
 RAIL: tuple[tuple[str, str, str], ...] = (
     ("market", "&Market", "market"),
+    ("requests", "&Requests", "send"),
     ("sell", "Sell &compute", "compute"),
     ("orders", "&Orders", "orders"),
     ("library", "&Library", "library"),
@@ -39,7 +40,14 @@ _BELONGS = {
     "backup": "wallet",
     "house": "sell",
     "demand": "sell",
+    "request": "requests",
+    "bid": "requests",
+    "ask": "requests",
 }
+
+
+_ALONE = ("publish", "backup", "house", "demand", "ask")
+"""Pages that are about nothing in particular."""
 
 
 class Shell(QWidget):
@@ -102,8 +110,8 @@ class Shell(QWidget):
         """Show a view by its name.
 
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
-        `demand`, `orders`, `orders:ID`, `library`, `library:ORDER`, `wallet`, `backup`, `network` or
-        `settings`.
+        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `orders`, `orders:ID`, `library`,
+        `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
         """
         if not self._known(spec):
             return
@@ -117,9 +125,7 @@ class Shell(QWidget):
 
     def _known(self, spec: str) -> bool:
         name, _, argument = spec.partition(":")
-        return name in self._buttons or (
-            name in _BELONGS and (bool(argument) or name in ("publish", "backup", "house", "demand"))
-        )
+        return name in self._buttons or (name in _BELONGS and (bool(argument) or name in _ALONE))
 
     def _show(self, spec: str) -> None:
         name, _, argument = spec.partition(":")
@@ -152,27 +158,10 @@ class Shell(QWidget):
 
     def _page(self, name: str, argument: str) -> Page:
         """The page of a view. The sections are kept; a page about one thing is made anew each time."""
-        if argument and name in ("model", "buy", "rent", "orders"):
+        if argument and name in ("model", "buy", "rent", "orders", "request", "bid"):
             return self._page_about(name, argument)
-        if name == "publish":
-            from openstall.ui.views.publish import PublishPage
-
-            made = PublishPage(self._desk)
-            if argument:
-                made.file.take(argument)
-            return made
-        if name == "backup":
-            from openstall.ui.views.backup import BackupPage
-
-            return BackupPage(self._desk)
-        if name == "demand":
-            from openstall.ui.views.demand import DemandPage
-
-            return DemandPage(self._desk)
-        if name == "house":
-            from openstall.ui.views.house import HousePage
-
-            return HousePage(self._desk)
+        if name in _ALONE:
+            return self._page_alone(name, argument)
         if name not in self._kept:
             self._kept[name] = self._makers()[name]()
         page = self._kept[name]
@@ -181,22 +170,44 @@ class Shell(QWidget):
             choose(argument)
         return page
 
+    def _page_alone(self, name: str, argument: str) -> Page:
+        from openstall.ui.views.ask import AskPage
+        from openstall.ui.views.backup import BackupPage
+        from openstall.ui.views.demand import DemandPage
+        from openstall.ui.views.house import HousePage
+        from openstall.ui.views.publish import PublishPage
+
+        if name == "publish":
+            made = PublishPage(self._desk)
+            if argument:
+                made.file.take(argument)
+            return made
+        makers: dict[str, Callable[[Desk], Page]] = {
+            "ask": AskPage,
+            "backup": BackupPage,
+            "demand": DemandPage,
+            "house": HousePage,
+        }
+        return makers[name](self._desk)
+
     def _page_about(self, name: str, argument: str) -> Page:
-        if name == "model":
-            from openstall.ui.views.model import ModelPage
-
-            return ModelPage(self._desk, argument)
-        if name == "buy":
-            from openstall.ui.views.buy import BuyPage
-
-            return BuyPage(self._desk, argument)
-        if name == "rent":
-            from openstall.ui.views.rent import RentPage
-
-            return RentPage(self._desk, argument)
+        """A page about one thing; imported only now, so that the window is on screen sooner."""
+        from openstall.ui.views.bid import BidPage
+        from openstall.ui.views.buy import BuyPage
+        from openstall.ui.views.model import ModelPage
         from openstall.ui.views.order import OrderPage
+        from openstall.ui.views.rent import RentPage
+        from openstall.ui.views.request import RequestPage
 
-        return OrderPage(self._desk, argument)
+        makers: dict[str, Callable[[Desk, str], Page]] = {
+            "model": ModelPage,
+            "buy": BuyPage,
+            "rent": RentPage,
+            "orders": OrderPage,
+            "request": RequestPage,
+            "bid": BidPage,
+        }
+        return makers[name](self._desk, argument)
 
     def _makers(self) -> dict[str, Callable[[], Page]]:
         """How each section is made; imported only now, so that the window is on screen sooner."""
@@ -204,6 +215,7 @@ class Shell(QWidget):
         from openstall.ui.views.market import MarketPage
         from openstall.ui.views.network import NetworkPage
         from openstall.ui.views.orders import OrdersPage
+        from openstall.ui.views.requests import RequestsPage
         from openstall.ui.views.sell import SellPage
         from openstall.ui.views.settings import SettingsPage
         from openstall.ui.views.wallet import WalletPage
@@ -211,6 +223,7 @@ class Shell(QWidget):
         desk = self._desk
         return {
             "market": lambda: MarketPage(desk),
+            "requests": lambda: RequestsPage(desk),
             "sell": lambda: SellPage(desk),
             "orders": lambda: OrdersPage(desk),
             "library": lambda: LibraryPage(desk),

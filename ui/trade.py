@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import field
 
 from openstall.ui.documents import Document, Failure
+from openstall.ui.requests import CustomPart
 from openstall.ui.service_levels import OrderService
 
 
@@ -282,33 +283,6 @@ class Outcome(Document, frozen=True, kw_only=True):
     words: str = ""
 
 
-class AssessedFigure(Document, frozen=True, kw_only=True):
-    """A measured figure as its evaluator wrote it, with the interval of 95 %."""
-
-    name: str = ""
-    value: str = ""
-    low: str = ""
-    high: str = ""
-
-
-class Verdict(Document, frozen=True, kw_only=True):
-    """What one evaluator signed about one try."""
-
-    attempt: int = 0
-    evaluator: str = ""
-    passed: bool = False
-    fault: str = ""
-    figures: list[AssessedFigure] = []
-
-
-class Custom(Document, frozen=True, kw_only=True):
-    """What was handed in to an order of a model, and how it was judged."""
-
-    attempt: int = 0
-    tries: int = 0
-    verdicts: list[Verdict] = []
-
-
 class Order(Document, frozen=True, kw_only=True):
     """An order as one party sees it."""
 
@@ -344,7 +318,7 @@ class Order(Document, frozen=True, kw_only=True):
     continues: str = ""
     continued_by: str = ""
     service: OrderService | None = None
-    custom: Custom | None = None
+    custom: CustomPart | None = None
 
     @property
     def mark(self) -> str:

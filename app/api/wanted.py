@@ -73,8 +73,9 @@ class Rows(Body):
 
 
 class Preview(Rows):
-    """With terms, what would be signed is told as well."""
+    """With terms, what would be signed is told as well; without a target only what the columns hold."""
 
+    target: Annotated[str, Field(max_length=200)] = ""
     terms: TermsBody | None = None
 
 

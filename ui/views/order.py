@@ -13,16 +13,16 @@ from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.trade import LogPage, Order
-from openstall.ui.views.assessment import AssessmentPanel
 from openstall.ui.views.endpoint import EndpointPanel
 from openstall.ui.views.job_check import JobCheckPanel
-from openstall.ui.views.order_actions import ACTIONS, KINDS
+from openstall.ui.views.made_to_order import MadeToOrder
+from openstall.ui.views.order_actions import ACTIONS
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
+from openstall.ui.views.ruling import RulingForm
 from openstall.ui.views.service_levels import OrderPromise
 from openstall.ui.widgets.figures import CopyId, When
-from openstall.ui.widgets.inputs import NumberField
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, focus, row
 from openstall.ui.widgets.marks import Badge, Picture, Provenance
 from openstall.ui.widgets.notices import Banner, ProgressRow
@@ -30,6 +30,7 @@ from openstall.ui.widgets.text import Text
 from openstall.ui.widgets.timeline import Timeline
 
 LOG_LINES_KEPT = 5000
+_KINDS = {"sale": "Model", "compute": "Job", "custom": "Model made to order"}
 
 
 class OrderPage(Page):
@@ -84,15 +85,15 @@ class OrderPage(Page):
         self._log.setAccessibleName("Log of the job")
         self._log.setMinimumHeight(200)
         self._log_panel, self._promise = Panel("Log of the job"), OrderPromise(desk)
-        self._assessment = AssessmentPanel(desk, order_id)
         self._log_panel.body.addWidget(self._log)
         self._log_panel.hide()
         side = QWidget()
         side.setFixedWidth(352)
         panels = (self._money, self._promise, self._way, self._files, self._check)
         side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
+        self._made = MadeToOrder(desk, order_id)
         left = column(
-            self._now, self._endpoint, self._assessment, course, self._log_panel, 1, spacing=2 * theme.GRID
+            self._now, self._made, self._endpoint, course, self._log_panel, 1, spacing=2 * theme.GRID
         )
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
@@ -112,7 +113,7 @@ class OrderPage(Page):
     def _show(self, order: Order) -> None:
         before, self._order = self._order, order
         self.title.say(words.one_line(order.title, 120) or "Order")
-        self.subtitle.say(f"{KINDS.get(order.kind, order.kind)} {side_words(order)}")
+        self.subtitle.say(f"{_KINDS.get(order.kind, 'Order')} {side_words(order)}")
         self.subtitle.show()
         self._badge.mark_state(order.mark)
         self._state.say(order.state_words)
@@ -136,7 +137,7 @@ class OrderPage(Page):
         self._show_files(order)
         self._check.show_order(order)
         self._endpoint.show_order(order)
-        self._assessment.show_order(order)
+        self._made.show_order(order)
         if order.job is not None:
             self._log_panel.setVisible(not order.final or order.job.log_lines > 0)
             self._more_log()
@@ -281,28 +282,9 @@ class OrderPage(Page):
         focus(reason if name == "dispute" else leave)
 
     def _show_ruling(self) -> None:
-        share = NumberField(50, 0, 100, suffix="% to the buyer")
-        share.setAccessibleName("Share of the buyer in percent")
-        self._ask.addWidget(Text("Your ruling is final. It splits the escrow at once.", "strong"))
-        rule = button("&Rule…", lambda: self._consent_ruling(share.value()), icon="scales")
-        self._ask.addLayout(row(share, 1, rule))
-
-    def _consent_ruling(self, percent: int) -> None:
-        """Ask once more, with both shares in words, before the escrow is split for good."""
-        clear(self._ask)
-        shares = (
-            f"{percent} % to the buyer, {100 - percent} % to the other side, after your fee. This is final."
-        )
-        self._ask.addWidget(Text(shares, "strong"))
-        go = button("&Rule so", lambda: self._act("rule", {"buyer_bps": percent * 100}), icon="scales")
-
-        def back() -> None:
-            clear(self._ask)
-            self._show_ruling()
-
-        leave = button("&Not now", back, kind="primary")
-        self._ask.addLayout(row(1, go, leave))
-        focus(leave)
+        form = RulingForm(self.desk, self._order)
+        form.ruled.connect(lambda buyer_bps: self._act("rule", {"buyer_bps": buyer_bps}))
+        self._ask.addWidget(form)
 
     def _act(self, name: str, body: dict[str, Any]) -> None:
         clear(self._ask)

@@ -11,6 +11,7 @@ from openstall.ui.desk import Desk
 from openstall.ui.trade import Order, Orders
 from openstall.ui.views.batches import BatchesPanel
 from openstall.ui.views.page import Page
+from openstall.ui.views.ruling import DisputesPanel
 from openstall.ui.widgets.inputs import SearchBar
 from openstall.ui.widgets.layout import Panel
 from openstall.ui.widgets.marks import state_mark, state_word
@@ -52,8 +53,8 @@ COLUMNS: list[Column[Order]] = [
     ),
     Column(
         title="Kind",
-        text=lambda o: {"sale": "model", "compute": "job", "custom": "to order"}.get(o.kind, o.kind),
-        width=76,
+        text=lambda o: {"sale": "model", "compute": "job", "custom": "made to order"}.get(o.kind, o.kind),
+        width=112,
     ),
     Column(title="With", text=side_words, width=150, tip=lambda o: o.other),
     Column(title="State", text=lambda o: state_word(o.mark), icon=lambda o: state_mark(o.mark), width=132),
@@ -100,7 +101,8 @@ class OrdersPage(Page):
         self.table.opened.connect(lambda order: desk.go.emit(f"orders:{order.order_id}"))
         panel = Panel(margin=theme.GRID // 2)
         panel.body.addWidget(self.table)
-        self._batches = BatchesPanel(desk)
+        self._batches, self._disputes = BatchesPanel(desk), DisputesPanel(desk)
+        self.body.addWidget(self._disputes)
         self.body.addWidget(self._batches)
         self.body.addWidget(self.search)
         self.body.addWidget(panel, 1)
@@ -115,6 +117,7 @@ class OrdersPage(Page):
 
     def _show(self, orders: Orders) -> None:
         self._orders = orders.items
+        self._disputes.show_orders(orders.items)
         self._filter()
         self.mark_loaded()
 

@@ -88,6 +88,22 @@ def look(table: Table, choice: Choice, problems: Problems) -> Look | None:
     return found
 
 
+def columns_of_table(table: Table) -> dict[str, Any]:
+    """What can be said of a table before the column of the answers is chosen."""
+    return {
+        "task": "",
+        "features": [],
+        "rows": len(table.rows),
+        "columns": [{"name": name, "kind": kind_of(table.column(name))} for name in table.header],
+        "classes": [],
+        "first_rows": [list(row) for row in table.rows[:SHOWN_ROWS]],
+        "delimiter": table.delimiter,
+        "encoding": table.encoding,
+        "comma_columns": list(table.comma_columns),
+        "warnings": [],
+    }
+
+
 def as_dict(table: Table, found: Look) -> dict[str, Any]:
     """The preview for the local API."""
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from openstall.app.services.requests.draft import (
     summary_of,
     write_body,
 )
-from openstall.app.services.requests.looking import Choice, Look, as_dict, look
+from openstall.app.services.requests.looking import Choice, Look, as_dict, columns_of_table, look
 from openstall.app.services.requests.sealed_rows import KeptRows, SealedRows
 from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
@@ -96,6 +97,8 @@ class RequestService:
         `problems` is not empty where the table cannot be used; each has a line and a fix.
         """
         problems = Problems()
+        if not file.choice.target:
+            return await self._first_look(file, problems)
         read = await self.workers.work(_read, file, problems)
         table, found = read if read is not None else (None, None)
         told: dict[str, Any] = {
@@ -111,6 +114,17 @@ class RequestService:
             body = self._body(terms, found, commitment, file, training=None)
             told["summary"] = summary_of(body)
         return told
+
+    async def _first_look(self, file: RowsFile, problems: Problems) -> dict[str, Any]:
+        """What the columns are called and hold, before anybody has chosen the one of the answers."""
+        table = await self.workers.work(partial(read_table, file.path, problems, encoding=file.encoding))
+        return {
+            "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
+            "problem_count": problems.total,
+            "table": columns_of_table(table) if table is not None and not problems.total else None,
+            "file_sha256": table.sha256 if table is not None else "",
+            "summary": [],
+        }
 
     async def create(
         self,
@@ -326,6 +340,9 @@ class RequestService:
 def _read(file: RowsFile, problems: Problems) -> tuple[Table, Look] | None:
     table = read_table(file.path, problems, encoding=file.encoding)
     if table is None or problems.total:
+        return None
+    if not file.choice.target:
+        problems.add(0, "No column of the answers is chosen.", "Say which column a model shall find out.")
         return None
     found = look(table, file.choice, problems)
     return None if found is None else (table, found)

@@ -1,0 +1,240 @@
+"""One request: what is asked in plain words, its clocks, the bids on it, and what one can do."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtWidgets import QWidget
+
+from openstall.ui import theme, words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Failure, Nothing
+from openstall.ui.requests import (
+    STAGES,
+    Auction,
+    OwnRequest,
+    OwnRequests,
+    RequestBody,
+    RequestEntry,
+    demand_words,
+    outcome_words,
+    stage_of,
+)
+from openstall.ui.views.page import Page
+from openstall.ui.views.prices import Bill
+from openstall.ui.widgets.figures import Amount, CopyId, When
+from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.marks import Badge, Picture
+from openstall.ui.widgets.text import Text
+
+_ENDS = {
+    "settled": "The lowest bid has won. The order follows by itself.",
+    "awarded": "The price is in escrow, and the order has begun.",
+    "void": "Nobody opened a bid: the whole budget went back.",
+    "expired": "It ended without an order: the money went back.",
+    "closing": "The time is over. The nodes close it by themselves.",
+}
+
+
+class RequestPage(Page):
+    """Everything public about a request, and one's own part in it."""
+
+    listens = frozenset({"order", "wallet", "catalogue"})
+
+    def __init__(self, desk: Desk, cid: str) -> None:
+        super().__init__(desk, "Request", back="Back to the requests")
+        self._cid = cid
+        self._entry = RequestEntry()
+        self._auction: Auction | None = None
+        self._own: OwnRequest | None = None
+        self._badge = Badge()
+        self.tools.addWidget(self._badge)
+        self._asked = Panel("What is asked")
+        self._clocks = Panel("Clocks")
+        self._bids = Panel("Bids")
+        self._money = Panel("The money")
+        self._do = Panel("What you can do")
+        side = QWidget()
+        side.setFixedWidth(368)
+        side.setLayout(column(self._do, self._money, self._clocks, 1, spacing=2 * theme.GRID))
+        left = column(self._asked, self._bids, 1, spacing=2 * theme.GRID)
+        self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
+        self.body.setStretch(0, 1)
+
+    def load(self) -> None:
+        self.desk.api.get(
+            f"/v1/catalogue/{self._cid}", RequestEntry, self._known, owner=self, failed=self.fail
+        )
+
+    def _known(self, entry: RequestEntry) -> None:
+        self._entry = entry
+        path = f"/v1/requests/{self._cid}/auction"
+        self.desk.api.get(path, Auction, self._seen, owner=self, failed=self.fail)
+
+    def _seen(self, auction: Auction) -> None:
+        self._auction = auction
+        if not self._entry.mine:
+            self._show()
+            return
+
+        def own(page: OwnRequests) -> None:
+            self._own = next((one for one in page.items if one.cid == self._cid), None)
+            self._show()
+
+        self.desk.api.get("/v1/requests", OwnRequests, own, owner=self, failed=self.fail)
+
+    def _show(self) -> None:
+        body, auction = self._entry.body, self._auction or Auction()
+        who = self._entry.author_name or words.short_id(self._entry.author)
+        self.title.say(words.one_line(body.title, 120))
+        self.subtitle.say("Asked by you" if self._entry.mine else f"Asked by {words.one_line(who, 60)}")
+        self.subtitle.show()
+        stage, _at = stage_of(auction, body.commit_by, body.reveal_by, int(time.time()))
+        word, icon, tone = STAGES[stage]
+        self._badge.mark(word, icon, tone)  # type: ignore[arg-type]
+        self._show_asked(body)
+        self._show_clocks(body, stage)
+        self._show_bids(auction, stage)
+        self._show_money(body, auction)
+        self._show_do(auction, stage)
+        self.mark_loaded()
+
+    def _show_asked(self, body: RequestBody) -> None:
+        _anew(self._asked, "What is asked")
+        if body.summary:
+            self._asked.body.addWidget(Text(words.plain(body.summary, 4000)))
+        facts = Facts()
+        for what, said in asked_lines(body):
+            facts.add(what, said)
+        facts.add("Seal of the rows", CopyId(body.rows_root, what="Merkle root of the sealed rows"))
+        if body.arbiter:
+            facts.add("Arbiter's wallet", CopyId(body.arbiter, what="arbiter's wallet"))
+        self._asked.body.addLayout(facts)
+
+    def _show_clocks(self, body: RequestBody, stage: str) -> None:
+        _anew(self._clocks, "Clocks")
+        facts = Facts()
+        for name, at, running in (
+            ("Bids until", body.commit_by, stage == "bids"),
+            ("Opening until", body.reveal_by, stage == "opening"),
+            ("Delivery until", body.deliver_by, stage in ("settled", "awarded")),
+        ):
+            facts.add(name, When(at, "strong" if running else "muted"))
+        self._clocks.body.addLayout(facts)
+
+    def _show_bids(self, auction: Auction, stage: str) -> None:
+        _anew(self._bids, "Bids")
+        said = _ENDS.get(stage) or (
+            "Sealed: nobody can read an amount before the time for bids is over, the requester neither."
+            if stage == "bids"
+            else "The bidders' nodes open their bids. One that stays sealed loses its deposit to the winner."
+        )
+        self._bids.body.addWidget(Text(said, "muted"))
+        if not auction.bids:
+            self._bids.body.addWidget(
+                Text("There is no bid yet." if stage == "bids" else "There was no bid.")
+            )
+        me = self.desk.status.identity.wallet.lower()
+        for bid in sorted(auction.bids, key=lambda one: (one.amount_micro is None, one.amount_micro or 0)):
+            won = bool(auction.winner) and bid.bidder.lower() == auction.winner.lower()
+            icon = Picture(
+                "done" if won else "key" if bid.amount_micro is not None else "lock",
+                "good" if won else "muted",
+            )
+            name = "you" if bid.bidder.lower() == me else words.short_id(bid.bidder)
+            line = row(
+                icon, Text(f"{name}{' · has won' if won else ''}", "strong" if won else "body", wrap=False), 1
+            )
+            if bid.amount_micro is None:
+                line.addWidget(Text("sealed", "muted", wrap=False))
+            else:
+                line.addWidget(Amount(bid.amount_micro, symbol=self.desk.symbol))
+            self._bids.body.addLayout(line)
+        if auction.own_bid is not None:
+            self._bids.body.addWidget(Text(outcome_words(auction, me), "strong"))
+
+    def _show_money(self, body: RequestBody, auction: Auction) -> None:
+        _anew(self._money, "The money")
+        bill = Bill(self.desk)
+        bill.line("Budget, set aside", body.budget_micro)
+        bill.line("Deposit for a bid", body.deposit_micro)
+        if auction.price_micro is not None:
+            bill.line("The winner is paid", auction.price_micro, total=True)
+        bill.note("The lowest bid wins and is paid the second lowest, or the budget if it is the only one.")
+        self._money.body.addWidget(bill)
+
+    def _show_do(self, auction: Auction, stage: str) -> None:
+        _anew(self._do, "What you can do")
+        order = auction.order_id or (self._own.order_id if self._own is not None else None)
+        add = self._do.body.addWidget
+        if order:
+            add(Text("The order has begun. It has its own page."))
+            add(
+                button(
+                    "&Show the order",
+                    lambda: self.desk.go.emit(f"orders:{order}"),
+                    icon="orders",
+                    kind="primary",
+                )
+            )
+        elif self._entry.mine:
+            add(Text("Nothing now. Your node follows the auction, and signs the order with the winner."))
+            if self._own is not None and self._own.state in ("published", "over"):
+                add(button("Take the request &back", self._withdraw, icon="back"))
+        elif auction.own_bid is not None:
+            add(Text("Nothing now. A bid cannot be changed."))
+        elif stage == "bids":
+            add(Text("Can you build it? One sealed bid each; it cannot be changed."))
+            add(button("&Bid…", lambda: self.desk.go.emit(f"bid:{self._cid}"), icon="lock", kind="primary"))
+        else:
+            add(Text("The time for bids is over."))
+
+    def _withdraw(self) -> None:
+        if self._own is None:
+            return
+        path = f"/v1/requests/{self._own.request_id}/withdraw"
+        self.desk.api.post(
+            path, {}, Nothing, lambda _: self.desk.go.emit("requests"), owner=self, failed=self._refused
+        )
+
+    def _refused(self, failure: Failure) -> None:
+        self.banner.fail(failure)
+
+
+def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
+    """A request in plain words, line by line."""
+    if body.task == "classification":
+        classes = ", ".join(words.one_line(one, 40) for one in body.classes[:12])
+        more = f" and {len(body.classes) - 12} more" if len(body.classes) > 12 else ""
+        what = f"say which “{words.one_line(body.target, 60)}” a row has: {classes}{more}"
+    else:
+        what = f"estimate “{words.one_line(body.target, 60)}” of a row"
+    demands = [demand_words(body.metric, body.threshold)]
+    demands += [demand_words(one.name, one.limit) for one in body.floors]
+    columns = ", ".join(words.one_line(one, 40) for one in body.features[:8])
+    rest = f" and {len(body.features) - 8} more" if len(body.features) > 8 else ""
+    judges = (
+        "The requester alone: bid only if you trust it."
+        if body.self_judged
+        else f"{body.quorum} of {words.plural(len(body.evaluators), 'evaluator')} must agree."
+    )
+    return [
+        ("The model must", f"{what}."),
+        ("From the columns", f"{columns}{rest}."),
+        ("It passes if", "; ".join(demands) + "."),
+        ("Measured on", f"{words.plural(body.rows, 'sealed row')} that no bidder sees."),
+        ("Measured by", judges),
+        (
+            "Training data",
+            f"{words.size(body.training.size)}, encrypted; its key goes to the winner."
+            if body.training is not None
+            else "None: bring your own.",
+        ),
+        ("Licence", words.one_line(body.licence, 100)),
+        ("Tries", f"{body.tries}, as long as the delivery clock runs."),
+    ]
+
+
+def _anew(panel: Panel, title: str) -> None:
+    clear(panel.body)
+    panel.body.addWidget(Text(title, "heading"))

@@ -1,0 +1,234 @@
+"""The board: models that others of the group want built, one's own requests, and one's own bids."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import QTimer
+
+from openstall.ui import theme, words
+from openstall.ui.desk import Desk
+from openstall.ui.documents import Failure
+from openstall.ui.requests import (
+    STAGES,
+    Auction,
+    Auctions,
+    OwnRequests,
+    RequestCatalogue,
+    RequestEntry,
+    bids_words,
+    demand_words,
+    outcome_words,
+    stage_of,
+)
+from openstall.ui.views.page import Page
+from openstall.ui.widgets.inputs import SearchBar
+from openstall.ui.widgets.layout import Panel, button
+from openstall.ui.widgets.notices import EmptyState
+from openstall.ui.widgets.table import Column, RowTable
+
+CLOCK_MS = 10_000
+MOST_LOOKED_AT = 60
+"""Of how many requests the auction is looked up on the chain, the newest first."""
+FACETS = (("", "All"), ("mine", "Asked by you"), ("bid", "Your bids"))
+_EMPTY = {
+    "": ("No model is asked for", "Ask for one yourself: you need a table with the right answers."),
+    "mine": (
+        "You have asked for nothing yet",
+        "A request needs a table with the right answers, and a budget.",
+    ),
+    "bid": ("You have made no bid yet", "Open a request under “All”; its page has the button for a bid."),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as a row of the board."""
+
+    cid: str
+    title: str
+    budget_micro: int
+    commit_by: int
+    reveal_by: int
+    entry: RequestEntry | None = None
+    auction: Auction | None = None
+    mine: bool = False
+    bid: bool = False
+    said: str = ""
+
+    @property
+    def stage(self) -> tuple[str, int]:
+        """Its stage, and when that ends."""
+        return stage_of(self.auction, self.commit_by, self.reveal_by, int(time.time()))
+
+
+def _second(one: Asked) -> str:
+    if one.said:
+        return one.said
+    if one.entry is None:
+        return "No longer in the catalogue."
+    body = one.entry.body
+    who = "you" if one.mine else words.one_line(one.entry.author_name or words.short_id(one.entry.author), 40)
+    return (
+        f"{demand_words(body.metric, body.threshold)}, on {words.plural(body.rows, 'sealed row')} · by {who}"
+    )
+
+
+def _clock(one: Asked) -> str:
+    at = one.stage[1]
+    return words.ago(at, int(time.time())) if at else "—"
+
+
+COLUMNS: list[Column[Asked]] = [
+    Column(title="Request", text=lambda r: words.one_line(r.title, 120), second=_second, stretch=True),
+    Column(
+        title="Stage",
+        text=lambda r: STAGES[r.stage[0]][0],
+        icon=lambda r: STAGES[r.stage[0]][1:],  # type: ignore[arg-type,return-value]
+        width=120,
+    ),
+    Column(title="Clock", text=_clock, sort=lambda r: r.stage[1] or 2**60, width=132),
+    Column(title="Bids", text=lambda r: bids_words(r.auction), width=116),
+    Column(
+        title="Budget",
+        text=lambda r: words.amount(r.budget_micro),
+        sort=lambda r: r.budget_micro,
+        right=True,
+        width=104,
+        tip=lambda r: words.raw_amount(r.budget_micro),
+    ),
+]
+
+
+class RequestsPage(Page):
+    """The list; Enter opens a request."""
+
+    listens = frozenset({"catalogue", "order", "wallet", "operation"})
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(
+            desk,
+            "Requests",
+            "Models that somebody wants built. Bids are sealed; the lowest wins, paid the second lowest.",
+            scroll=False,
+        )
+        ask = button("&Ask for a model…", lambda: desk.go.emit("ask"), icon="send", kind="primary")
+        self.tools.addWidget(ask)
+        self.search = SearchBar("Search requests", FACETS)
+        self.search.searched.connect(self._filter)
+        self._rows: dict[str, Asked] = {}
+        self._to_look_at: list[str] = []
+        self._turn = 0
+        title, text = _EMPTY[""]
+        self._empty = EmptyState("send", title, text, ("Ask for a model…", lambda: desk.go.emit("ask")))
+        self.table = RowTable("Requests", COLUMNS, lambda r: r.cid, self._empty, row_height=60)
+        self.table.opened.connect(lambda one: desk.go.emit(f"request:{one.cid}"))
+        panel = Panel(margin=theme.GRID // 2)
+        panel.body.addWidget(self.table)
+        self.body.addWidget(self.search)
+        self.body.addWidget(panel, 1)
+        self._clock = QTimer(self)
+        self._clock.setInterval(CLOCK_MS)
+        self._clock.timeout.connect(self._filter)
+        self._clock.start()
+
+    def load(self) -> None:
+        self._turn += 1
+        turn = self._turn
+        found: dict[str, Asked] = {}
+
+        def board(page: RequestCatalogue) -> None:
+            for entry in page.items:
+                body = entry.body
+                found[entry.cid] = Asked(
+                    cid=entry.cid,
+                    title=body.title,
+                    budget_micro=body.budget_micro,
+                    commit_by=body.commit_by,
+                    reveal_by=body.reveal_by,
+                    entry=entry,
+                    mine=entry.mine,
+                )
+            self.desk.api.get("/v1/requests", OwnRequests, own, owner=self, failed=self.fail)
+
+        def own(page: OwnRequests) -> None:
+            for one in page.items:
+                if one.cid and one.cid not in found and one.state != "withdrawn":
+                    found[one.cid] = Asked(
+                        cid=one.cid,
+                        title=one.title,
+                        budget_micro=one.budget_micro,
+                        commit_by=one.commit_by,
+                        reveal_by=one.reveal_by,
+                        mine=True,
+                    )
+            self.desk.api.get("/v1/bids", Auctions, bids, owner=self, failed=self.fail)
+
+        def bids(page: Auctions) -> None:
+            if turn != self._turn:
+                return
+            self._take_bids(found, page)
+
+        path = "/v1/catalogue?type=request&limit=200"
+        self.desk.api.get(path, RequestCatalogue, board, owner=self, failed=self.fail)
+
+    def _take_bids(self, found: dict[str, Asked], page: Auctions) -> None:
+        wallet = self.desk.status.identity.wallet
+        for auction in page.items:
+            known = found.get(auction.request) or Asked(
+                cid=auction.request,
+                title=auction.title,
+                budget_micro=auction.budget_micro,
+                commit_by=auction.commit_by,
+                reveal_by=auction.reveal_by,
+            )
+            found[auction.request] = replace(
+                known, auction=auction, bid=True, said=outcome_words(auction, wallet)
+            )
+        for cid, one in self._rows.items():
+            if cid in found and found[cid].auction is None:
+                found[cid] = replace(found[cid], auction=one.auction)
+        self._rows = found
+        self._filter()
+        ended = ("awarded", "void", "expired")
+        self._to_look_at = [
+            cid
+            for cid, one in found.items()
+            if not one.bid and (one.auction is None or one.auction.state not in ended)
+        ][:MOST_LOOKED_AT]
+        self._look_at_next()
+
+    def _look_at_next(self) -> None:
+        """One auction after the other: the chain is not asked for all of them at once."""
+        if not self._to_look_at:
+            self.mark_loaded()
+            return
+        cid, turn = self._to_look_at.pop(0), self._turn
+
+        def seen(auction: Auction) -> None:
+            if turn == self._turn and cid in self._rows:
+                self._rows[cid] = replace(self._rows[cid], auction=auction)
+                self._filter()
+                self._look_at_next()
+
+        def gone(failure: Failure) -> None:
+            if turn == self._turn:
+                self._to_look_at = []
+                self.fail(failure)
+
+        self.desk.api.get(f"/v1/requests/{cid}/auction", Auction, seen, owner=self, failed=gone)
+
+    def _filter(self) -> None:
+        text, facet = self.search.text.lower(), self.search.facet
+        rows = [
+            one
+            for one in self._rows.values()
+            if (not facet or (one.mine if facet == "mine" else one.bid))
+            and (not text or text in f"{one.title} {_second(one)} {STAGES[one.stage[0]][0]}".lower())
+        ]
+        title, words_ = _EMPTY.get(facet, _EMPTY[""])
+        narrowed = bool(text) and not rows
+        self._empty.title.say("No request matches" if narrowed else title)
+        self._empty.text.say("Use fewer words." if narrowed else words_)
+        self.table.set_rows(rows)
