@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from openstall.app.services.custom.model_desk import rules_of
 from openstall.app.services.orders.placing import Party
 from openstall.ledger.auction import AuctionOnChain, AuctionTerms
 from openstall.ledger.chain import ChainParams
-from openstall.ledger.model_escrow import ModelRules
 from openstall.market.errors import Conflict, Refused
 from openstall.market.money import format_amount
 from openstall.market.records import SignedRecord
@@ -65,15 +65,5 @@ def auction_terms(body: RequestBody) -> AuctionTerms:
         deposit_micro=body.deposit_micro,
         commit_by=body.commit_by,
         reveal_by=body.reveal_by,
-        rules=ModelRules(
-            arbiter=body.arbiter,
-            deliver_by=body.deliver_by,
-            evaluate_s=body.evaluate_s,
-            review_s=body.review_s,
-            arbiter_s=body.arbiter_s,
-            arbiter_fee_bps=body.arbiter_fee_bps,
-            tries=body.tries,
-            quorum=body.quorum,
-            evaluators=tuple(body.evaluators),
-        ),
+        rules=rules_of(body),
     )

@@ -23,6 +23,7 @@ from openstall.ledger.model_escrow import (
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import ChainError, InvalidOrder
 from openstall.market.orders.documents import Contract, CustomTerms
+from openstall.market.requests.bodies import RequestBody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,8 +255,8 @@ def _end(terms: CustomTerms, state: str, steps: list[ModelStep], at: int) -> str
     return "refund" if opens is not None and at > opens else "cancel"
 
 
-def rules_of(terms: CustomTerms) -> ModelRules:
-    """The rules of a request as its auction was opened with."""
+def rules_of(terms: CustomTerms | RequestBody) -> ModelRules:
+    """The rules with which an auction is opened, as the request and its order both name them."""
     return ModelRules(
         arbiter=terms.arbiter,
         deliver_by=terms.deliver_by,
