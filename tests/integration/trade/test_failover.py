@@ -55,7 +55,8 @@ def test_without_leave_a_job_stays_with_its_provider(market: Market) -> None:
 def test_a_job_goes_on_with_a_second_provider_and_is_paid_once(market: Market) -> None:
     """Here the seller of models orders the job, and the buyer of models is the provider who dies."""
     buyer, dying = market.seller, market.buyer
-    first_offer = offer_of(market, dying)
+    # Time enough for the dead one to come back for its pay, however long the second job takes.
+    first_offer = offer_of(market, dying, withdraw_delay_s=3600)
     offer_of(market, market.provider)
     before = buyer.balance_micro()
     first = market.rent(first_offer, params=RECIPE, cap_micro=CAP_MICRO, max_s=300, tries=2, patience_s=10)
