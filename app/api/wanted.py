@@ -77,6 +77,7 @@ class Preview(Rows):
 
     target: Annotated[str, Field(max_length=200)] = ""
     terms: TermsBody | None = None
+    training_path: PathText | None = None
 
 
 class Create(Rows):
@@ -100,11 +101,12 @@ def router(node: Node) -> APIRouter:
         """Read the table; nothing is kept, nothing is signed."""
         file = _file(body)
         terms = _terms(body, body.terms) if body.terms is not None else None
+        training = Path(body.training_path) if body.training_path else None
         service = node.trade.requests
 
         async def action(progress: Progress) -> dict[str, Any]:
             progress("Reading your rows")
-            return await service.preview(file, terms)
+            return await service.preview(file, terms, training)
 
         title = f"Look at {file.path.name}"
         return {"operation_id": node.operations.start("request-preview", title, action)}

@@ -103,7 +103,8 @@ def create(
         "floors": [_floor(text) for text in floors],
         "terms": _terms(choice["target"], **more),
     }
-    found = cli.api.operate("/v1/requests/preview", cli.output, **body)
+    training_path = str(training.resolve()) if training else None
+    found = cli.api.operate("/v1/requests/preview", cli.output, **body, training_path=training_path)
     if found["problem_count"]:
         first = found["problems"][0]
         raise Refused("bad_table", _preview_words(found), first["fix"])
@@ -115,7 +116,7 @@ def create(
         cli.output,
         **body,
         file_sha256=found["file_sha256"],
-        training_path=str(training.resolve()) if training else None,
+        training_path=training_path,
     )
     cli.output.document(
         done, f"Published: {done['cid']}\nWho could build it: openstall request match {done['cid']}"

@@ -102,6 +102,7 @@ class AskPage(Page):
                 "Do not use the same rows for both: a model that has seen them is measured too well.", "small"
             )
         )
+        self.training.picked.connect(lambda _path: self._changed())
         self.target.activated.connect(lambda _at: self._changed())
         self.measure.activated.connect(lambda _at: self._changed())
         self.threshold.textChanged.connect(lambda _text: self._changed())
@@ -202,6 +203,8 @@ class AskPage(Page):
         body: dict[str, Any] = {"path": self.file.path, "target": self.target.currentData() or ""}
         if self.measure.currentData() and self.threshold.text().strip():
             body |= {"metric": self.measure.currentData(), "threshold": self.threshold.text().strip()}
+        if self.training.path:
+            body["training_path"] = self.training.path
         return body
 
     def _missing(self) -> str:
@@ -309,8 +312,6 @@ class AskPage(Page):
         self._check()
         self._progress.begin("Sealing your rows")
         body = self._rows_body() | {"terms": self._terms_body(), "file_sha256": self._seen.file_sha256}
-        if self.training.path:
-            body["training_path"] = self.training.path
         self.desk.operations.start(
             "/v1/requests",
             body,

@@ -26,6 +26,7 @@ from openstall.app.services.requests.draft import (
     write_body,
 )
 from openstall.app.services.requests.looking import Choice, Look, as_dict, columns_of_table, look
+from openstall.app.services.requests.overlap import overlap_words
 from openstall.app.services.requests.sealed_rows import KeptRows, SealedRows
 from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
@@ -91,8 +92,12 @@ class RequestService:
     auction: Auction
     _lock: trio.Lock = field(default_factory=trio.Lock)
 
-    async def preview(self, file: RowsFile, terms: Terms | None) -> dict[str, Any]:
+    async def preview(
+        self, file: RowsFile, terms: Terms | None, training: Path | None = None
+    ) -> dict[str, Any]:
         """What the table holds, what is wrong or odd, and with terms what would be signed.
+
+        With training data it is also told whether sealed rows stand in there.
 
         `problems` is not empty where the table cannot be used; each has a line and a fix.
         """
@@ -101,6 +106,10 @@ class RequestService:
             return await self._first_look(file, problems)
         read = await self.workers.work(_read, file, problems)
         table, found = read if read is not None else (None, None)
+        if training is not None and table is not None and found is not None and not problems.total:
+            found.warnings += await self.workers.work(
+                overlap_words, training, found, table.lines, file.choice.target
+            )
         told: dict[str, Any] = {
             "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
             "problem_count": problems.total,

@@ -325,6 +325,33 @@ def test_training_data_must_have_the_columns(bench: Bench) -> None:
     run(scene)
 
 
+def test_sealed_rows_in_the_training_data_are_told_before_anything_is_signed(bench: Bench) -> None:
+    """Told by value, in whatever order the columns stand; a table of other rows is passed in silence."""
+
+    def spelt(line: str) -> str:
+        cells = line.split(",")
+        return ",".join(reversed([cells[0] + ("0" if "." in cells[0] else ".0"), *cells[1:]]))
+
+    lines = (bench.folder / "wine.csv").read_text().splitlines()
+    head = ",".join(reversed(lines[0].split(",")))
+    seen, unseen = bench.folder / "seen.csv", bench.folder / "unseen.csv"
+    seen.write_text("\n".join([head, *map(spelt, lines[7:18])]) + "\n")
+    unseen.write_text("\n".join([lines[0], *(f"-{line}" for line in lines[7:18])]) + "\n")
+
+    async def main() -> tuple[list[str], list[str], list[str]]:
+        told = [
+            (await bench.node().preview(bench.file, None, training))["table"]["warnings"]
+            for training in (None, seen, unseen)
+        ]
+        return told[0], told[1], told[2]
+
+    without, overlapping, apart = trio.run(main)
+    assert overlapping[:-1] == without
+    assert "11 of your 178 sealed rows are in the training data too (lines 8, 9, 10, " in overlapping[-1]
+    assert "17, …)" in overlapping[-1]
+    assert apart == without
+
+
 def test_a_file_that_changed_after_the_preview_is_not_signed_for(bench: Bench) -> None:
     async def scene() -> None:
         service = bench.node()
