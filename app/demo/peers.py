@@ -21,7 +21,7 @@ from openstall.market.errors import OpenstallError, PeerError
 START_TIMEOUT_S = 90.0
 PASSPHRASE_FILE = "demo-passphrase"  # noqa: S105 - the name of a file
 PROGRAM = (sys.executable, "-P", "-m", "openstall.app.cli.main")
-_POLL_S = 0.05
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.05, 0.4
 _STOP_TIMEOUT_S = 20.0
 
 
@@ -126,12 +126,13 @@ def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
     Raises:
         PeerError: none came in time.
     """
-    end = time.monotonic() + timeout_s
+    end, pause_s = time.monotonic() + timeout_s, _FIRST_POLL_S
     while time.monotonic() < end:
         found = look()
         if found is not None:
             return found
-        time.sleep(_POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(1.25 * pause_s, _LONGEST_POLL_S)
     raise PeerError(
         "timeout",
         f"{what}: nothing happened within {timeout_s:.0f} s.",
