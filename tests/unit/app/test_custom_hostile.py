@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from custom_lab import EVALUATE_S, CustomLab, Maker, custom_lab
+import trio
+import trio.testing
+from custom_lab import custom_lab
 from ledger_lab import CREDIT
 
-from openstall.market.errors import OpenstallError, PeerError, Refused
-from openstall.market.orders.agree import ARBITER_S
+from openstall.market.errors import OpenstallError, Refused
 from openstall.market.orders.documents import sign_contract, write_contract
 
 PRICE = 30 * CREDIT
@@ -36,8 +37,10 @@ async def test_an_auction_has_one_order(tmp_path: Path) -> None:
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.funded()
         order = await lab.order(order_id)
-        terms = order.contract.order.terms | {"box_key": "09" + "00" * 31}
-        other = write_contract(msgspec.structs.replace(order.contract.order, nonce="00" * 16, terms=dict(terms)))
+        terms: dict[str, Any] = order.contract.order.terms | {"box_key": "09" + "00" * 31}
+        other = write_contract(
+            msgspec.structs.replace(order.contract.order, nonce="00" * 16, terms=dict(terms))
+        )
         message = {
             "do": "propose",
             "order": msgspec.to_builtins(other.order),
@@ -49,8 +52,29 @@ async def test_an_auction_has_one_order(tmp_path: Path) -> None:
         assert await lab.ada.desk.find(other.order_id) is None
 
 
+async def test_many_orders_at_once_are_measured_one_after_the_other(tmp_path: Path) -> None:
+    """Each takes gigabytes of memory and disk, and whoever names an evaluator pays nothing for it."""
+    async with custom_lab(tmp_path) as lab:
+        orders = [await lab.submitted(40), await lab.submitted(40)]
+        one = lab.evaluators[0]
+        measure, busy = one.sandbox.evaluate, []
+
+        async def evaluate(*args: Any, **rest: Any) -> Any:
+            busy.append(len(busy))
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            assert len(busy) == 1
+            busy.pop()
+            return await measure(*args, **rest)
+
+        one.sandbox.evaluate = evaluate  # type: ignore[method-assign]
+        async with trio.open_nursery() as nursery:
+            for order_id in orders:
+                nursery.start_soon(one.step, order_id)
+        assert one.sandbox.measured == 2
+
+
 async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> None:
-    """It moves the price itself, hands in a hash of nothing, and calls an arbiter who has never heard of it."""
+    """It moves the price, hands in a hash of nothing, and calls an arbiter who has never heard of it."""
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.won(await lab.ask(), ada=20 * CREDIT, ben=30 * CREDIT)
         lab.ada.host.stop_serving = None
