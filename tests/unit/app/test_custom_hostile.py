@@ -13,7 +13,8 @@ import trio.testing
 from custom_lab import custom_lab
 from ledger_lab import CREDIT
 
-from openstall.market.errors import OpenstallError, Refused
+from openstall.app.services.custom import evaluating
+from openstall.market.errors import InvalidOrder, OpenstallError, Refused
 from openstall.market.orders.documents import sign_contract, write_contract
 
 PRICE = 30 * CREDIT
@@ -71,6 +72,34 @@ async def test_many_orders_at_once_are_measured_one_after_the_other(tmp_path: Pa
             for order_id in orders:
                 nursery.start_soon(one.step, order_id)
         assert one.sandbox.measured == 2
+
+
+async def test_files_that_do_not_open_are_not_opened_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be gigabytes, and a step is repeated every few seconds for as long as the order stands."""
+    opened: list[Path] = []
+    unseal = evaluating.unseal
+
+    def counted(blob: Path, *rest: Any) -> Any:
+        opened.append(blob)
+        return unseal(blob, *rest)
+
+    monkeypatch.setattr(evaluating, "unseal", counted)
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        one = lab.evaluators[0]
+        found = (await lab.ada.desk.load(order_id)).data["handed_in"]["1"]["doc"]["blob"]["cid"]
+        await one.transfer.fetch(found, [lab.ada.host.peer_id], expected_size_max=2**20)
+        one.blobs.path(found).write_bytes(bytes(one.blobs.info(found).size))
+        for at in (1, 2):
+            with pytest.raises(InvalidOrder):
+                await one.step(order_id)
+            assert len(opened) == 1, at
+        lab.pass_to(lab.now() + evaluating.REST_S)
+        with pytest.raises(InvalidOrder):
+            await one.step(order_id)
+        assert len(opened) == 2
 
 
 async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> None:
