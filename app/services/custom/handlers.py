@@ -117,14 +117,27 @@ class CustomBuyer:
         if order.state == "proposed" and not self._overdue(order):
             await self._negotiation.propose(order)
             return
+        try:
+            await self._act(order, view)
+        finally:
+            await self._make_known(await self._desk.load(order.order_id))
+
+    async def _act(self, order: OpenOrder, view: ModelView) -> None:
         if order.state in ("agreed", "submitted", "passed") and not self._overdue(order):
             await self._go_on(order)
         elif order.state in ("delivered", "completed", "disputed"):
             await self._take_in(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
-        if order.state in CUSTOM.exits:
+
+    async def _make_known(self, order: OpenOrder) -> None:
+        """Give the judges their copies; a winner that does not sign cannot keep them from it."""
+        if order.state not in CUSTOM.exits:
+            return
+        try:
             if not order.seller_signature:  # the price was moved before the answer was on this disk
                 await self._negotiation.propose(order)
+                await self._desk.patch(order.order_id, has_copy=None)
+        finally:
             await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
 
     async def _go_on(self, order: OpenOrder) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.orders import copies
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, NotFound, OpenstallError, PeerError, Refused
@@ -51,6 +52,7 @@ _PASSING = frozenset(
         "internal",
         "wallet_locked",
         "evaluates_not",
+        "request_unknown",
     }
 )
 """Refusals that say nothing about the order: asked again later."""
@@ -330,11 +332,20 @@ class Negotiation:
         role: Party = "arbiter" if me == contract.arbiter.lower() else "evaluator"
         if peer_id not in (contract.order.buyer, contract.order.seller):
             raise Refused("not_a_party", "Only a party can hand over an order.")
-        check_signature(contract, "buyer", ask.buyer_signature)
-        check_signature(contract, "seller", ask.seller_signature)
+        await copies.check(
+            contract,
+            buyer_signature=ask.buyer_signature,
+            seller_signature=ask.seller_signature,
+            catalogue=self._catalogue,
+            now=self._desk.now(),
+        )
         self._check_group(contract)
-        if await self._desk.find(contract.order_id) is not None:
+        known = await self._desk.find(contract.order_id)
+        if known is not None:
+            if ask.seller_signature:
+                await self._desk.keep_signature(known, ask.seller_signature)
             return
+        await copies.refuse_twins(contract, self._desk, both_signed=bool(ask.seller_signature))
         if not may_be_watched(contract, self._desk.now()):
             raise Refused("bad_times", "This order is not one to watch now.")
         if not await self._is_funded(contract):  # else a stranger could fill the arbiter's books for nothing
@@ -356,7 +367,9 @@ class Negotiation:
                 order,
                 "agree",
                 actor="other",
-                words="Both parties signed the contract.",
+                words="Both parties signed the contract."
+                if ask.seller_signature
+                else "The developer who won has not signed, but is bound by its bid.",
                 seller_signature=ask.seller_signature,
             )
         self._on_agreed(contract.order_id)

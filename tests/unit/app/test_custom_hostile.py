@@ -10,12 +10,12 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from custom_lab import custom_lab
+from custom_lab import EVALUATE_S, Maker, custom_lab
 from ledger_lab import CREDIT
 
 from openstall.app.services.custom import evaluating
 from openstall.market.errors import InvalidOrder, OpenstallError, Refused
-from openstall.market.orders.documents import sign_contract, write_contract
+from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
 
 PRICE = 30 * CREDIT
 
@@ -102,11 +102,44 @@ async def test_files_that_do_not_open_are_not_opened_again_at_once(
         assert len(opened) == 2
 
 
+def forged(order: Order, buyer: Maker, **terms: Any) -> Contract:
+    """An order for another's money: its wallets, but peers and terms of one's own choice."""
+    plain: dict[str, Any] = order.terms | terms
+    return write_contract(msgspec.structs.replace(order, buyer=buyer.host.peer_id, terms=plain))
+
+
+async def test_an_evaluator_measures_nothing_but_what_the_request_says(tmp_path: Path) -> None:
+    """The developer writes an order of its own for the money in escrow: other rows, another threshold.
+
+    Evaluators sign for the escrow; if they took the terms from whoever brings them, the verdict on rows that
+    the developer made up would release the price.
+    """
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.funded()
+        order = (await lab.order(order_id)).contract.order
+        for contract in (
+            forged(order, lab.ben, rows_root="00" * 32),
+            forged(order, lab.ben),
+            forged(order, lab.buyer, threshold="0.1"),
+        ):
+            by = lab.ben if contract.order.buyer == lab.ben.host.peer_id else lab.buyer
+            message = {
+                "do": "copy",
+                "order": msgspec.to_builtins(contract.order),
+                "buyer_signature": sign_contract(contract, by.seed),
+                "seller_signature": sign_contract(contract, lab.ada.seed),
+            }
+            for watcher in (lab.evaluators[0], lab.arbiter):
+                with pytest.raises(Refused) as caught:
+                    await lab.ada.negotiation._ask(watcher.host.peer_id, message)
+                assert caught.value.code == "terms_differ"
+                assert await watcher.desk.find(contract.order_id) is None
+
+
 async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> None:
     """It moves the price, hands in a hash of nothing, and calls an arbiter who has never heard of it."""
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.won(await lab.ask(), ada=20 * CREDIT, ben=30 * CREDIT)
-        lab.ada.host.stop_serving = None
         order = await lab.order(order_id)
 
         async def refuse(_peer: str, _contract: Any, _signature: str) -> str:
@@ -120,5 +153,58 @@ async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> N
         await models.submit(order, bytes([7]) * 32, 1)
         with pytest.raises(OpenstallError):
             await lab.buyer.step(order_id)
-        print(await lab.states(order_id))
-        assert await lab.arbiter.desk.find(order_id) is not None
+        for judge in (lab.arbiter, *lab.evaluators):
+            assert (await judge.desk.load(order_id)).seller_signature == ""
+        lab.pass_to(lab.now() + EVALUATE_S)
+        await models.dispute(order, "Nobody has measured it.")
+        await lab.see(order_id)
+        held = await lab.arbiter.desk.load(order_id)
+        assert held.state == "disputed"
+        await lab.arbiter.custom.actions.rule(held, 10_000)
+        assert lab.ada.gain == 0
+
+
+async def test_a_buyer_cannot_fill_the_books_of_its_judges(tmp_path: Path) -> None:
+    """Money for one order is there; the buyer and a friend sign as many as they like."""
+    async with custom_lab(tmp_path) as lab:
+        order = (await lab.order(await lab.funded())).contract.order
+        judge = lab.evaluators[0]
+        for number in (1, 2):
+            contract = forged(msgspec.structs.replace(order, nonce=f"{number:032x}"), lab.buyer)
+            for seller_signature in ("", sign_contract(contract, lab.ada.seed)):
+                message = {
+                    "do": "copy",
+                    "order": msgspec.to_builtins(contract.order),
+                    "buyer_signature": sign_contract(contract, lab.buyer.seed),
+                    "seller_signature": seller_signature,
+                }
+                with pytest.raises(Refused) as caught:
+                    await lab.buyer.negotiation._ask(judge.host.peer_id, message)
+                assert caught.value.code == "other_order"
+        assert len(judge.desk.orders.list_ids()) == 1
+
+
+async def test_an_order_that_the_buyer_alone_signed_does_not_keep_out_the_one_of_both(tmp_path: Path) -> None:
+    async with custom_lab(tmp_path) as lab:
+        judge = lab.evaluators[0]
+        await judge.custom.willing.set(on=False)
+        order_id = await lab.won(await lab.ask(), ada=20 * CREDIT)
+        for _ in ("the developer signs", "the price goes into escrow"):
+            await lab.buyer.step(order_id)
+        await judge.custom.willing.set(on=True)
+        order = await lab.order(order_id)
+        contract = forged(
+            msgspec.structs.replace(order.contract.order, seller=lab.ben.host.peer_id), lab.buyer
+        )
+        message = {
+            "do": "copy",
+            "order": msgspec.to_builtins(contract.order),
+            "buyer_signature": sign_contract(contract, lab.buyer.seed),
+            "seller_signature": "",
+        }
+        await lab.buyer.negotiation._ask(judge.host.peer_id, message)
+        lab.ada.negotiation._copy_at.clear()
+        await lab.ada.step(order.order_id)
+        held = {order_id: await judge.desk.load(order_id) for order_id in judge.desk.orders.list_ids()}
+        assert {bool(one.seller_signature) for one in held.values()} == {True, False}
+        assert order.order_id in held
