@@ -14,7 +14,11 @@ from custom_lab import EVALUATE_S, Maker, custom_lab
 from ledger_lab import CREDIT
 
 from openstall.app.services.custom import evaluating
-from openstall.market.errors import InvalidOrder, OpenstallError, Refused
+from openstall.app.services.custom.model_desk import rules_of
+from openstall.ledger.auction import AuctionClient
+from openstall.ledger.model_escrow import ModelEscrowClient, model_order_key
+from openstall.market import ids
+from openstall.market.errors import InvalidOrder, OpenstallError, PeerError, Refused
 from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
 
 PRICE = 30 * CREDIT
@@ -157,6 +161,46 @@ async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> N
             assert (await judge.desk.load(order_id)).seller_signature == ""
         lab.pass_to(lab.now() + EVALUATE_S)
         await models.dispute(order, "Nobody has measured it.")
+        await lab.see(order_id)
+        held = await lab.arbiter.desk.load(order_id)
+        assert held.state == "disputed"
+        await lab.arbiter.custom.actions.rule(held, 10_000)
+        assert lab.ada.gain == 0
+
+
+@pytest.mark.parametrize("when", ["at once", "at the last moment"])
+async def test_a_winner_that_hides_is_not_paid_for_it(tmp_path: Path, when: str) -> None:
+    """Its peer record is gone, so it cannot be asked to sign; what it does on the chain is seen."""
+    async with custom_lab(tmp_path) as lab:
+        cid = await lab.ask()
+        await lab.ada.custom.auctions.bid(cid, 20 * CREDIT)
+        gone = [one.cid for one in lab.shelf.records.values() if one.record.author == lab.ada.host.peer_id]
+        for record in gone:
+            del lab.shelf.records[record]
+        body = await lab.terms_of(cid)
+        lab.pass_to(body.commit_by)
+        await lab.look(lab.ada)
+        lab.pass_to(body.reveal_by)
+        await lab.look(lab.buyer)
+        chain, ada = lab.trade.chain, lab.ada.wallet
+        named, rules = ids.digest_in_cid(cid), rules_of(body)
+        chain.do(ada, AuctionClient(chain.chain).award(lab.buyer.wallet.address, named, rules))
+        await lab.look(lab.buyer)
+        assert (await lab.buyer.custom.auctions.view(cid))["trouble"]["code"] == "winner_unknown"
+        if when == "at the last moment":
+            lab.pass_to(body.deliver_by - 10)
+        payer = chain.chain.params.auction
+        key = model_order_key(payer=payer, buyer=lab.buyer.wallet.address, request_hash=named)
+        escrow = ModelEscrowClient(chain.chain)
+        chain.do(ada, escrow.submit(key, bytes([7]) * 32))
+        if when == "at the last moment":
+            lab.pass_to(body.deliver_by)
+        await lab.look(lab.buyer)
+        order_id = (await lab.buyer.custom.auctions.view(cid))["order_id"]
+        with pytest.raises(PeerError):
+            await lab.buyer.step(order_id)
+        lab.pass_to(lab.now() + EVALUATE_S)
+        chain.do(ada, escrow.dispute(key, bytes(32)))
         await lab.see(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.state == "disputed"
