@@ -273,7 +273,9 @@ class AuctionService:
         mine = next((bid for bid in seen.bids if bid.bidder == self.me.wallet.lower()), None)
         sealed = mine is not None and mine.amount_micro is None
         match seen.auction.state:
-            case "open" if mine is None and now > body.commit_by:
+            case "open" if (
+                mine is None and now > body.commit_by and not await self.transactions.started(cid, "commit")
+            ):  # what was signed may still be taken, by the chain's clock: it must be opened then
                 await self.workers.store(self.books.close, cid, "expired")
             case "open" if mine is None:
                 await self._commit(row, body)
