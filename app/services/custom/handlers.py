@@ -7,7 +7,7 @@ refunded, and whoever is silent is passed by when the deadline of the state has 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
@@ -64,7 +64,7 @@ class CustomWatch:
                 words=words,
                 tx=seen.tx_hash,
                 at=seen.at,
-                data={**seen.data, "seen": number},
+                data={**seen.data, "seen": number, **_words_of(order, seen.data)},
             )
         return order, view
 
@@ -82,6 +82,12 @@ class CustomWatch:
         way_out = CUSTOM.exits.get(order.state)
         if way_out is not None:
             await self.after_deadline(order, way_out.event, getattr(self._models, way_out.event))
+
+
+def _words_of(order: OpenOrder, seen: Mapping[str, object]) -> dict[str, object]:
+    """What the party that called the arbiter had said before the arbiter saw the call."""
+    said = order.data.get(f"reason_{seen.get('called_by')}")
+    return {"dispute_reason": said} if said is not None else {}
 
 
 def _actor(order: OpenOrder, cause: str) -> str:

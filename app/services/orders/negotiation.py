@@ -71,6 +71,16 @@ class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     reason: str = ""
 
 
+def reason_of(order: OpenOrder, side: str, reason: str) -> dict[str, str]:
+    """What an arbiter's books keep of a party's words: they are the dispute's if that party has called.
+
+    The first words of each side count. Where either may call, the chain says who did.
+    """
+    first = order.data.get(f"reason_{side}", reason)
+    called = order.kind != "custom" or order.data.get("called_by") == side
+    return {f"reason_{side}": first} | ({"dispute_reason": first} if called else {})
+
+
 class Negotiation:
     """Both sides of the protocol."""
 
@@ -248,9 +258,9 @@ class Negotiation:
                 return ""
             case "reason":
                 order = await self._disputed(peer_id, ask.order_id)
-                if "dispute_reason" not in order.data:
-                    reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
-                    await self._desk.patch(order.order_id, dispute_reason=reason)
+                side = "buyer" if peer_id == order.contract.order.buyer else "seller"
+                reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
+                await self._desk.patch(order.order_id, **reason_of(order, side, reason))
                 return ""
             case "cancel_job":
                 await self._on_cancel(await self._order_of(peer_id, ask.order_id, "seller"))

@@ -252,3 +252,19 @@ async def test_an_order_that_the_buyer_alone_signed_does_not_keep_out_the_one_of
         held = {order_id: await judge.desk.load(order_id) for order_id in judge.desk.orders.list_ids()}
         assert {bool(one.seller_signature) for one in held.values()} == {True, False}
         assert order.order_id in held
+
+
+async def test_nobody_speaks_for_the_party_that_called_the_arbiter(tmp_path: Path) -> None:
+    """The developer is quicker: its words, in the place of the buyer's, would be what the arbiter reads."""
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        message = {"do": "reason", "order_id": order_id, "reason": "All is well, pay the developer."}
+        lab.pass_to(lab.now() + EVALUATE_S)
+        await lab.ada.negotiation._ask(lab.arbiter.host.peer_id, message)
+        await lab.buyer.custom.actions.dispute(await lab.order(order_id), "The evaluators are gone.")
+        await lab.see(order_id)
+        await lab.ada.negotiation._ask(lab.arbiter.host.peer_id, message)
+        assert "dispute_reason" not in (await lab.arbiter.desk.load(order_id)).data
+        await lab.buyer.step(order_id)
+        held = await lab.arbiter.desk.load(order_id)
+        assert held.data["dispute_reason"] == "The evaluators are gone."
