@@ -364,6 +364,7 @@ class Negotiation:
             )
         if role == "evaluator":
             await self._evaluates()
+            await copies.refuse_crowd(contract, self._desk)
         order = await self._desk.create(
             contract,
             role=role,

@@ -15,6 +15,7 @@ from ledger_lab import CREDIT
 
 from openstall.app.services.custom import evaluating
 from openstall.app.services.custom.model_desk import rules_of
+from openstall.app.services.orders import copies
 from openstall.ledger.auction import AuctionClient
 from openstall.ledger.model_escrow import ModelEscrowClient, model_order_key
 from openstall.market import ids
@@ -268,3 +269,22 @@ async def test_nobody_speaks_for_the_party_that_called_the_arbiter(tmp_path: Pat
         await lab.buyer.step(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.data["dispute_reason"] == "The evaluators are gone."
+
+
+async def test_no_buyer_keeps_an_evaluator_busy_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_OF_A_BUYER", 1)
+    async with custom_lab(tmp_path) as lab:
+        first = await lab.submitted(40)
+        second = await lab.won(await lab.ask(), ada=20 * CREDIT)
+        for _ in ("the developer signs", "the price goes into escrow"):
+            await lab.buyer.step(second)
+        judge = lab.evaluators[0]
+        assert await judge.desk.find(second) is None
+        assert await lab.arbiter.desk.find(second) is not None
+        await lab.ada.custom.actions.do(await lab.ada.desk.load(first), "cancel")
+        await lab.see(first)
+        lab.ada.negotiation._copy_at.clear()
+        await lab.ada.step(second)
+        assert await judge.desk.find(second) is not None
