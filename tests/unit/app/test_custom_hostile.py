@@ -58,6 +58,24 @@ async def test_an_auction_has_one_order(tmp_path: Path) -> None:
         assert await lab.ada.desk.find(other.order_id) is None
 
 
+async def test_a_developer_signs_for_nobody_else(tmp_path: Path) -> None:
+    """Its wallet is in the order, but judges would ask another peer for the model."""
+    async with custom_lab(tmp_path) as lab:
+        order = await lab.order(await lab.won(await lab.ask(), ada=20 * CREDIT))
+        named = msgspec.structs.replace(order.contract.order, seller=lab.ben.host.peer_id)
+        contract = forged(named, lab.buyer)
+        message = {
+            "do": "propose",
+            "order": msgspec.to_builtins(contract.order),
+            "buyer_signature": sign_contract(contract, lab.buyer.seed),
+        }
+        with pytest.raises(Refused) as caught:
+            await lab.buyer.negotiation._ask(lab.ada.host.peer_id, message)
+        assert caught.value.code == "not_my_order"
+        await lab.buyer.step(order.order_id)
+        assert (await lab.order(order.order_id)).seller_signature != ""
+
+
 async def test_many_orders_at_once_are_measured_one_after_the_other(tmp_path: Path) -> None:
     """Each takes gigabytes of memory and disk, and whoever names an evaluator pays nothing for it."""
     async with custom_lab(tmp_path) as lab:
