@@ -32,7 +32,7 @@ from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.threads import Workers
 from openstall.market import ids
-from openstall.market.errors import Conflict, NotFound, OpenstallError
+from openstall.market.errors import Conflict, MoneyError, NotFound, OpenstallError
 from openstall.market.fields import DAY_S, body_as_dict
 from openstall.market.records import MAX_LIFE_S, SignedRecord
 from openstall.market.requests.bodies import LEAST_STAGE_S, RequestBody
@@ -194,13 +194,20 @@ class RequestService:
 
         Raises:
             InvalidRecord: its deadlines have passed meanwhile.
+            MoneyError: the wallet holds less than the budget by now.
             ChainError: the chain cannot be reached now; the auction is opened later, by itself.
         """
         published = await self.publish(request_id)
         await self.workers.store(
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
-        await self.auction.open(published.record)
+        try:
+            await self.auction.open(published.record)
+        except MoneyError:  # nothing was signed: it may be taken back, or opened once there is money
+            await self.workers.store(
+                self.requests.move, request_id, ("open",), "published", at=self.clock.now()
+            )
+            raise
 
     async def publish(self, request_id: str) -> Published:
         """Sign and announce a draft; one that was published before is only read.
