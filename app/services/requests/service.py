@@ -75,6 +75,9 @@ class Auction(Protocol):
     async def open(self, record: SignedRecord) -> None:
         """Pay the budget in; begun once, it is seen to its end by itself."""
 
+    async def stages(self) -> dict[str, Any]:
+        """Those that were begun, by the cid of their request."""
+
 
 @dataclass(slots=True, kw_only=True)
 class RequestService:
@@ -313,6 +316,8 @@ class RequestService:
             await self.workers.store(self.requests.remove_draft, row.request_id)
         elif not too_late:
             await self.open(row.request_id)
+        elif row.state == "open" and row.cid not in await self.auction.stages():
+            await self.over(row.request_id)  # a kill came before the budget was even noted
 
     async def _finish_withdrawal(self, row: RequestRow) -> None:
         try:
