@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 from custom_lab import EVALUATE_S, Maker, custom_lab
+from custom_parts import Catalogue
 from ledger_lab import CREDIT
 
 from openstall.app.services.custom import evaluating
@@ -162,6 +163,24 @@ async def test_an_evaluator_measures_nothing_but_what_the_request_says(tmp_path:
                     await lab.ada.negotiation._ask(watcher.host.peer_id, message)
                 assert caught.value.code == "terms_differ"
                 assert await watcher.desk.find(contract.order_id) is None
+
+
+async def test_a_requester_does_not_shake_its_arbiter_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It floods the catalogue until its old request is dropped from it, so that no order can be checked."""
+    held = Catalogue.held
+
+    async def lost(self: Catalogue, cid: str, *, at: int | None = None) -> Any:
+        return await held(self, cid, at=at) if self.side.folder.name in ("buyer", "ada", "ben") else None
+
+    monkeypatch.setattr(Catalogue, "held", lost)
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.won(await lab.ask(), ada=20 * CREDIT)
+        for _ in ("the developer signs", "the price goes into escrow"):
+            await lab.buyer.step(order_id)
+        assert (await lab.arbiter.desk.load(order_id)).seller_signature != ""
+        assert await lab.evaluators[0].desk.find(order_id) is None
 
 
 async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> None:
