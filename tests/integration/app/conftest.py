@@ -20,7 +20,7 @@ import pytest
 
 PASSPHRASE = "a passphrase for tests"
 PATIENCE_S = 60.0
-POLL_S = 0.02
+FIRST_POLL_S, LONGEST_POLL_S = 0.02, 0.3
 
 
 @dataclass(slots=True)
@@ -131,12 +131,13 @@ def refused(response: httpx.Response, status: int) -> str:
 
 def until(look: Callable[[], Any], what: str) -> Any:
     """The first true answer."""
-    end = time.monotonic() + PATIENCE_S
+    end, pause_s = time.monotonic() + PATIENCE_S, FIRST_POLL_S
     while time.monotonic() < end:
         found = look()
         if found:
             return found
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(1.25 * pause_s, LONGEST_POLL_S)
     raise AssertionError(f"waited in vain: {what}")
 
 
