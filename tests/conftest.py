@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from hypothesis import settings
 
@@ -42,6 +44,14 @@ def pytest_collection_finish() -> None:
     ledger.late_imports.
     """
     sys.setrecursionlimit(RECURSION_LIMIT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_peers() -> Iterator[None]:
+    """Peers of a market start as forks; see `forked`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openstall.app.demo.peers.launch", forked.launch)
+        yield
 
 
 @pytest.fixture(autouse=True)
