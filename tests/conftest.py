@@ -24,7 +24,13 @@ settings.register_profile("openstall", deadline=None, print_blob=True)
 settings.load_profile("openstall")
 
 
-LONG_FIRST = ("integration/trade/test_kills", "integration/trade/", "integration/", "ui/")
+LONG_FIRST = (
+    "integration/trade/test_custom_kills",
+    "integration/trade/test_kills",
+    "integration/trade/",
+    "integration/",
+    "ui/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
