@@ -159,7 +159,7 @@ class AuctionService:
         """Developer: may this proposed order be signed?
 
         Raises:
-            InvalidOrder: this node made no bid, did not win, or a term differs.
+            InvalidOrder: this node made no bid, did not win, signed another order for it, or a term differs.
         """
         row = await self.workers.store(self.books.find, contract.custom.request)
         if row is None or row.role != "bidder":
@@ -177,6 +177,10 @@ class AuctionService:
             price_micro=seen.auction.price_micro,
             now=self.desk.now(),
         )
+        # Kept before the signature: of two orders for one price, the key could be right for one alone.
+        if row.data.get("order_id", contract.order_id) != contract.order_id:
+            raise InvalidOrder("other_order", "This peer has signed another order for that auction.")
+        await self.workers.store(lambda: self.books.patch(record.cid, order_id=contract.order_id))
 
     # --- what the node does by itself ---
 

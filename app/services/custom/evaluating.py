@@ -127,6 +127,8 @@ class Evaluating:
         signer = await self.workers.chain(self._signer, verdict, signature)
         if signer not in _evaluators(order) or signer != statement.predicate.evaluator.lower():
             raise InvalidOrder("not_an_evaluator", "The verdict is not signed by an evaluator of this order.")
+        if _entry(ask.attempt, signer) in order.data:
+            return  # its first word counts: told again and again, it would keep the others' from the chain
         await self._keep(order, signer, raw, signature, passed=statement.predicate.passed)
         self.engine.wake(order.order_id)
 
