@@ -89,7 +89,6 @@ class Search:
         by_id = {row[0]: row_of(row[1:]) for row in rows}
         return Page(items=[by_id[hit] for hit in wanted if hit in by_id], total=len(hits), exact=exact)
 
-
     def peer_bound_to(self, network: str, wallet: str, *, now: int) -> str | None:
         """The author of the newest live peer record that names this wallet, or None.
 

@@ -15,7 +15,7 @@ import trio
 
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
-from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid
+from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid, escrow_key
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -24,7 +24,7 @@ from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.auction import AuctionClient, AuctionOnChain, Bid, BidSeen, auction_key
 from openstall.ledger.chain import Chain
-from openstall.ledger.model_escrow import ENDED, ModelEscrowClient, model_order_key
+from openstall.ledger.model_escrow import ENDED, ModelEscrowClient
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
 from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
@@ -244,15 +244,21 @@ class AuctionService:
             case "settled":
                 await self._send(row.request_cid, "expire", lambda client, key: client.expire(key), body)
                 await self._close(row, "expired")
+            case "awarded" if await self._goes_on(record):
+                await self._order(row, record, auction)
+                await self.workers.store(self.books.close, row.request_cid, "awarded")
             case "awarded":
-                await self._take_back(row, body)
+                await self._take_back(row, record)
 
-    async def _take_back(self, row: AuctionRow, body: RequestBody) -> None:
+    async def _goes_on(self, record: SignedRecord) -> bool:
+        """Whether the winner has handed something in, known to us or not."""
+        key = escrow_key(record, self.chain.params)
+        found = await self.workers.chain(ModelEscrowClient(self.chain).order_by_key, key)
+        return found.state not in ("funded", *ENDED)
+
+    async def _take_back(self, row: AuctionRow, record: SignedRecord) -> None:
         """The price of an order that could never be written, out of the escrow into which it was moved."""
-        client, named = ModelEscrowClient(self.chain), ids.digest_in_cid(row.request_cid)
-        key = model_order_key(
-            payer=self.chain.contract("SealedBidAuction"), buyer=body.wallet, request_hash=named
-        )
+        client, key = ModelEscrowClient(self.chain), escrow_key(record, self.chain.params)
         if (await self.workers.chain(client.order_by_key, key)).state not in ENDED:
             await self.transactions.send("refund", row.request_cid, lambda: client.refund(key))
         await self._close(row, "expired")
@@ -267,7 +273,9 @@ class AuctionService:
         mine = next((bid for bid in seen.bids if bid.bidder == self.me.wallet.lower()), None)
         sealed = mine is not None and mine.amount_micro is None
         match seen.auction.state:
-            case "open" if mine is None and now > body.commit_by:
+            case "open" if (
+                mine is None and now > body.commit_by and not await self.transactions.started(cid, "commit")
+            ):  # what was signed may still be taken, by the chain's clock: it must be opened then
                 await self.workers.store(self.books.close, cid, "expired")
             case "open" if mine is None:
                 await self._commit(row, body)
@@ -288,6 +296,9 @@ class AuctionService:
         if row.data.get("order_id"):
             return
         seller = await self.catalogue.peer_of(auction.winner)
+        if seller is None and await self._goes_on(record):
+            # Whoever hides could else call an arbiter who knows of no order, and have half by its silence.
+            seller = ids.peer_id_of_nobody(auction.winner)
         if seller is None:
             raise Refused(
                 "winner_unknown", "The developer who won has not told the group where it can be reached."
