@@ -61,16 +61,16 @@ def test_a_model_is_asked_for_and_stands_on_the_board(
     shell.show_view("ask")
     page = shell.page
     assert isinstance(page, AskPage)
-    page.file.take(str(table))
-    qtbot.waitUntil(lambda: page.target.findData("good") > 0, timeout=WAIT_MS)
-    assert page.rows.rowCount() == 5, "the first rows are shown before a column is chosen"
-    page.target.setCurrentIndex(page.target.findData("good"))
+    page.table.file.take(str(table))
+    qtbot.waitUntil(lambda: page.goal.target.findData("good") > 0, timeout=WAIT_MS)
+    assert page.table.rows.rowCount() == 5, "the first rows are shown before a column is chosen"
+    page.goal.target.setCurrentIndex(page.goal.target.findData("good"))
     page._changed()
-    qtbot.waitUntil(lambda: page.measure.count() == 3, timeout=WAIT_MS)
-    page.threshold.setText("0.5")
-    page.name.setText("Good or not")
-    page.budget.setText("40")
-    page.deposit.setText("2")
+    qtbot.waitUntil(lambda: page.goal.measure.count() == 3, timeout=WAIT_MS)
+    page.goal.threshold.setText("0.5")
+    page.money.name.setText("Good or not")
+    page.money.budget.setText("40")
+    page.money.deposit.setText("2")
     sign = named(page, "Sign the request")
     assert not sign.isEnabled(), "nothing is signed that was not shown"
     qtbot.waitUntil(sign.isEnabled, timeout=WAIT_MS)
