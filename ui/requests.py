@@ -335,7 +335,10 @@ def statement_of(verdict: Verdict) -> Statement | None:
 def demand_words(metric: str, threshold: str) -> str:
     """A demand as one reads it."""
     way = "at most" if metric in AT_MOST else "at least"
-    return f"{FIGURE_WORDS.get(metric, metric)}: {way} {words.figure(threshold)}"
+    limit = words.figure(threshold)
+    if limit.isdigit():
+        limit = f"{int(limit):,}"
+    return f"{FIGURE_WORDS.get(metric, metric)}: {way} {limit}"
 
 
 def stage_of(auction: Auction | None, commit_by: int, reveal_by: int, now: int) -> tuple[str, int]:

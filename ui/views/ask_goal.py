@@ -23,7 +23,7 @@ TASKS = (
 )
 BYTES_IN_MB = 1_000_000
 NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")
-_TICK_WIDTH = 216
+_TICK_WIDTH = 232
 
 
 class LeftOut(QPushButton):
@@ -33,6 +33,7 @@ class LeftOut(QPushButton):
 
     def __init__(self) -> None:
         super().__init__("none")
+        self.setProperty("kind", "pick")
         self.setAutoDefault(False)
         self.setAccessibleName("Columns to leave out")
         self._menu = QMenu(self)
@@ -91,7 +92,7 @@ class FloorRow(QWidget):
         if self.group is not None:
             self.group.setAccessibleName("Column of the groups")
             self.group.setEnabled(False)
-            self.group.setMaximumWidth(160)
+            self.group.setMinimumWidth(128)
             self.group.activated.connect(lambda _at: self.changed.emit())
             self.on.toggled.connect(self.group.setEnabled)
             line.addWidget(Text("groups of", "small", wrap=False))

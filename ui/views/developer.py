@@ -22,7 +22,7 @@ _NO_CARD = (
 )
 _NOTHING_FITS = "No open request of the group fits your card now."
 _EVALUATOR = (
-    "Who asks for a model can name your wallet as an evaluator's. Your node then measures the model by "
+    "Whoever asks for a model can name your wallet as an evaluator's. Your node then measures the model by "
     "itself, in its sandbox. You would see both the rows and the model: keep them to yourself."
 )
 
@@ -78,7 +78,7 @@ class DeveloperPage(Page):
         panel.body.addWidget(self._state)
         panel.body.addWidget(self._why)
         self._publish = button("", self._send, icon="send", kind="primary")
-        self._off = button("&Withdraw the card", self._withdraw, icon="back")
+        self._off = button("&Withdraw it", self._withdraw, icon="back")
         panel.body.addLayout(row(1, self._off, self._publish))
         for field in (self.name, self.skills):
             field.textChanged.connect(self._look)
@@ -131,7 +131,7 @@ class DeveloperPage(Page):
         self._off.setVisible(there)
         self._state.say(f"In the catalogue until {words.moment(card.expires)}." if there else _NO_CARD)
         self._state.setVisible(there)
-        self._publish.setText("&Publish the changes" if there else "&Publish the card")
+        self._publish.setText("&Change the card" if there else "&Publish the card")
         self._publish.setAccessibleName(self._publish.text().replace("&", ""))
         if card.cid != self._shown_cid:  # what is being typed is not overwritten by news of the catalogue
             if there:

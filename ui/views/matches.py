@@ -93,7 +93,7 @@ class FitPanel(Panel):
             self._say("It does not fit your card: another task, or your card has no place left.", card=True)
             return
         lot = ", drawn by lot" if match.lane == "newcomer" else ""
-        where = f"Place {place} of {found.total} open requests for your card{lot}."
+        where = f"Place {place} of {words.plural(found.total, 'open request')} for your card{lot}."
         self._say("\n".join([where, *(words.one_line(reason, 300) for reason in match.reasons)]), card=True)
 
     def _failed(self, failure: Failure) -> None:
