@@ -120,7 +120,7 @@ class AuctionService:
             NotFound: there is no such request.
         """
         row = await self.workers.store(self.books.find, cid)
-        record = await self.catalogue.live_record(cid) if row is None else self.record(row)
+        record = await self._held(cid) if row is None else self.record(row)
         body = request_in(record)
         seen = await self._look(body, record.cid)
         auction = seen.auction
@@ -144,6 +144,15 @@ class AuctionService:
             "transactions": await self.transactions.of_order(record.cid),
             "trouble": row.data.get("trouble") if row is not None else None,
         }
+
+    async def entry(self, cid: str) -> dict[str, Any]:
+        """A request as the catalogue tells it; who takes part has it also when it has left the catalogue.
+
+        Raises:
+            NotFound: this node knows no such request.
+        """
+        row = await self.workers.store(self.books.find, cid)
+        return await self.catalogue.entry(await self._held(cid) if row is None else self.record(row))
 
     async def stages(self) -> dict[str, dict[str, Any]]:
         """How far the auction of each own request is, by the request's cid."""
@@ -390,6 +399,9 @@ class AuctionService:
             amount_micro=int(row.data["amount_micro"]),
             salt=bytes.fromhex(row.data["salt"]),
         )
+
+    async def _held(self, cid: str) -> SignedRecord:
+        return await self.catalogue.held(cid) or await self.catalogue.live_record(cid)
 
     def record(self, row: AuctionRow) -> SignedRecord:
         """The request as it was kept: it may have left the catalogue since."""
