@@ -180,9 +180,9 @@ class CustomBuyer:
         self._desk.rest(order.order_id)
 
     async def _complain(self, order: OpenOrder, reason: str) -> None:
-        if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
-            if await self._calling.call(order, reason):
-                await self._watch.catch_up(order)
+        possible = order.contract.arbiter and not self._overdue(order) and order.state == "delivered"
+        if possible and await self._calling.call(order, reason):
+            await self._watch.catch_up(order)
 
 
 class CustomSeller:

@@ -1,4 +1,4 @@
-"""What the chain shows about an order: the events of its escrow, of its auction, and whose verdict is whose."""
+"""What the chain shows about an order: the events of its money, and who signed a verdict."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class TalkService:
     async def ask_evidence(self, order_id: str, peer_id: str) -> bytes:
         """What a party shows about an order; PeerError where it is away or refuses."""
         await self._pace.turn(peer_id)
-        ask = wire.write(wire.Ask(do="evidence", order_id=order_id))
+        ask = wire.write(wire.Ask(do="evidence", order_id=order_id, message={}, signature=""))
         return await self.peers.request(
             peer_id, wire.PROTOCOL, ask, timeout_s=2 * TIMEOUT_S, max_response=MAX_BUNDLE
         )

@@ -26,8 +26,8 @@ class Ask(Body, frozen=True, kw_only=True):
 
     do: Literal["say", "evidence"]
     order_id: Sha256
-    message: dict[str, Any] = {}
-    signature: Annotated[str, Meta(max_length=86)] = ""
+    message: dict[str, Any]
+    signature: Annotated[str, Meta(max_length=86)]
 
 
 def write(ask: Ask) -> bytes:

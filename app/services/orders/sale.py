@@ -111,9 +111,7 @@ class SaleBuyer:
             await self._unpacking.fetch(order)
         if order.state == "agreed":
             order = await self._pay(order)
-        order, view = await self._watch.catch_up(order)
-        if order.state == "delivered" and await self._calling.call_again(order):
-            order, view = await self._watch.catch_up(order)
+        order, view = await self._caught_up(order)
         match order.state:
             case "funded":
                 await self._watch.after_deadline(order, "refund", self._escrow.refund)
@@ -126,6 +124,13 @@ class SaleBuyer:
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
         if order.state in _MONEY_HELD:
             await self._negotiation.copy_to_others(order)
+
+    async def _caught_up(self, order: OpenOrder) -> tuple[OpenOrder, EscrowView]:
+        """The order as the chain shows it, with the arbiter called where that had to wait for the chain."""
+        order, view = await self._watch.catch_up(order)
+        if order.state == "delivered" and await self._calling.call_again(order):
+            return await self._watch.catch_up(order)
+        return order, view
 
     async def _pay(self, order: OpenOrder) -> OpenOrder:
         """Pay, unless the buyer stepped back or the time ran out while the package was on its way."""
@@ -156,9 +161,9 @@ class SaleBuyer:
     async def _complain(self, order: OpenOrder) -> None:
         """Call the arbiter about a fault that is in the books, for as long as that is possible."""
         overdue = order.deadline_at is not None and self._desk.now() > order.deadline_at
-        if order.contract.sale.arbiter and not overdue and SALE.allows(order.state, "dispute"):
-            if await self._calling.call(order, str(order.data["fault"]["message"])):
-                await self._watch.catch_up(order)
+        possible = order.contract.sale.arbiter and not overdue and SALE.allows(order.state, "dispute")
+        if possible and await self._calling.call(order, str(order.data["fault"]["message"])):
+            await self._watch.catch_up(order)
 
 
 class SaleSeller:
