@@ -167,7 +167,7 @@ def _insert(db: Database, row: MessageRow) -> None:
 
 
 def _of_order(db: Database, order_id: str) -> list[MessageRow]:
-    return _rows(db, "WHERE order_id = ? ORDER BY kept_at, author, seq", [order_id])
+    return _rows(db, "WHERE order_id = ? ORDER BY id", [order_id])
 
 
 def _rows(db: Database, where: str, values: list[Any]) -> list[MessageRow]:

@@ -16,6 +16,7 @@ def m0012_disputes(db: Database) -> None:
         db,
         (
             """CREATE TABLE messages (
+                id INTEGER PRIMARY KEY,
                 order_id TEXT NOT NULL,
                 author TEXT NOT NULL,
                 seq INTEGER NOT NULL,
@@ -24,8 +25,8 @@ def m0012_disputes(db: Database) -> None:
                 signature TEXT NOT NULL,
                 kept_at INTEGER NOT NULL,
                 unread INTEGER NOT NULL,
-                PRIMARY KEY (order_id, author, seq)
-            ) STRICT, WITHOUT ROWID""",
+                UNIQUE (order_id, author, seq)
+            ) STRICT""",
             "CREATE INDEX messages_unread ON messages (order_id) WHERE unread = 1",
             """CREATE TABLE messages_due (
                 order_id TEXT NOT NULL,
