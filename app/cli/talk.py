@@ -72,8 +72,15 @@ def check_evidence(cli: Cli, file: Path) -> None:
 def _message(item: dict[str, Any]) -> str:
     marks = "".join([" (new)" if item["unread"] else "", " (not sent yet)" if item["waits"] else ""])
     who = f"{item['by']} (you)" if item["mine"] else item["by"]
-    words = "\n".join(f"  {plain(line)}" for line in str(item["text"]).split("\n"))
-    return f"{cell(item, 'at')}  {who}{marks}\n{words}"
+    return f"{cell(item, 'at')}  {who}{marks}\n{_words(item)}"
+
+
+def _written(item: dict[str, Any]) -> str:
+    return f"{cell(item, 'at')}  {item['by']}\n{_words(item)}"
+
+
+def _words(item: dict[str, Any]) -> str:
+    return "\n".join(f"  {plain(line)}" for line in str(item["text"]).split("\n"))
 
 
 def _page(found: dict[str, Any]) -> str:
@@ -81,4 +88,5 @@ def _page(found: dict[str, Any]) -> str:
     reason = f"\nWhy the arbiter was called: {plain(found['reason'])}" if found["reason"] else ""
     findings = [{**one, "mark": _MARKS[one["holds"]]} for one in found["findings"]]
     columns = [("WHAT", "what"), ("", "mark"), ("WHAT WAS FOUND", "words")]
-    return f"{head}{reason}\n\n{table(findings, columns)}"
+    written = [_written(one) for one in found["messages"]]
+    return "\n\n".join([f"{head}{reason}", table(findings, columns), *written])

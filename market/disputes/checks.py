@@ -81,12 +81,14 @@ def statement_of(doc: dict[str, Any], contract: Contract) -> Statement:
 
 def _signed(found: Evidence, party: str) -> Finding:
     signature = {"buyer": found.bundle.buyer_signature, "seller": found.bundle.seller_signature}[party]
-    what = f"signature of the {party}"
+    custom = found.contract.order.kind == "custom"
+    side = "developer" if custom and party == "seller" else party
+    what = f"signature of the {side}"
     try:
         check_signature(found.contract, party, signature)
     except InvalidOrder as error:
         return Finding(what=what, holds=False, words=error.message)
-    return Finding(what=what, holds=True, words=f"The {party} signed exactly this contract.")
+    return Finding(what=what, holds=True, words=f"The {side} signed exactly this contract.")
 
 
 def _is_signed(signed: SignedManifest, found: Evidence) -> bool:
@@ -182,9 +184,15 @@ def _check_statements(found: Evidence) -> list[Finding]:
         statements = [statement_of(doc, found.contract) for doc in found.docs("assessment")]
     except InvalidOrder as error:
         return [Finding(what="assessments", holds=False, words=error.message)]
-    passed = sum(one.predicate.passed for one in statements)
-    words = f"{len(statements)} about this order; by {passed} of them the model passed. Their figures agree."
-    return [Finding(what="assessments", holds=True, words=words)]
+    return [Finding(what="assessments", holds=True, words=" ".join(_told(one) for one in statements))]
+
+
+def _told(statement: Statement) -> str:
+    """What an evaluator measured, in one sentence."""
+    said = statement.predicate
+    figures = ", ".join(f"{figure.name} {figure.value}" for figure in said.figures)
+    outcome = "passed" if said.passed else "missed"
+    return f"Try {said.attempt} {outcome}: {figures or said.fault.replace('_', ' ')}."
 
 
 def _unwanted(found: Evidence, kind: Any) -> list[Finding]:

@@ -13,7 +13,7 @@ from openstall.app.services.disputes.facts import ChainFacts
 from openstall.app.threads import Workers
 from openstall.market import canonical
 from openstall.market.disputes.checks import Finding, check_alone, deliveries_of, statement_of
-from openstall.market.disputes.evidence import MAX_BUNDLE, ChainEvent, Evidence, read_bundle
+from openstall.market.disputes.evidence import MAX_BUNDLE, ChainEvent, Evidence, messages_of, read_bundle
 from openstall.market.errors import ChainError, Conflict, InvalidOrder, NotFound
 from openstall.market.requests.assessment import statement_hash
 
@@ -50,6 +50,7 @@ class EvidenceCheck:
             "root": found.bundle.manifest.root.hex(),
             "opening": opening.root.hex() if opening is not None else None,
             "items": len(found.bundle.items),
+            "messages": _messages(found),
             "holds": all(one.holds is not False for one in findings),
             "findings": [one.as_dict() for one in findings],
         }
@@ -108,6 +109,24 @@ class EvidenceCheck:
         if not docs:
             return []
         return [Finding(what=what, holds=True, words="Each assessment is signed by the evaluator it names.")]
+
+
+def _messages(found: Evidence) -> list[dict[str, Any]]:
+    """What was written, for whoever reads the file; nothing where a message is forged."""
+    order = found.contract.order
+    seller = "developer" if order.kind == "custom" else "seller"
+    try:
+        signed = messages_of(found)
+    except InvalidOrder:
+        return []
+    return [
+        {
+            "by": {order.buyer: "buyer", order.seller: seller}.get(one.message.author, "arbiter"),
+            "at": one.message.at,
+            "text": one.message.text,
+        }
+        for one in signed
+    ]
 
 
 def _compare_events(found: Evidence, events: list[ChainEvent]) -> Finding:
