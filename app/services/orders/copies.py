@@ -8,6 +8,9 @@ from openstall.market.errors import Refused
 from openstall.market.orders.documents import Contract, check_signature
 from openstall.market.requests.terms import check_award
 
+MOST_OF_A_BUYER = 10
+"""Open orders of one buyer that an evaluator takes up."""
+
 
 async def check(
     contract: Contract, *, buyer_signature: str, seller_signature: str, catalogue: Catalogue, now: int
@@ -32,6 +35,18 @@ async def check(
         raise Refused("request_unknown", "This peer has not seen that request (yet).", "Ask again later.")
     wallet, price_micro = contract.order.seller_wallet, contract.custom.price_micro
     check_award(contract, record, wallet=wallet, price_micro=price_micro, now=now)
+
+
+async def refuse_crowd(contract: Contract, desk: OrderDesk) -> None:
+    """An evaluator works for nothing: no buyer has it measure for more than a few orders at a time.
+
+    Raises:
+        Refused: `busy`, and it may be asked again.
+    """
+    if await desk.count_open(contract.order.buyer) >= MOST_OF_A_BUYER:
+        raise Refused(
+            "busy", "This peer evaluates for many orders of this buyer already.", "Ask again later."
+        )
 
 
 async def refuse_twins(contract: Contract, desk: OrderDesk, *, both_signed: bool) -> None:

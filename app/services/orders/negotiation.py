@@ -305,6 +305,8 @@ class Negotiation:
             record = await self._catalogue.live_record(record_named(contract))
             check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         self._check_group(contract)
+        if contract.order.seller != self._peers.peer_id:
+            raise InvalidOrder("not_my_order", "The order is addressed to another seller.")
         if await self._desk.count_unpaid("seller") >= MAX_UNPAID:
             raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")
         if await self._desk.count_open(contract.order.buyer) >= MAX_OPEN_PER_BUYER:
@@ -364,6 +366,7 @@ class Negotiation:
             )
         if role == "evaluator":
             await self._evaluates()
+            await copies.refuse_crowd(contract, self._desk)
         order = await self._desk.create(
             contract,
             role=role,

@@ -148,7 +148,9 @@ def summary_of(body: RequestBody) -> list[dict[str, str]]:
         f"{format_amount(body.deposit_micro)} credits.",
         "Delivery": f"until {_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
         "your money comes back.",
-        "Dispute": f"arbiter {body.arbiter}" if body.arbiter else "no arbiter is named.",
+        "Dispute": f"arbiter {body.arbiter}"
+        if body.arbiter
+        else "no arbiter is named. Once a model has passed, even a key that opens nothing is paid for.",
     }
     return [{"what": what_, "words": words} for what_, words in lines.items()]
 

@@ -15,6 +15,7 @@ from ledger_lab import CREDIT
 
 from openstall.app.services.custom import evaluating
 from openstall.app.services.custom.model_desk import rules_of
+from openstall.app.services.orders import copies
 from openstall.ledger.auction import AuctionClient
 from openstall.ledger.model_escrow import ModelEscrowClient, model_order_key
 from openstall.market import ids
@@ -55,6 +56,24 @@ async def test_an_auction_has_one_order(tmp_path: Path) -> None:
             await lab.buyer.negotiation._ask(lab.ada.host.peer_id, message)
         assert caught.value.code == "other_order"
         assert await lab.ada.desk.find(other.order_id) is None
+
+
+async def test_a_developer_signs_for_nobody_else(tmp_path: Path) -> None:
+    """Its wallet is in the order, but judges would ask another peer for the model."""
+    async with custom_lab(tmp_path) as lab:
+        order = await lab.order(await lab.won(await lab.ask(), ada=20 * CREDIT))
+        named = msgspec.structs.replace(order.contract.order, seller=lab.ben.host.peer_id)
+        contract = forged(named, lab.buyer)
+        message = {
+            "do": "propose",
+            "order": msgspec.to_builtins(contract.order),
+            "buyer_signature": sign_contract(contract, lab.buyer.seed),
+        }
+        with pytest.raises(Refused) as caught:
+            await lab.buyer.negotiation._ask(lab.ada.host.peer_id, message)
+        assert caught.value.code == "not_my_order"
+        await lab.buyer.step(order.order_id)
+        assert (await lab.order(order.order_id)).seller_signature != ""
 
 
 async def test_many_orders_at_once_are_measured_one_after_the_other(tmp_path: Path) -> None:
@@ -268,3 +287,22 @@ async def test_nobody_speaks_for_the_party_that_called_the_arbiter(tmp_path: Pat
         await lab.buyer.step(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.data["dispute_reason"] == "The evaluators are gone."
+
+
+async def test_no_buyer_keeps_an_evaluator_busy_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_OF_A_BUYER", 1)
+    async with custom_lab(tmp_path) as lab:
+        first = await lab.submitted(40)
+        second = await lab.won(await lab.ask(), ada=20 * CREDIT)
+        for _ in ("the developer signs", "the price goes into escrow"):
+            await lab.buyer.step(second)
+        judge = lab.evaluators[0]
+        assert await judge.desk.find(second) is None
+        assert await lab.arbiter.desk.find(second) is not None
+        await lab.ada.custom.actions.do(await lab.ada.desk.load(first), "cancel")
+        await lab.see(first)
+        lab.ada.negotiation._copy_at.clear()
+        await lab.ada.step(second)
+        assert await judge.desk.find(second) is not None
