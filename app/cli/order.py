@@ -11,6 +11,7 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, plain, table
 from openstall.app.cli.promise import service_fields
+from openstall.app.cli.talk import check_evidence, evidence, say, shown, talk
 from openstall.market.errors import OpenstallError
 from openstall.market.mechanisms.agreement import check_words
 
@@ -174,6 +175,10 @@ for _name, _words in zip(
     group.add_command(_action(_name, _words))
 
 
+for _verb in (say, talk, evidence, shown, check_evidence):
+    group.add_command(_verb)
+
+
 @group.command(name="hand-in")
 @click.argument("order_id")
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
@@ -208,6 +213,10 @@ def _page(found: dict[str, Any]) -> str:
         ).strip(),
         "amount": cell(found, "amount_micro"),
         "paid": cell(found, "paid_micro") if found["final"] or found["kind"] == "compute" else None,
+        "messages": f"{found['unread']} new: openstall order talk" if found["unread"] else "",
+        "waits": "The arbiter is called as soon as the chain can be reached."
+        if found["calls_arbiter"]
+        else "",
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
         "way back": found["way_back"],

@@ -263,6 +263,27 @@ class Catalogue:
             item["arbitration"] = _arbitration(item["body"])
         return item
 
+    async def entry(self, signed: SignedRecord) -> dict[str, Any]:
+        """The same of a record that somebody has kept, whether or not the catalogue still has it."""
+        row = await self._workers.store(self._records.row, signed.cid)
+        if row is not None:
+            return (await self._items([row]))[0]
+        record = signed.record
+        return {
+            "cid": signed.cid,
+            "type": record.type,
+            "key": record.key,
+            "author": record.author,
+            "author_name": await self.peer_name(record.author),
+            "seq": record.seq,
+            "issued": record.issued,
+            "expires": record.expires,
+            "body": record.body,
+            "mine": record.author == self._identity.peer_id,
+            "reachable": record.author in {peer.peer_id for peer in self._network.peers()},
+            "live": False,
+        }
+
     async def own(self, type_: str, key: str) -> dict[str, Any]:
         """This node's own live record of a type and key; NotFound if there is none."""
         network = self._group.membership.network

@@ -165,11 +165,11 @@ def _shared(wanted: str, words: str) -> tuple[str, ...]:
 
 
 def _reasons(one: Candidate, shared: Sequence[str]) -> list[str]:
-    seen = f"{(one.standing.good_milli + one.standing.bad_milli) / 1000:.1f}"
+    evidence = one.standing.good_milli + one.standing.bad_milli
+    seen = f"{evidence / 1000:.1f}"
     if one.standing.is_new:
-        standing = (
-            f"A newcomer to you ({seen} orders seen): this place is drawn by lot, so that it gets a chance."
-        )
+        known = f" ({seen} orders seen)" if evidence else ""
+        standing = f"A newcomer to you{known}: this place is drawn by lot, so that it gets a chance."
     else:
         standing = f"At least {one.standing.score / 100:.1f} % of its orders with you end well ({seen} seen)."
     common = f"In common: {', '.join(shared)}." if shared else "No word in common but the task."

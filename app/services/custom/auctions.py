@@ -15,6 +15,7 @@ import trio
 
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.auction_view import Seen, shown
 from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid, escrow_key
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
@@ -22,7 +23,7 @@ from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
-from openstall.ledger.auction import AuctionClient, AuctionOnChain, Bid, BidSeen, auction_key
+from openstall.ledger.auction import AuctionClient, AuctionOnChain, Bid, auction_key
 from openstall.ledger.chain import Chain
 from openstall.ledger.model_escrow import ENDED, ModelEscrowClient
 from openstall.ledger.wallet import Wallet
@@ -40,14 +41,6 @@ POLL_S = 5.0
 AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """An auction as the chain has it, with its bids."""
-
-    auction: AuctionOnChain
-    bids: list[BidSeen]
 
 
 async def _nobody(_cid: str) -> None:
@@ -120,30 +113,18 @@ class AuctionService:
             NotFound: there is no such request.
         """
         row = await self.workers.store(self.books.find, cid)
-        record = await self.catalogue.live_record(cid) if row is None else self.record(row)
-        body = request_in(record)
-        seen = await self._look(body, record.cid)
-        auction = seen.auction
-        own = None
-        if row is not None and row.role == "bidder":
-            own = {"amount_micro": int(row.data["amount_micro"]), "state": row.state}
-        return {
-            "request": record.cid,
-            "title": body.title,
-            "role": row.role if row is not None else "",
-            "state": auction.state,
-            "budget_micro": body.budget_micro,
-            "deposit_micro": body.deposit_micro,
-            "commit_by": body.commit_by,
-            "reveal_by": body.reveal_by,
-            "bids": [{"bidder": bid.bidder, "amount_micro": bid.amount_micro} for bid in seen.bids],
-            "winner": auction.winner if auction.state in ("settled", "awarded", "expired") else "",
-            "price_micro": auction.price_micro if auction.winner and auction.state != "open" else None,
-            "order_id": row.data.get("order_id") if row is not None else None,
-            "own_bid": own,
-            "transactions": await self.transactions.of_order(record.cid),
-            "trouble": row.data.get("trouble") if row is not None else None,
-        }
+        record = await self._held(cid) if row is None else self.record(row)
+        seen = await self._look(request_in(record), record.cid)
+        return shown(record, seen, row, await self.transactions.of_order(record.cid))
+
+    async def entry(self, cid: str) -> dict[str, Any]:
+        """A request as the catalogue tells it; who takes part has it also when it has left the catalogue.
+
+        Raises:
+            NotFound: this node knows no such request.
+        """
+        row = await self.workers.store(self.books.find, cid)
+        return await self.catalogue.entry(await self._held(cid) if row is None else self.record(row))
 
     async def stages(self) -> dict[str, dict[str, Any]]:
         """How far the auction of each own request is, by the request's cid."""
@@ -390,6 +371,9 @@ class AuctionService:
             amount_micro=int(row.data["amount_micro"]),
             salt=bytes.fromhex(row.data["salt"]),
         )
+
+    async def _held(self, cid: str) -> SignedRecord:
+        return await self.catalogue.held(cid) or await self.catalogue.live_record(cid)
 
     def record(self, row: AuctionRow) -> SignedRecord:
         """The request as it was kept: it may have left the catalogue since."""

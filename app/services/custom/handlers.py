@@ -13,6 +13,8 @@ from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.model_desk import ModelDesk, ModelView
 from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.disputes.calling import Calling
+from openstall.app.services.disputes.gathering import Gathering
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.market.errors import InvalidOrder, PeerError
@@ -109,6 +111,7 @@ class CustomBuyer:
         negotiation: Negotiation,
         evaluating: Evaluating,
         receiving: Receiving,
+        calling: Calling,
     ) -> None:
         self._desk = desk
         self._models = models
@@ -116,10 +119,13 @@ class CustomBuyer:
         self._negotiation = negotiation
         self._evaluating = evaluating
         self._receiving = receiving
+        self._calling = calling
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, view = await self._watch.catch_up(order)
+        if order.state in ("submitted", "delivered") and await self._calling.call_again(order):
+            order, view = await self._watch.catch_up(order)
         if order.state == "proposed" and not self._overdue(order):
             await self._negotiation.propose(order)
             return
@@ -193,9 +199,8 @@ class CustomBuyer:
         self._desk.rest(order.order_id)
 
     async def _complain(self, order: OpenOrder, reason: str) -> None:
-        if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
-            await self._desk.patch(order.order_id, dispute_reason=reason)
-            await self._models.dispute(order, reason)
+        possible = order.contract.arbiter and not self._overdue(order) and order.state == "delivered"
+        if possible and await self._calling.call(order, reason):
             await self._watch.catch_up(order)
 
 
@@ -211,6 +216,7 @@ class CustomSeller:
         negotiation: Negotiation,
         evaluating: Evaluating,
         hand_in: HandIn,
+        calling: Calling,
     ) -> None:
         self._desk = desk
         self._models = models
@@ -218,10 +224,13 @@ class CustomSeller:
         self._negotiation = negotiation
         self._evaluating = evaluating
         self._hand_in = hand_in
+        self._calling = calling
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
+        if order.state in ("submitted", "failed") and await self._calling.call_again(order):
+            order, _view = await self._watch.catch_up(order)
         late = order.deadline_at is not None and self._desk.now() > order.deadline_at
         match order.state:
             case "agreed" if not late and self._desk.now() > order.entered_at + AFTER_THE_BUYER_S:
@@ -267,29 +276,31 @@ class CustomEvaluator:
 class CustomArbiter:
     """The arbiter follows every order that names it; it rules only when asked to by a dispute."""
 
-    def __init__(self, *, watch: CustomWatch) -> None:
+    def __init__(self, *, watch: CustomWatch, gathering: Gathering) -> None:
         self._watch = watch
+        self._gathering = gathering
 
     async def step(self, order: OpenOrder) -> None:
         """Follow the chain; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
         await self._watch.timed_exits(order)
+        if order.state == "disputed":
+            await self._gathering.gather(order)
 
 
 class CustomActions:
     """What a person may do in such an order, by button or command."""
 
-    def __init__(self, *, desk: OrderDesk, models: ModelDesk, watch: CustomWatch) -> None:
-        self._desk = desk
+    def __init__(self, *, models: ModelDesk, watch: CustomWatch, calling: Calling) -> None:
         self._models = models
         self._watch = watch
+        self._calling = calling
 
     async def dispute(self, order: OpenOrder, reason: str) -> None:
         """Either party: ask the arbiter."""
         CUSTOM.target(order.state, f"call_{order.role}")
-        await self._desk.patch(order.order_id, dispute_reason=reason)
-        await self._models.dispute(order, reason)
-        await self._watch.catch_up(order)
+        if await self._calling.call(order, reason):
+            await self._watch.catch_up(order)
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
         """Arbiter: split the escrow; `buyer_bps` of 10,000 go to the buyer."""

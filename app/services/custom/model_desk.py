@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -116,9 +115,8 @@ class ModelDesk:
         """Developer: give the whole price back."""
         await self._send(order, "cancel", lambda client, key: client.cancel(key))
 
-    async def dispute(self, order: OpenOrder, reason: str) -> None:
-        """Call the arbiter; the chain keeps the hash of the reason."""
-        evidence = hashlib.sha256(reason.encode()).digest()
+    async def dispute(self, order: OpenOrder, evidence: bytes) -> None:
+        """Call the arbiter; the chain keeps the hash of the evidence."""
         await self._send(order, "dispute", lambda client, key: client.dispute(key, evidence))
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:

@@ -24,6 +24,7 @@ from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
 from openstall.app.services.custom.willing import Willingness
+from openstall.app.services.disputes.wiring import Disputes
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler, OrderEngine
 from openstall.app.services.orders.negotiation import Negotiation
@@ -56,11 +57,16 @@ class Custom:
     talk: Talk
     evaluating: Evaluating
     watch: CustomWatch
-    actions: CustomActions
     willing: Willingness
     desk: OrderDesk
 
-    def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
+    def actions(self, disputes: Disputes) -> CustomActions:
+        """What a person may do in such orders."""
+        return CustomActions(models=self.models, watch=self.watch, calling=disputes.calling)
+
+    def handlers(
+        self, negotiation: Negotiation, unpacking: Unpacking, disputes: Disputes
+    ) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
         receiving = Receiving(
             desk=self.desk,
@@ -77,6 +83,7 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 receiving=receiving,
+                calling=disputes.calling,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -85,9 +92,10 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 hand_in=self.hand_in,
+                calling=disputes.calling,
             ),
             ("custom", "evaluator"): CustomEvaluator(watch=self.watch, evaluating=self.evaluating),
-            ("custom", "arbiter"): CustomArbiter(watch=self.watch),
+            ("custom", "arbiter"): CustomArbiter(watch=self.watch, gathering=disputes.gathering),
         }
 
 
@@ -178,6 +186,5 @@ def make_custom(
         evaluating=evaluating,
         watch=watch,
         willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
-        actions=CustomActions(desk=desk, models=models, watch=watch),
         desk=desk,
     )

@@ -167,10 +167,15 @@ def _demands_words(body: RequestBody) -> str:
             "robustness": f"a share of {floor.limit} of its answers stays when the inputs change a little",
             "fairness": f"groups of “{floor.group}” differ by {floor.limit} at most",
             "latency": f"95 of 100 answers take {floor.limit} ms at most",
-            "size": f"its file has {floor.limit} bytes at most",
+            "size": f"its file has {_grouped(floor.limit)} bytes at most",
         }
         demands.append(words[floor.name])
     return "; ".join(demands) + "."
+
+
+def _grouped(number: str) -> str:
+    whole, point, rest = number.partition(".")
+    return f"{int(whole):,}{point}{rest}"
 
 
 def _day(at: int) -> str:

@@ -203,11 +203,11 @@ async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> N
         for judge in (lab.arbiter, *lab.evaluators):
             assert (await judge.desk.load(order_id)).seller_signature == ""
         lab.pass_to(lab.now() + EVALUATE_S)
-        await models.dispute(order, "Nobody has measured it.")
+        await models.dispute(order, bytes(32))
         await lab.see(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.state == "disputed"
-        await lab.arbiter.custom.actions.rule(held, 10_000)
+        await lab.arbiter.made_to_order.rule(held, 10_000)
         assert lab.ada.gain == 0
 
 
@@ -247,7 +247,7 @@ async def test_a_winner_that_hides_is_not_paid_for_it(tmp_path: Path, when: str)
         await lab.see(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.state == "disputed"
-        await lab.arbiter.custom.actions.rule(held, 10_000)
+        await lab.arbiter.made_to_order.rule(held, 10_000)
         assert lab.ada.gain == 0
 
 
@@ -304,7 +304,7 @@ async def test_nobody_speaks_for_the_party_that_called_the_arbiter(tmp_path: Pat
         message = {"do": "reason", "order_id": order_id, "reason": "All is well, pay the developer."}
         lab.pass_to(lab.now() + EVALUATE_S)
         await lab.ada.negotiation._ask(lab.arbiter.host.peer_id, message)
-        await lab.buyer.custom.actions.dispute(await lab.order(order_id), "The evaluators are gone.")
+        await lab.buyer.made_to_order.dispute(await lab.order(order_id), "The evaluators are gone.")
         await lab.see(order_id)
         await lab.ada.negotiation._ask(lab.arbiter.host.peer_id, message)
         assert "dispute_reason" not in (await lab.arbiter.desk.load(order_id)).data
