@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from openstall.app.services.checking import LocalJobs
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
+from openstall.app.services.custom.draws import Draws
 from openstall.app.services.custom.evaluating import Evaluating
+from openstall.app.services.custom.evidence import Evidence
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.handlers import (
     CustomActions,
@@ -19,10 +21,13 @@ from openstall.app.services.custom.handlers import (
     CustomWatch,
 )
 from openstall.app.services.custom.model_desk import ModelDesk
+from openstall.app.services.custom.opening import Opener
 from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.custom.replaying import Replaying
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
+from openstall.app.services.custom.trials import Trials
 from openstall.app.services.custom.willing import Willingness
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler, OrderEngine
@@ -35,6 +40,7 @@ from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.sealed import SealedEvaluation
 from openstall.app.services.selling import Stock
 from openstall.store.auctions import Auctions
+from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
 from openstall.store.settings import Settings
@@ -60,6 +66,9 @@ class Custom:
     willing: Willingness
     desk: OrderDesk
 
+    opener: Opener
+    replaying: Replaying
+
     def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
         receiving = Receiving(
@@ -77,6 +86,7 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 receiving=receiving,
+                opener=self.opener,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -86,7 +96,9 @@ class Custom:
                 evaluating=self.evaluating,
                 hand_in=self.hand_in,
             ),
-            ("custom", "evaluator"): CustomEvaluator(watch=self.watch, evaluating=self.evaluating),
+            ("custom", "evaluator"): CustomEvaluator(
+                watch=self.watch, evaluating=self.evaluating, opener=self.opener
+            ),
             ("custom", "arbiter"): CustomArbiter(watch=self.watch),
         }
 
@@ -141,13 +153,21 @@ def make_custom(
         training_data=sources.training,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
+        open_rows=lambda order, peer_id: opener.answer(order, peer_id),  # noqa: PLW0108 - as above
+    )
+    trials = Trials(
+        blobs=ground.blobs,
+        transfer=ground.transfer,
+        seed=ground.seed,
+        folder=scratch,
+        workers=ground.workers,
     )
     evaluating = Evaluating(
         desk=desk,
         models=models,
         talk=talk,
-        blobs=ground.blobs,
-        transfer=ground.transfer,
+        trials=trials,
+        catalogue=ground.catalogue,
         assessor=SandboxAssessor(
             evaluation=SealedEvaluation(jobs=replace(jobs, folder=scratch), workers=ground.workers),
             seed=ground.seed,
@@ -155,8 +175,21 @@ def make_custom(
             workers=ground.workers,
         ),
         engine=engine,
-        folder=scratch,
         workers=ground.workers,
+    )
+    draws = Draws(
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
+    )
+    opener = Opener(
+        desk=desk,
+        catalogue=ground.catalogue,
+        draws=draws,
+        trials=trials,
+        reopener=lambda: evaluating.assessor,
+        wallet=ground.wallet.address,
     )
     watch = CustomWatch(desk=desk, models=models)
     return Custom(
@@ -176,6 +209,22 @@ def make_custom(
         ),
         talk=talk,
         evaluating=evaluating,
+        opener=opener,
+        replaying=Replaying(
+            desk=desk,
+            talk=talk,
+            catalogue=ground.catalogue,
+            opener=opener,
+            draws=draws,
+            player=lambda: evaluating.assessor,
+            hand_in=hand_in,
+            blobs=ground.blobs,
+            library=Library(ground.store),
+            evidence=Evidence(folder=ground.home.evidence),
+            wallet=ground.wallet.address,
+            folder=scratch,
+            workers=ground.workers,
+        ),
         watch=watch,
         willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
         actions=CustomActions(desk=desk, models=models, watch=watch),

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from custom_lab import CustomLab, Maker, custom_lab
 
-from openstall.app.services.custom import evaluating, wire
+from openstall.app.services.custom import trials, wire
 from openstall.ledger.model_escrow import ModelEscrowClient, Verdict
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, PeerError
@@ -286,7 +286,7 @@ async def test_files_that_no_evaluation_needs_are_not_fetched(
         blob = (await lab.ada.desk.load(order_id)).data["handed_in"]["1"]["doc"]["blob"]["cid"]
         for name in ("MOST_BYTES", "MOST_ROWS_BYTES"):
             with monkeypatch.context() as patched:
-                patched.setattr(evaluating, name, 1)
+                patched.setattr(trials, name, 1)
                 with pytest.raises(InvalidOrder) as caught:
                     await one.step(order_id)
             assert caught.value.code == "too_large"
