@@ -182,7 +182,7 @@ class Replaying:
         if given is not None:
             if proof is None:
                 raise Conflict("no_evidence", "A model is checked together with the evidence that names it.")
-            await self.workers.work(proof.check_model, given)
+            await self.workers.work(proof.check_model, order, given)
             yield given
         elif order.role == "buyer" and order.data.get("verified") is True:
             package = await self.workers.store(self.library.find, order.order_id)
