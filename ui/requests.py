@@ -172,8 +172,36 @@ class Figure(Document, frozen=True, kw_only=True):
     high: str = ""
 
 
+class Replay(Document, frozen=True, kw_only=True):
+    """What came of checking a report again."""
+
+    at: int = 0
+    outcome: str = ""
+    words: str = ""
+    opened: int = 0
+    evidence: str = ""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the model answered as reported."""
+        return self.outcome == "as_reported"
+
+    @property
+    def doubts(self) -> bool:
+        """Whether it speaks against the evaluator."""
+        return self.outcome in ("differs", "unlikely", "not_committed", "not_shown")
+
+
+class ReplayAnswer(Document, frozen=True, kw_only=True):
+    """What came of all of them, and what one can do."""
+
+    doubted: bool = False
+    confirmed: bool = False
+    what_next: str = ""
+
+
 class Verdict(Document, frozen=True, kw_only=True):
-    """What one evaluator signed about one try."""
+    """What one evaluator signed about one try; `on_chain` where the chain names its report."""
 
     attempt: int = 0
     evaluator: str = ""
@@ -181,7 +209,9 @@ class Verdict(Document, frozen=True, kw_only=True):
     fault: str = ""
     figures: list[Figure] = []
     report_hash: str = ""
+    on_chain: bool = False
     statement: str = ""
+    replay: Replay | None = None
 
 
 class CustomPart(Document, frozen=True, kw_only=True):
@@ -191,6 +221,8 @@ class CustomPart(Document, frozen=True, kw_only=True):
     tries: int = 0
     model_hash: str | None = None
     verdicts: list[Verdict] = []
+    may_replay: bool = False
+    rows_to_open: int = 0
 
 
 class Predicate(Document, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from openstall.ui.requests import (
     statement_of,
 )
 from openstall.ui.trade import Order
+from openstall.ui.views.replays import ReplayAsk, replay_lines
 from openstall.ui.widgets.figures import CopyId
 from openstall.ui.widgets.inputs import FileDrop
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
@@ -71,6 +72,8 @@ class MadeToOrder(QWidget):
         self._result = Panel("What the evaluators measured")
         self._verdicts = column(spacing=2 * theme.GRID)
         self._result.body.addLayout(self._verdicts)
+        self.again = ReplayAsk(desk, order_id)
+        self._result.body.addWidget(self.again)
         made = QVBoxLayout(self)
         made.setContentsMargins(0, 0, 0, 0)
         made.setSpacing(2 * theme.GRID)
@@ -98,6 +101,7 @@ class MadeToOrder(QWidget):
             f"Try {part.attempt + 1} of {part.tries}. The file takes {words.plural(count, 'column')}, in the "
             "order of the request. It is encrypted here: before it passes, only evaluators get its key."
         )
+        self.again.show_part(part, order.role)
         if (part, order.state) != self._shown:
             self._shown = (part, order.state)
             self._show_verdicts(part)
@@ -214,7 +218,10 @@ class VerdictView(QWidget):
         if model_hash:
             facts.add("Model", CopyId(model_hash, what="hash of the model that was handed in"))
         facts.add("Signed report", CopyId(verdict.report_hash, what="hash of the signed report"))
+        facts.add("On the chain", "yes" if verdict.on_chain else "no")
         body.addLayout(facts)
+        if verdict.replay is not None:
+            body.addLayout(replay_lines(verdict.replay))
 
 
 class _FigureRow(QWidget):

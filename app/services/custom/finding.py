@@ -20,6 +20,7 @@ from openstall.market.requests.openings import (
     read_openings,
     right_answers,
 )
+from openstall.market.requests.replays import DOUBTS
 from openstall.p2p.exchange import RefusedByPeer
 
 UNLIKELY: Final = Fraction(1, 1_000)
@@ -27,8 +28,6 @@ UNLIKELY: Final = Fraction(1, 1_000)
 SHOWN_ROWS: Final = 10
 COMES: Final = frozenset({"no_block_yet", "being_opened", "too_many_requests", "busy", "too_slow"})
 """Refusals after which one asks again."""
-DOUBTS: Final = frozenset({"differs", "unlikely", "not_committed", "not_shown"})
-"""Ends that speak against the evaluator."""
 
 
 @dataclass(frozen=True, slots=True)
