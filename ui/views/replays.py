@@ -49,9 +49,8 @@ class ReplayAsk(QWidget):
         made.setSpacing(theme.GRID)
         for widget in (self.banner, self._progress):
             made.addWidget(widget)
-        line = row(self._what, self._file, self._check)
-        line.setStretch(0, 1)
-        made.addLayout(line)
+        made.addWidget(self._what)
+        made.addLayout(row(1, self._file, self._check))
         self.banner.hide()
         self.hide()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from custom_stage import BUDGET, Commission
 from stage import CREDIT, START_MICRO, Market, open_market, state_in_books, trick, typed
 
-from openstall.app.demo.peers import DemoPeer, running_peer
+from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
 from openstall.market.orders.machine import CUSTOM
 
 ADA, BEN = 20 * CREDIT, 30 * CREDIT
@@ -94,8 +95,8 @@ def check_found_out(room: Commission, order_id: str, model: Path) -> None:
     assert "opened rows answer otherwise than reported" in refused.stdout
     assert "Call the arbiter before the review time is over" in refused.stderr
     buyer.post(f"/v1/orders/{order_id}/dispute", reason="The report is made up.")
-    shown = room.until([arbiter], order_id, "disputed")
-    signed = {verdict["attempt"]: verdict for verdict in shown["custom"]["verdicts"]}
+    room.until([arbiter], order_id, "disputed")
+    signed = wait_for(partial(reports_at, arbiter, order_id), 60, "the arbiter has both reports")
     assert [(signed[at]["passed"], signed[at]["on_chain"]) for at in (1, 2)] == [(False, True), (True, True)]
     file = buyer.get(f"/v1/orders/{order_id}")["custom"]["verdicts"][0]["replay"]["evidence"]
     found = arbiter.operate(f"/v1/orders/{order_id}/replay", evidence=file, model=str(model))
@@ -103,6 +104,12 @@ def check_found_out(room: Commission, order_id: str, model: Path) -> None:
     assert "checked again: " in typed(arbiter, "order", "show", order_id).stdout
     arbiter.post(f"/v1/orders/{order_id}/rule", buyer_bps=10_000)
     room.until([buyer], order_id, "ruled")
+
+
+def reports_at(arbiter: DemoPeer, order_id: str) -> dict[int, dict[str, Any]] | None:
+    """The reports on both tries, which their evaluator has sent by itself."""
+    verdicts = arbiter.get(f"/v1/orders/{order_id}")["custom"]["verdicts"]
+    return {verdict["attempt"]: verdict for verdict in verdicts} if len(verdicts) == 2 else None
 
 
 def check_paid(room: Commission, cid: str, order: dict[str, Any]) -> None:
