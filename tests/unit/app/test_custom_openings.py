@@ -8,16 +8,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from custom_asks import NOBODY, PLAIN, STRANGER, ask, refusal
 from custom_lab import REVIEW_S, ROWS, CustomLab, Maker, custom_lab
 
 from openstall.app.services.custom import replaying, wire
-from openstall.app.services.custom.judged import judged_as
+from openstall.app.services.custom.finding import check_shown
+from openstall.app.services.custom.judged import judged_as, report_of
 from openstall.app.services.custom.trials import kept_as
 from openstall.market import canonical
-from openstall.market.errors import Conflict, InvalidOrder, PeerError
+from openstall.market.errors import Conflict, InvalidOrder, InvalidRecord, PeerError
 from openstall.market.requests.openings import OPENED, read_openings
 
 FEW = 4
@@ -359,6 +361,11 @@ async def test_a_late_report_is_taken_once_and_only_if_it_counts(tmp_path: Path)
         without = found | {"reports": {at: report for at, report in found["reports"].items() if at != place}}
         await lab.arbiter.desk.patch(order_id, **{entry_of(one): None, judged_as(1): without})
         assert (await refusal(one, lab.arbiter, **message))[0] == "not_now"  # the others were enough
+        lab.trade.next_block()
+        asked = {"do": "openings", "order_id": order_id, "attempt": 1}
+        assert (await refusal(lab.buyer, one, **asked))[0] == "being_opened"
+        await one.desk.patch(order_id, **{judged_as(1): without})
+        assert await refusal(lab.buyer, one, **asked) == STRANGER  # nor is such a one opened
 
 
 async def test_an_answer_that_is_no_opening_is_refused(
@@ -397,6 +404,34 @@ async def test_an_answer_that_is_no_opening_is_refused(
                 timeout_s=10,
                 max_response=wire.MOST_ANSWER,
             )
+
+
+class OtherBlock:
+    """A draw that its evaluator likes better."""
+
+    async def block_hash(self, _order: Any) -> str:
+        return "ab" * 32
+
+
+async def test_rows_of_another_draw_or_other_columns_prove_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it as committed to, and true; but the evaluator has chosen which rows to show."""
+    async with custom_lab(tmp_path) as lab, openers(lab, monkeypatch):
+        one = lab.evaluators[0]
+        order_id = await delivered(lab, 40, **alone(lab))
+        one.custom.opener.draws = OtherBlock()  # type: ignore[assignment]
+        (check,) = (await replay(lab.buyer, order_id))["checks"]
+        assert check["outcome"] == "not_committed"
+        assert "not drawn by the block of the verdict" in check["words"]
+        order = await lab.order(order_id)
+        raw = await lab.buyer.custom.talk.openings(order, peer(one))
+        report, terms = report_of(order, one.wallet.address.lower()), order.contract.custom
+        assert report is not None
+        assert len(check_shown(raw, report, "ab" * 32, (OPENED,), terms)) == OPENED
+        fewer = msgspec.structs.replace(terms, features=terms.features[:1])
+        with pytest.raises(InvalidRecord, match="other columns than the request"):
+            check_shown(raw, report, "ab" * 32, (OPENED,), fewer)
 
 
 def answering(answer: bytes) -> Any:
