@@ -82,6 +82,11 @@ class Home:
         return self.root / "requests"
 
     @property
+    def evidence(self) -> Path:
+        """What proves that an evaluator's report was checked again, for an arbiter."""
+        return self.root / "evidence"
+
+    @property
     def log(self) -> Path:
         """The node's log."""
         return self.root / "log" / "node.jsonl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from openstall.app.services.custom.judged import judged_as
 from openstall.app.services.orders.desk import OpenOrder, check_chain
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
@@ -214,7 +215,13 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
             case "Assessed":
                 name = "pass" if args["passed"] else "fail"
                 reports = [bytes(report).hex() for report in args["reportHashes"]]
-                data = {"reports": dict(zip(map(str, args["places"]), reports, strict=True))}
+                data = {
+                    judged_as(args["attempt"]): {
+                        "passed": args["passed"],
+                        "block": event.block_number,
+                        "reports": dict(zip(map(str, args["places"]), reports, strict=True)),
+                    }
+                }
             case "HandedOver":
                 sealed_key, name = bytes(args["sealedKey"]), "hand_over"
                 if steps and steps[-1].event.startswith("call_"):

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from openstall.app.services.checking import LocalJobs
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
+from openstall.app.services.custom.draws import Draws
 from openstall.app.services.custom.evaluating import Evaluating
+from openstall.app.services.custom.evidence import Evidence
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.handlers import (
     CustomActions,
@@ -19,10 +21,13 @@ from openstall.app.services.custom.handlers import (
     CustomWatch,
 )
 from openstall.app.services.custom.model_desk import ModelDesk
+from openstall.app.services.custom.opening import Opener
 from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.custom.replaying import Replaying
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
+from openstall.app.services.custom.trials import Trials
 from openstall.app.services.custom.willing import Willingness
 from openstall.app.services.disputes.wiring import Disputes
 from openstall.app.services.orders.desk import OrderDesk
@@ -36,6 +41,7 @@ from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.sealed import SealedEvaluation
 from openstall.app.services.selling import Stock
 from openstall.store.auctions import Auctions
+from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
 from openstall.store.settings import Settings
@@ -59,6 +65,9 @@ class Custom:
     watch: CustomWatch
     willing: Willingness
     desk: OrderDesk
+
+    opener: Opener
+    replaying: Replaying
 
     def actions(self, disputes: Disputes) -> CustomActions:
         """What a person may do in such orders."""
@@ -84,6 +93,7 @@ class Custom:
                 evaluating=self.evaluating,
                 receiving=receiving,
                 calling=disputes.calling,
+                opener=self.opener,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -94,7 +104,9 @@ class Custom:
                 hand_in=self.hand_in,
                 calling=disputes.calling,
             ),
-            ("custom", "evaluator"): CustomEvaluator(watch=self.watch, evaluating=self.evaluating),
+            ("custom", "evaluator"): CustomEvaluator(
+                watch=self.watch, evaluating=self.evaluating, opener=self.opener
+            ),
             ("custom", "arbiter"): CustomArbiter(watch=self.watch, gathering=disputes.gathering),
         }
 
@@ -149,13 +161,21 @@ def make_custom(
         training_data=sources.training,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
+        open_rows=lambda order, peer_id: opener.answer(order, peer_id),  # noqa: PLW0108 - as above
+    )
+    trials = Trials(
+        blobs=ground.blobs,
+        transfer=ground.transfer,
+        seed=ground.seed,
+        folder=scratch,
+        workers=ground.workers,
     )
     evaluating = Evaluating(
         desk=desk,
         models=models,
         talk=talk,
-        blobs=ground.blobs,
-        transfer=ground.transfer,
+        trials=trials,
+        catalogue=ground.catalogue,
         assessor=SandboxAssessor(
             evaluation=SealedEvaluation(jobs=replace(jobs, folder=scratch), workers=ground.workers),
             seed=ground.seed,
@@ -163,8 +183,21 @@ def make_custom(
             workers=ground.workers,
         ),
         engine=engine,
-        folder=scratch,
         workers=ground.workers,
+    )
+    draws = Draws(
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
+    )
+    opener = Opener(
+        desk=desk,
+        catalogue=ground.catalogue,
+        draws=draws,
+        trials=trials,
+        reopener=lambda: evaluating.assessor,
+        wallet=ground.wallet.address,
     )
     watch = CustomWatch(desk=desk, models=models)
     return Custom(
@@ -184,6 +217,22 @@ def make_custom(
         ),
         talk=talk,
         evaluating=evaluating,
+        opener=opener,
+        replaying=Replaying(
+            desk=desk,
+            talk=talk,
+            catalogue=ground.catalogue,
+            opener=opener,
+            draws=draws,
+            player=lambda: evaluating.assessor,
+            hand_in=hand_in,
+            blobs=ground.blobs,
+            library=Library(ground.store),
+            evidence=Evidence(folder=ground.home.evidence),
+            wallet=ground.wallet.address,
+            folder=scratch,
+            workers=ground.workers,
+        ),
         watch=watch,
         willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
         desk=desk,

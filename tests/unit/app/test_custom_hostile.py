@@ -13,7 +13,7 @@ import trio.testing
 from custom_lab import EVALUATE_S, Maker, custom_lab
 from ledger_lab import CREDIT
 
-from openstall.app.services.custom import evaluating
+from openstall.app.services.custom import evaluating, trials
 from openstall.app.services.custom.model_desk import rules_of
 from openstall.app.services.orders import copies
 from openstall.ledger.auction import AuctionClient
@@ -102,13 +102,13 @@ async def test_files_that_do_not_open_are_not_opened_again_at_once(
 ) -> None:
     """They may be gigabytes, and a step is repeated every few seconds for as long as the order stands."""
     opened: list[Path] = []
-    unseal = evaluating.unseal
+    unseal = trials.unseal
 
     def counted(blob: Path, *rest: Any) -> Any:
         opened.append(blob)
         return unseal(blob, *rest)
 
-    monkeypatch.setattr(evaluating, "unseal", counted)
+    monkeypatch.setattr(trials, "unseal", counted)
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
         one = lab.evaluators[0]
@@ -301,7 +301,7 @@ async def test_no_buyer_keeps_an_evaluator_busy_alone(
         judge = lab.evaluators[0]
         assert await judge.desk.find(second) is None
         assert await lab.arbiter.desk.find(second) is not None
-        await lab.ada.custom.actions.do(await lab.ada.desk.load(first), "cancel")
+        await lab.ada.made_to_order.do(await lab.ada.desk.load(first), "cancel")
         await lab.see(first)
         lab.ada.negotiation._copy_at.clear()
         await lab.ada.step(second)
