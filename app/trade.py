@@ -23,6 +23,7 @@ from openstall.app.services.capacity.wiring import CapacityGround, make_capacity
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
 from openstall.app.services.custom.wiring import make_custom
+from openstall.app.services.disputes.wiring import make_disputes
 from openstall.app.services.earnings import Earnings
 from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
@@ -42,7 +43,7 @@ from openstall.app.services.orders.job_places import open_jobs
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
-from openstall.app.services.orders.sale_wiring import make_sale
+from openstall.app.services.orders.sale_wiring import make_escrow, make_sale
 from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.own_books import OwnBooks
@@ -165,6 +166,7 @@ class Trade:
         self._follow.serve()
         self.serving.serve()
         self.custom.talk.serve()
+        self.disputes.talk.serve()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.requests.resume)
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
@@ -180,6 +182,7 @@ class Trade:
             if self._ground.chain.params.auction:
                 nursery.start_soon(steadily, "auctions", self.custom.auctions.run)
                 nursery.start_soon(steadily, "openings", self.custom.opener.run)
+            nursery.start_soon(steadily, "messages", self.disputes.talk.run)
             nursery.start_soon(steadily, "service levels", self.levels.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
@@ -234,8 +237,9 @@ class Trade:
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
-        escrow = EscrowDesk(
-            chain=ground.chain, transactions=ground.transactions, wallet=ground.wallet, workers=ground.workers
+        escrow = make_escrow(ground)
+        self.disputes = make_disputes(
+            ground, me=self._me(), desk=desk, orders=self._orders, escrow=escrow, models=self.custom.models
         )
         channel = ChannelDesk(
             desk=desk,
@@ -314,12 +318,13 @@ class Trade:
             negotiation=self._negotiation,
             stock=self.stock,
             library=self._library,
+            disputes=self.disputes,
         )
         self._engine.handlers = {
             **sale.handlers,
             ("compute", "buyer"): buyer,
             ("compute", "seller"): provider,
-            **self.custom.handlers(self._negotiation, sale.unpacking),
+            **self.custom.handlers(self._negotiation, sale.unpacking, self.disputes),
         }
         self.batches = BatchService(
             books=Batches(ground.store),
@@ -340,7 +345,8 @@ class Trade:
             transactions=ground.transactions,
             channel=channel,
             sale=sale.actions,
-            custom=self.custom.actions,
+            custom=self.custom.actions(self.disputes),
+            talk=self.disputes.talk,
             buyer=buyer,
             provider=provider,
             log=self._log,

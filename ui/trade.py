@@ -315,6 +315,9 @@ class Order(Document, frozen=True, kw_only=True):
     verified: bool | None = None
     fault: str = ""
     dispute_reason: str = ""
+    calls_arbiter: bool = False
+    """The arbiter is called as soon as the chain can be reached."""
+    unread: int = 0
     continues: str = ""
     continued_by: str = ""
     service: OrderService | None = None

@@ -41,15 +41,20 @@ class FolderBody(Body):
 
 
 class ReplayBody(Body):
-    """Evidence that another party saved, in the place of asking the evaluators; a model to check with it."""
+    """A proof that another party saved, in the place of asking the evaluators; a model to check with it."""
 
-    evidence: PathText | None = None
+    proof: PathText | None = None
     model: PathText | None = None
 
 
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1")
+
+    @routes.get("/requests/{cid}/record")
+    async def record(cid: str) -> dict[str, Any]:
+        """What its author signed; who takes part reads it also when it has left the catalogue."""
+        return await node.trade.custom.auctions.entry(cid[:80])
 
     @routes.get("/requests/{cid}/auction")
     async def auction(cid: str) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def _deliveries(routes: APIRouter, node: Node) -> None:
     @routes.post("/orders/{order_id}/replay")
     async def replay(order_id: str, body: ReplayBody) -> dict[str, Any]:
         """Buyer, developer or arbiter: have rows opened, and let the model answer them again."""
-        given, model = (None if path is None else Path(path) for path in (body.evidence, body.model))
+        given, model = (None if path is None else Path(path) for path in (body.proof, body.model))
 
         async def action(progress: Progress) -> dict[str, Any]:
             return await node.trade.custom.replaying.replay(order_id, progress, given=given, model=model)

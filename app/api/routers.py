@@ -15,6 +15,7 @@ from openstall.app.api import (
     compute,
     custom,
     developer,
+    disputes,
     group,
     identity,
     machines,
@@ -50,6 +51,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         models.router,
         serving.router,
         custom.router,  # before the orders, whose routes take any word as an action
+        disputes.router,  # as above
         orders.router,
         batches.router,
         wanted.router,

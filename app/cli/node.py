@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -57,9 +58,12 @@ def run(
     log_level: str,
 ) -> None:
     """Run the node in this terminal until Ctrl-C."""
+    gc.disable()  # all that is imported stays: searching it for garbage takes a sixth of the start
     from openstall.app.config import DEFAULT_LISTEN, NodeConfig
     from openstall.app.process import run_node
 
+    gc.freeze()
+    gc.enable()
     run_node(
         NodeConfig(
             home=cli.home,

@@ -11,6 +11,7 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, plain, table
 from openstall.app.cli.promise import service_fields
+from openstall.app.cli.talk import check_evidence, evidence, say, shown, talk
 from openstall.market.errors import OpenstallError
 from openstall.market.mechanisms.agreement import check_words
 from openstall.market.requests.replays import replay_words
@@ -175,6 +176,10 @@ for _name, _words in zip(
     group.add_command(_action(_name, _words))
 
 
+for _verb in (say, talk, evidence, shown, check_evidence):
+    group.add_command(_verb)
+
+
 @group.command(name="hand-in")
 @click.argument("order_id")
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
@@ -200,17 +205,17 @@ def training(cli: Cli, order_id: str, folder: Path) -> None:
 @group.command()
 @click.argument("order_id")
 @click.option(
-    "--evidence",
+    "--proof",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file that another party's check has saved; nobody is asked then.",
 )
 @click.option(
     "--model",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="With --evidence: the ONNX file that was handed in, where this node does not hold it.",
+    help="With --proof: the ONNX file that was handed in, where this node does not hold it.",
 )
 @command
-def replay(cli: Cli, order_id: str, evidence: Path | None, model: Path | None) -> None:
+def replay(cli: Cli, order_id: str, proof: Path | None, model: Path | None) -> None:
     """Check again what evaluators reported of a model; exit status 1 if a report cannot be believed.
 
     They open rows that nobody could foresee, and your own computer lets the model answer them again.
@@ -218,7 +223,7 @@ def replay(cli: Cli, order_id: str, evidence: Path | None, model: Path | None) -
     found = cli.api.operate(
         f"/v1/orders/{order_id}/replay",
         cli.output,
-        evidence=None if evidence is None else str(evidence.resolve()),
+        proof=None if proof is None else str(proof.resolve()),
         model=None if model is None else str(model.resolve()),
     )
     checks = [
@@ -226,7 +231,7 @@ def replay(cli: Cli, order_id: str, evidence: Path | None, model: Path | None) -
             "evaluator": one["evaluator"],
             "found": replay_words(one["outcome"]),
             "words": one["words"],
-            "evidence": one["evidence"],
+            "proof": one["proof"],
         }
         for one in found["checks"]
     ]
@@ -247,6 +252,10 @@ def _page(found: dict[str, Any]) -> str:
         ).strip(),
         "amount": cell(found, "amount_micro"),
         "paid": cell(found, "paid_micro") if found["final"] or found["kind"] == "compute" else None,
+        "messages": f"{found['unread']} new: openstall order talk" if found["unread"] else "",
+        "waits": "The arbiter is called as soon as the chain can be reached."
+        if found["calls_arbiter"]
+        else "",
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
         "measured": _measured(found),

@@ -69,7 +69,7 @@ def test_what_was_found_stands_beside_the_report(qtbot: QtBot, window: MainWindo
         at=1_700_000_000,
         outcome="differs",
         words="4 of 30 opened rows answer otherwise.",
-        evidence="/a/b.json",
+        proof="/a/b.json",
     )
     panel.show_order(order("buyer", bad))
     assert "not as reported" in said(panel)
@@ -113,4 +113,4 @@ def test_an_arbiter_hands_the_node_what_a_party_has_saved(
     button = named(panel.again, "Check the file that a party has saved")
     button.click()
     button.click()
-    assert asked == [{"evidence": "/a/proof.json", "model": "/a/model.onnx"}], "the second was left"
+    assert asked == [{"proof": "/a/proof.json", "model": "/a/model.onnx"}], "the second was left"

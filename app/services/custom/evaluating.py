@@ -35,6 +35,15 @@ TELL_AGAIN_S = 15.0
 """An arbiter who is away is looked for no more often than this."""
 LATER = frozenset({"passed", "failed", "delivered", "disputed"})
 """The states in which somebody who was away still gets a verdict."""
+REST_S = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """Until when the files of an order are left alone, and why."""
+
+    until: int
+    error: InvalidOrder
 
 
 class Assessor(Protocol):
@@ -65,6 +74,7 @@ class Evaluating:
     engine: OrderEngine
     workers: Workers
     _looked_for: dict[str, float] = field(default_factory=dict)
+    _refused: dict[str, _Rest] = field(default_factory=dict)
 
     async def clear(self) -> None:
         """Remove what an evaluation that was killed has left in the clear."""
@@ -128,6 +138,8 @@ class Evaluating:
             raise InvalidOrder("not_an_evaluator", "The verdict is not signed by an evaluator of this order.")
         if order.state != "submitted":
             self._check_late(order, signer, raw)
+        if verdict_as(ask.attempt, signer) in order.data:
+            return  # its first word counts: told again and again, it would keep the others' from the chain
         await self._keep(order, signer, raw, signature, passed=statement.predicate.passed)
         self.engine.wake(order.order_id)
 
@@ -141,11 +153,7 @@ class Evaluating:
         check_key(shown.key, shown.delivery.key_sha256)
         sealed = SealedTrial(shown=shown, rows=await self.talk.sealed_rows(order))
         await self.trials.fetch(order, sealed)
-        async with self.trials.opened(sealed) as trial:
-            self.desk.progress(order.order_id, "Measuring the model in the sandbox", 1, 2, "files")
-            raw = await self.assessor.assess(
-                order, trial, key=self.models.key(order.contract), at=self.desk.now()
-            )
+        raw = await self._measure_or_rest(order, sealed)
         statement = read_statement(raw)
         # The buyer has another source for what passed, should the developer go away.
         self.talk.grant(shown.delivery.blob.cid, order.contract.order.buyer)
@@ -156,6 +164,21 @@ class Evaluating:
         kept = {kept_as(attempt): self.trials.keep(order.order_id, attempt, sealed)}
         await self._keep(order, self._me, raw, signature, passed=statement.predicate.passed, kept=kept)
         return await self.desk.load(order.order_id)
+
+    async def _measure_or_rest(self, order: OpenOrder, sealed: SealedTrial) -> bytes:
+        """Files that were not what was committed to are not opened again at once: they may be large."""
+        known = self._refused.get(order.order_id)
+        if known is not None and self.desk.now() < known.until:
+            raise known.error
+        try:
+            async with self.trials.opened(sealed) as trial:
+                self.desk.progress(order.order_id, "Measuring the model in the sandbox", 1, 2, "files")
+                return await self.assessor.assess(
+                    order, trial, key=self.models.key(order.contract), at=self.desk.now()
+                )
+        except InvalidOrder as error:
+            self._refused[order.order_id] = _Rest(until=self.desk.now() + REST_S, error=error)
+            raise
 
     async def tell_late(self, order: OpenOrder) -> None:
         """After the verdict: give this node's own to who was away, if it counts."""

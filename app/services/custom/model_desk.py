@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -117,9 +116,8 @@ class ModelDesk:
         """Developer: give the whole price back."""
         await self._send(order, "cancel", lambda client, key: client.cancel(key))
 
-    async def dispute(self, order: OpenOrder, reason: str) -> None:
-        """Call the arbiter; the chain keeps the hash of the reason."""
-        evidence = hashlib.sha256(reason.encode()).digest()
+    async def dispute(self, order: OpenOrder, evidence: bytes) -> None:
+        """Call the arbiter; the chain keeps the hash of the evidence."""
         await self._send(order, "dispute", lambda client, key: client.dispute(key, evidence))
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
@@ -231,6 +229,7 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
             case "Disputed":
                 by_seller = str(args["by"]).lower() == str(events[0][0].args["seller"]).lower()
                 name = "call_seller" if by_seller else "call_buyer"
+                data = {"called_by": "seller" if by_seller else "buyer"}
             case "Settled" if not steps:
                 raise ChainError(
                     "gap_in_chain", "The chain shows the end of an escrow but not its beginning.", ""

@@ -10,7 +10,6 @@ from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.draws import Draws
 from openstall.app.services.custom.evaluating import Evaluating
-from openstall.app.services.custom.evidence import Evidence
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.handlers import (
     CustomActions,
@@ -22,6 +21,7 @@ from openstall.app.services.custom.handlers import (
 )
 from openstall.app.services.custom.model_desk import ModelDesk
 from openstall.app.services.custom.opening import Opener
+from openstall.app.services.custom.proof import Proofs
 from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.custom.replaying import Replaying
 from openstall.app.services.custom.sources import Sources
@@ -29,6 +29,7 @@ from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
 from openstall.app.services.custom.trials import Trials
 from openstall.app.services.custom.willing import Willingness
+from openstall.app.services.disputes.wiring import Disputes
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler, OrderEngine
 from openstall.app.services.orders.negotiation import Negotiation
@@ -62,14 +63,19 @@ class Custom:
     talk: Talk
     evaluating: Evaluating
     watch: CustomWatch
-    actions: CustomActions
     willing: Willingness
     desk: OrderDesk
 
     opener: Opener
     replaying: Replaying
 
-    def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
+    def actions(self, disputes: Disputes) -> CustomActions:
+        """What a person may do in such orders."""
+        return CustomActions(models=self.models, watch=self.watch, calling=disputes.calling)
+
+    def handlers(
+        self, negotiation: Negotiation, unpacking: Unpacking, disputes: Disputes
+    ) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
         receiving = Receiving(
             desk=self.desk,
@@ -87,6 +93,7 @@ class Custom:
                 evaluating=self.evaluating,
                 receiving=receiving,
                 opener=self.opener,
+                calling=disputes.calling,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -95,11 +102,12 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 hand_in=self.hand_in,
+                calling=disputes.calling,
             ),
             ("custom", "evaluator"): CustomEvaluator(
                 watch=self.watch, evaluating=self.evaluating, opener=self.opener
             ),
-            ("custom", "arbiter"): CustomArbiter(watch=self.watch),
+            ("custom", "arbiter"): CustomArbiter(watch=self.watch, gathering=disputes.gathering),
         }
 
 
@@ -220,13 +228,12 @@ def make_custom(
             hand_in=hand_in,
             blobs=ground.blobs,
             library=Library(ground.store),
-            evidence=Evidence(folder=ground.home.evidence),
+            proofs=Proofs(folder=ground.home.proofs),
             wallet=ground.wallet.address,
             folder=scratch,
             workers=ground.workers,
         ),
         watch=watch,
         willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
-        actions=CustomActions(desk=desk, models=models, watch=watch),
         desk=desk,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -108,9 +107,8 @@ class EscrowDesk:
         """Seller: give the whole price back."""
         await self._send(order, "cancel", lambda client: client.cancel(_key(order)))
 
-    async def dispute(self, order: OpenOrder, reason: str) -> None:
-        """Buyer: call the arbiter; the chain keeps the hash of the reason."""
-        evidence = hashlib.sha256(reason.encode()).digest()
+    async def dispute(self, order: OpenOrder, evidence: bytes) -> None:
+        """Buyer: call the arbiter; the chain keeps the hash of the evidence."""
         await self._send(order, "dispute", lambda client: client.dispute(_key(order), evidence))
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:

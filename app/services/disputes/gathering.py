@@ -1,0 +1,91 @@
+"""The arbiter's node asks each side of an open dispute what it has to show, checks it, and keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from openstall.app.services.disputes.checking import EvidenceCheck
+from openstall.app.services.disputes.talk import TalkService
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.threads import Workers
+from openstall.market.disputes.checks import Finding
+from openstall.market.disputes.evidence import Evidence, messages_of, read_bundle
+from openstall.market.errors import InvalidOrder, PeerError
+from openstall.store.disputes import EvidenceBooks, Messages
+
+AGAIN_S = 15.0
+"""A side that is away is asked again after so long."""
+REFRESH_S = 120
+"""A side that has shown something may have more to show."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathering:
+    """What the arbiter of an order has been shown."""
+
+    desk: OrderDesk
+    talk: TalkService
+    books: EvidenceBooks
+    messages: Messages
+    check: EvidenceCheck
+    workers: Workers
+    _ask_at: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    async def gather(self, order: OpenOrder) -> None:
+        """Ask both sides; one that is away holds up nothing."""
+        for author in (order.contract.order.buyer, order.contract.order.seller):
+            if trio.current_time() < self._ask_at.get((order.order_id, author), 0.0):
+                continue
+            self._ask_at[order.order_id, author] = trio.current_time() + AGAIN_S
+            try:
+                await self._ask(order, author)
+            except (PeerError, InvalidOrder) as error:
+                self.desk.set_trouble(order.order_id, error)
+            else:
+                self._ask_at[order.order_id, author] = trio.current_time() + REFRESH_S
+
+    async def view(self, order_id: str) -> dict[str, Any]:
+        """What each side has shown, and what of it holds; nothing for anybody but the arbiter."""
+        order = await self.desk.load(order_id)
+        sides: list[dict[str, Any]] = []
+        if order.role != "arbiter":
+            return {"items": sides, "total": 0}
+        for author in (order.contract.order.buyer, order.contract.order.seller):
+            raw = await self.workers.store(self.books.of, order_id, author)
+            if raw is None:
+                continue
+            found = await self.workers.work(read_bundle, raw)
+            findings = await self.check.findings(found)
+            findings += await self._compare_messages(order, found)
+            sides.append(self.check.told(found, findings))
+        return {"items": sides, "total": len(sides)}
+
+    async def _ask(self, order: OpenOrder, author: str) -> None:
+        """Fetch one side's evidence; what is not its own about this order is not kept."""
+        raw = await self.talk.ask_evidence(order.order_id, author)
+        found = await self.workers.work(read_bundle, raw)
+        if found.contract.raw != order.contract.raw or found.author != author:
+            raise InvalidOrder("other_evidence", "A side has shown evidence about something else.", "")
+        await self.workers.store(self.books.keep, order.order_id, author, raw, at=self.desk.now())
+        self.desk.bus.publish("order", {"order_id": order.order_id})
+
+    async def _compare_messages(self, order: OpenOrder, found: Evidence) -> list[Finding]:
+        """Whether a side shows what it has written to this arbiter itself."""
+        what, at = "messages to you", found.bundle.manifest.manifest.at
+        held = [
+            row
+            for row in await self.workers.store(self.messages.of_order, order.order_id)
+            if row.author == found.author and int(row.doc["at"]) < at
+        ]
+        if not held:
+            return []
+        try:
+            shown = {one.hash for one in messages_of(found)}
+        except InvalidOrder:
+            return []  # said already
+        if all(row.hash in shown for row in held):
+            return [Finding(what=what, holds=True, words="All that this side wrote to you is in there.")]
+        return [Finding(what=what, holds=False, words="It leaves out, or changes, what it wrote to you.")]
