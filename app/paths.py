@@ -82,9 +82,9 @@ class Home:
         return self.root / "requests"
 
     @property
-    def evidence(self) -> Path:
+    def proofs(self) -> Path:
         """What proves that an evaluator's report was checked again, for an arbiter."""
-        return self.root / "evidence"
+        return self.root / "proofs"
 
     @property
     def log(self) -> Path:

@@ -41,9 +41,9 @@ class FolderBody(Body):
 
 
 class ReplayBody(Body):
-    """Evidence that another party saved, in the place of asking the evaluators; a model to check with it."""
+    """A proof that another party saved, in the place of asking the evaluators; a model to check with it."""
 
-    evidence: PathText | None = None
+    proof: PathText | None = None
     model: PathText | None = None
 
 
@@ -108,7 +108,7 @@ def _deliveries(routes: APIRouter, node: Node) -> None:
     @routes.post("/orders/{order_id}/replay")
     async def replay(order_id: str, body: ReplayBody) -> dict[str, Any]:
         """Buyer, developer or arbiter: have rows opened, and let the model answer them again."""
-        given, model = (None if path is None else Path(path) for path in (body.evidence, body.model))
+        given, model = (None if path is None else Path(path) for path in (body.proof, body.model))
 
         async def action(progress: Progress) -> dict[str, Any]:
             return await node.trade.custom.replaying.replay(order_id, progress, given=given, model=model)

@@ -205,17 +205,17 @@ def training(cli: Cli, order_id: str, folder: Path) -> None:
 @group.command()
 @click.argument("order_id")
 @click.option(
-    "--evidence",
+    "--proof",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file that another party's check has saved; nobody is asked then.",
 )
 @click.option(
     "--model",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="With --evidence: the ONNX file that was handed in, where this node does not hold it.",
+    help="With --proof: the ONNX file that was handed in, where this node does not hold it.",
 )
 @command
-def replay(cli: Cli, order_id: str, evidence: Path | None, model: Path | None) -> None:
+def replay(cli: Cli, order_id: str, proof: Path | None, model: Path | None) -> None:
     """Check again what evaluators reported of a model; exit status 1 if a report cannot be believed.
 
     They open rows that nobody could foresee, and your own computer lets the model answer them again.
@@ -223,7 +223,7 @@ def replay(cli: Cli, order_id: str, evidence: Path | None, model: Path | None) -
     found = cli.api.operate(
         f"/v1/orders/{order_id}/replay",
         cli.output,
-        evidence=None if evidence is None else str(evidence.resolve()),
+        proof=None if proof is None else str(proof.resolve()),
         model=None if model is None else str(model.resolve()),
     )
     checks = [
@@ -231,7 +231,7 @@ def replay(cli: Cli, order_id: str, evidence: Path | None, model: Path | None) -
             "evaluator": one["evaluator"],
             "found": replay_words(one["outcome"]),
             "words": one["words"],
-            "evidence": one["evidence"],
+            "proof": one["proof"],
         }
         for one in found["checks"]
     ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from openstall.ui.assessments import CustomPart, Figure, Replay, Verdict
 from openstall.ui.main_window import MainWindow
 from openstall.ui.trade import Order
+from openstall.ui.views import replays
 from openstall.ui.views.made_to_order import MadeToOrder
 from openstall.ui.widgets.text import Text
 
@@ -67,7 +69,7 @@ def test_what_was_found_stands_beside_the_report(qtbot: QtBot, window: MainWindo
         at=1_700_000_000,
         outcome="differs",
         words="4 of 30 opened rows answer otherwise.",
-        evidence="/a/b.json",
+        proof="/a/b.json",
     )
     panel.show_order(order("buyer", bad))
     assert "not as reported" in said(panel)
@@ -97,3 +99,18 @@ def test_the_button_asks_the_node(qtbot: QtBot, window: MainWindow) -> None:
     assert not button.isEnabled()
     qtbot.waitUntil(button.isEnabled, timeout=WAIT_MS)
     assert "There is no order" in said(panel.again.banner)
+
+
+def test_an_arbiter_hands_the_node_what_a_party_has_saved(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = panel_in(qtbot, window)
+    panel.show_order(order("arbiter"))
+    chosen = iter([("/a/proof.json", ""), ("/a/model.onnx", ""), ("", "")])
+    monkeypatch.setattr(replays.QFileDialog, "getOpenFileName", lambda *_args: next(chosen))
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(panel.again, "check", asked.append)
+    button = named(panel.again, "Check the file that a party has saved")
+    button.click()
+    button.click()
+    assert asked == [{"proof": "/a/proof.json", "model": "/a/model.onnx"}], "the second was left"

@@ -80,12 +80,12 @@ class ReplayAsk(QWidget):
         )
 
     def _choose(self) -> None:
-        evidence, _ = QFileDialog.getOpenFileName(self, "The file that a party has saved", "", "*.json")
-        if not evidence:
+        proof, _ = QFileDialog.getOpenFileName(self, "The file that a party has saved", "", "*.json")
+        if not proof:
             return
         title = "The model that was handed in, if a party has sent it"
         model, _ = QFileDialog.getOpenFileName(self, title, "", "ONNX models (*.onnx)")
-        self.check({"evidence": evidence} | ({"model": model} if model else {}))
+        self.check({"proof": proof} | ({"model": model} if model else {}))
 
     def _cancel(self) -> None:
         if self._operation:
@@ -126,7 +126,7 @@ def replay_lines(found: Replay) -> QLayout:
         mark = Badge(*_MARKS.get(found.outcome, ("not known", "pending", "muted")))
     said = Text(words.plain(found.words, 600))
     head: QHBoxLayout = row(mark, Text("checked again", "muted", wrap=False), When(found.at, "small"), 1)
-    if found.evidence:
+    if found.proof:
         head.addWidget(Text("proof", "small", wrap=False))
-        head.addWidget(CopyId(found.evidence, what="place of the file that proves it"))
+        head.addWidget(CopyId(found.proof, what="place of the file that proves it"))
     return column(head, said, spacing=2)

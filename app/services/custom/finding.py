@@ -38,16 +38,16 @@ class Finding:
     words: str
     opened: int = 0
     wrong: tuple[int, ...] = ()
-    evidence: str = ""
+    proof: str = ""
 
     @property
     def is_doubt(self) -> bool:
         """Whether it speaks against the evaluator."""
         return self.outcome in DOUBTS
 
-    def with_evidence(self, path: str) -> Finding:
+    def with_proof(self, path: str) -> Finding:
         """The same, with the file that proves it."""
-        return replace(self, evidence=path)
+        return replace(self, proof=path)
 
     def as_dict(self, at: int) -> dict[str, Any]:
         """As the order's private data keeps it."""
@@ -57,7 +57,7 @@ class Finding:
             "words": self.words,
             "opened": self.opened,
             "wrong": list(self.wrong),
-            "evidence": self.evidence,
+            "proof": self.proof,
         }
 
 
@@ -142,9 +142,9 @@ def next_words(order: OpenOrder, now: int) -> str:
         return "Take it into account when you rule." if order.state == "disputed" else ""
     overdue = order.deadline_at is not None and now > order.deadline_at
     if f"call_{order.role}" in CUSTOM.open_to(order.state, order.role, overdue=overdue):
-        return "Call the arbiter before the review time is over, and send it the file with the evidence."
+        return "Call the arbiter before the review time is over, and send it the file with the proof."
     if order.state == "disputed":
-        return "The arbiter is called: send it the file with the evidence."
+        return "The arbiter is called: send it the file with the proof."
     if order.state == "passed":
         return "Nothing is paid before the key is here. Then call the arbiter before the review time is over."
     return ""

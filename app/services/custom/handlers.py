@@ -135,6 +135,7 @@ class CustomBuyer:
         try:
             await self._act(order, view)
         finally:
+            await self._after_verdict(await self._desk.load(order.order_id))
             await self._make_known(await self._desk.load(order.order_id))
 
     async def _act(self, order: OpenOrder, view: ModelView) -> None:

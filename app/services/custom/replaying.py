@@ -18,7 +18,6 @@ import trio
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import Tell
 from openstall.app.services.custom.draws import Draws
-from openstall.app.services.custom.evidence import Evidence, Proof, delivery_of
 from openstall.app.services.custom.finding import (
     COMES,
     Finding,
@@ -37,6 +36,7 @@ from openstall.app.services.custom.judged import (
     rows_for,
 )
 from openstall.app.services.custom.opening import Opener
+from openstall.app.services.custom.proof import Proof, Proofs, delivery_of
 from openstall.app.services.custom.receiving import DELIVERY
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -93,7 +93,7 @@ class Replaying:
     hand_in: HandIn
     blobs: BlobStore
     library: Library
-    evidence: Evidence
+    proofs: Proofs
     wallet: str
     folder: Path
     """For an opened model; it is removed afterwards."""
@@ -105,7 +105,7 @@ class Replaying:
         """Check each report on the newest verdict again; what was found, and what can be done.
 
         Args:
-            given: the evidence that another party has saved, in the place of asking the evaluators.
+            given: the proof that another party has saved, in the place of asking the evaluators.
             model: the model, where this home does not hold it; its hash is checked.
 
         Raises:
@@ -114,7 +114,7 @@ class Replaying:
         """
         order = await self.desk.load(order_id)
         count = self._count(order)
-        proof = None if given is None else await self.workers.work(self.evidence.read, given)
+        proof = None if given is None else await self.workers.work(self.proofs.read, given)
         wallets = judges_on_chain(order)
         if proof is not None:
             wallets = [wallet for wallet in wallets if wallet == proof.evaluator]
@@ -147,7 +147,7 @@ class Replaying:
             look.progress(f"Letting the model answer {len(opened)} rows again on this computer")
             wrong = await self.player().replay(order, look.model, opened)
         path = await self._save(order, report, raw)
-        return conclude(opened, report, terms, wrong).with_evidence(path)
+        return conclude(opened, report, terms, wrong).with_proof(path)
 
     async def _rows(self, look: _Look, wallet: str) -> bytes:
         """The opened rows of one report; who shows them runs the model again first.
@@ -181,7 +181,7 @@ class Replaying:
         """The model that was measured, where this home holds it."""
         if given is not None:
             if proof is None:
-                raise Conflict("no_evidence", "A model is checked together with the evidence that names it.")
+                raise Conflict("no_proof", "A model is checked together with the proof that names it.")
             await self.workers.work(proof.check_model, order, given)
             yield given
         elif order.role == "buyer" and order.data.get("verified") is True:
@@ -211,7 +211,7 @@ class Replaying:
             waiting = self.hand_in.waiting(order, int(order.data["attempt"]))
             delivery = waiting.as_dict() if waiting is not None else None
         openings = read_openings(raw)
-        path = await self.workers.work(lambda: self.evidence.write(order, report, openings, delivery))
+        path = await self.workers.work(lambda: self.proofs.write(order, report, openings, delivery))
         return str(path)
 
     async def _tell(self, order: OpenOrder, found: dict[str, Finding]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class Trials:
     folder: Path
     """For opened models and rows; nothing else lies in it."""
     workers: Workers
+    _opening: trio.Lock = field(default_factory=trio.Lock)
+    """One model at a time, however many orders name this evaluator: each may take gigabytes."""
 
     async def clear(self) -> None:
         """Remove what was left in the clear when the node was killed."""
@@ -102,23 +104,26 @@ class Trials:
             NotFound: a blob is not here any more.
             StoreError: not enough room on the disk.
         """
-        place = self.folder / secrets.token_hex(8)
+        async with self._opening:
+            place = self.folder / secrets.token_hex(8)
+            try:
+                yield await self._open(sealed, place)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self.workers.work(lambda: shutil.rmtree(place, ignore_errors=True))
+
+    async def _open(self, sealed: SealedTrial, place: Path) -> Trial:
         delivery, rows = sealed.shown.delivery, sealed.rows
-        try:
-            await self.workers.work(lambda: place.mkdir(parents=True, mode=0o700))
-            blob = self.blobs.path(delivery.blob.cid)
-            key = sealed.shown.key
-            await trio.to_thread.run_sync(lambda: unseal(blob, key, delivery.files, place / "package"))
-            rows_blob = self.blobs.path(rows.blob.cid)
-            await trio.to_thread.run_sync(lambda: unseal(rows_blob, rows.key, [rows.file], place / "rows"))
-            yield Trial(
-                model=place / "package" / delivery.model.name,
-                rows=place / "rows" / rows.file.name,
-                salts=rows.seed,
-            )
-        finally:
-            with trio.CancelScope(shield=True):
-                await self.workers.work(lambda: shutil.rmtree(place, ignore_errors=True))
+        await self.workers.work(lambda: place.mkdir(parents=True, mode=0o700))
+        blob, key = self.blobs.path(delivery.blob.cid), sealed.shown.key
+        await trio.to_thread.run_sync(lambda: unseal(blob, key, delivery.files, place / "package"))
+        rows_blob = self.blobs.path(rows.blob.cid)
+        await trio.to_thread.run_sync(lambda: unseal(rows_blob, rows.key, [rows.file], place / "rows"))
+        return Trial(
+            model=place / "package" / delivery.model.name,
+            rows=place / "rows" / rows.file.name,
+            salts=rows.seed,
+        )
 
     def keep(self, order_id: str, attempt: int, sealed: SealedTrial) -> dict[str, Any]:
         """What the order's private data holds of a trial; its keys are encrypted."""

@@ -10,7 +10,6 @@ from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.draws import Draws
 from openstall.app.services.custom.evaluating import Evaluating
-from openstall.app.services.custom.evidence import Evidence
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.handlers import (
     CustomActions,
@@ -22,6 +21,7 @@ from openstall.app.services.custom.handlers import (
 )
 from openstall.app.services.custom.model_desk import ModelDesk
 from openstall.app.services.custom.opening import Opener
+from openstall.app.services.custom.proof import Proofs
 from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.custom.replaying import Replaying
 from openstall.app.services.custom.sources import Sources
@@ -228,7 +228,7 @@ def make_custom(
             hand_in=hand_in,
             blobs=ground.blobs,
             library=Library(ground.store),
-            evidence=Evidence(folder=ground.home.evidence),
+            proofs=Proofs(folder=ground.home.proofs),
             wallet=ground.wallet.address,
             folder=scratch,
             workers=ground.workers,

@@ -98,8 +98,8 @@ def check_found_out(room: Commission, order_id: str, model: Path) -> None:
     room.until([arbiter], order_id, "disputed")
     signed = wait_for(partial(reports_at, arbiter, order_id), 60, "the arbiter has both reports")
     assert [(signed[at]["passed"], signed[at]["on_chain"]) for at in (1, 2)] == [(False, True), (True, True)]
-    file = buyer.get(f"/v1/orders/{order_id}")["custom"]["verdicts"][0]["replay"]["evidence"]
-    found = arbiter.operate(f"/v1/orders/{order_id}/replay", evidence=file, model=str(model))
+    file = buyer.get(f"/v1/orders/{order_id}")["custom"]["verdicts"][0]["replay"]["proof"]
+    found = arbiter.operate(f"/v1/orders/{order_id}/replay", proof=file, model=str(model))
     assert [check["outcome"] for check in found["checks"]] == ["differs"]
     assert "checked again: " in typed(arbiter, "order", "show", order_id).stdout
     arbiter.post(f"/v1/orders/{order_id}/rule", buyer_bps=10_000)

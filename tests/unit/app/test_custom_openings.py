@@ -110,7 +110,7 @@ async def test_made_up_answers_are_found_and_the_arbiter_can_prove_it(
         await lab.cut_off(liar)  # what the buyer has saved is enough
         away = await replay(lab.arbiter, order_id)
         assert away["checks"][0]["outcome"] == "no_answer"
-        file, model = Path(check["evidence"]), lab.ada.folder / "model-25.onnx"
+        file, model = Path(check["proof"]), lab.ada.folder / "model-25.onnx"
         by_rows = await replay(lab.arbiter, order_id, given=file)
         assert by_rows["checks"][0]["outcome"] == "rows_only"
         proved = await replay(lab.arbiter, order_id, given=file, model=model)
@@ -124,14 +124,14 @@ def peer(side: Maker) -> str:
     return side.host.peer_id
 
 
-async def test_evidence_that_was_changed_or_is_of_another_order_proves_nothing(
+async def test_a_proof_that_was_changed_or_is_of_another_order_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with custom_lab(tmp_path) as lab, openers(lab, monkeypatch):
         order_id = await delivered(lab, 40, **alone(lab))
         other_id = await delivered(lab, 40, **alone(lab))
         (check,) = (await replay(lab.buyer, order_id))["checks"]
-        whole = json.loads(await trio.Path(check["evidence"]).read_bytes())
+        whole = json.loads(await trio.Path(check["proof"]).read_bytes())
         first = whole["openings"]["opened"][0]
         turned = first | {"output": first["output"] | {"cells": ["neither"]}}
         openings = whole["openings"] | {"opened": [turned, *whole["openings"]["opened"][1:]]}
@@ -155,7 +155,7 @@ async def test_evidence_that_was_changed_or_is_of_another_order_proves_nothing(
             await replay(lab.arbiter, other_id, given=file)
         for garbage in (b"", b"{}", b"[" * 5_000, canonical.encode(whole | {"more": 1}), b" " * 2_000_000):
             file.write_bytes(garbage)
-            with pytest.raises(InvalidOrder, match="no evidence"):
+            with pytest.raises(InvalidOrder, match="no proof"):
                 await replay(lab.arbiter, order_id, given=file)
 
 
@@ -176,7 +176,7 @@ async def test_a_count_that_the_true_answers_do_not_bear_out_is_found(
         assert "Call the arbiter" in found["what_next"]
         by_arbiter = await replay(lab.arbiter, order_id)  # without the model
         assert (by_arbiter["checks"][0]["outcome"], by_arbiter["checks"][0]["opened"]) == ("unlikely", OPENED)
-        given = await replay(lab.arbiter, order_id, given=Path(check["evidence"]))
+        given = await replay(lab.arbiter, order_id, given=Path(check["proof"]))
         assert (given["checks"][0]["outcome"], given["checks"][0]["opened"]) == ("unlikely", FEW)
 
 

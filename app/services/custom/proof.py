@@ -58,7 +58,7 @@ class Proof:
         """Whether it is about the newest verdict of this order.
 
         Raises:
-            InvalidOrder: `other_evidence`.
+            InvalidOrder: `other_proof`.
         """
         attempt = int(order.data["attempt"])
         if (self.file.order_id, self.file.attempt) != (order.order_id, attempt):
@@ -71,7 +71,7 @@ class Proof:
         """The statement in it, if the chain names it: then its evaluator has signed it.
 
         Raises:
-            InvalidOrder: `other_evidence`.
+            InvalidOrder: `other_proof`.
         """
         try:
             raw = base64.b64decode(self.file.statement, validate=True)
@@ -88,7 +88,7 @@ class Proof:
         """Whether a file is the model that was handed in. Blocks on the disk.
 
         Raises:
-            InvalidOrder: `other_evidence`.
+            InvalidOrder: `other_proof`.
         """
         if self.file.delivery is None:
             raise _other("it does not say what was handed in, so no model can be compared with it")
@@ -108,7 +108,7 @@ def delivery_of(order: OpenOrder, document: dict[str, Any]) -> Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Proofs:
     """The folder of such files. Blocks on the disk."""
 
     folder: Path
@@ -137,17 +137,17 @@ class Evidence:
         """A file that somebody gave.
 
         Raises:
-            InvalidOrder: it is no evidence.
+            InvalidOrder: it is no proof.
         """
         try:
             with path.open("rb") as file:
                 raw = file.read(MAX_BYTES + 1)
-            return Proof(file=fit(canonical.decode(raw, max_bytes=MAX_BYTES), _File, "evidence"))
+            return Proof(file=fit(canonical.decode(raw, max_bytes=MAX_BYTES), _File, "proof"))
         except OSError as error:
-            raise InvalidOrder("bad_evidence", f"The evidence cannot be read: {error.strerror}.") from error
+            raise InvalidOrder("bad_proof", f"The proof cannot be read: {error.strerror}.") from error
         except InvalidRecord as error:
-            raise InvalidOrder("bad_evidence", f"The file is no evidence: {error.message}") from error
+            raise InvalidOrder("bad_proof", f"The file is no proof: {error.message}") from error
 
 
 def _other(why: str) -> InvalidOrder:
-    return InvalidOrder("other_evidence", f"The evidence does not belong here: {why}.")
+    return InvalidOrder("other_proof", f"The proof does not belong here: {why}.")
