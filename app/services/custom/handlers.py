@@ -144,7 +144,6 @@ class CustomBuyer:
         elif order.state in ("delivered", "completed", "disputed"):
             await self._take_in(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
-        await self._after_verdict(await self._desk.load(order.order_id))
 
     async def _make_known(self, order: OpenOrder) -> None:
         """Give the judges their copies; a winner that does not sign cannot keep them from it."""
