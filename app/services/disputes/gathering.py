@@ -20,6 +20,15 @@ AGAIN_S = 15.0
 """A side that is away is asked again after so long."""
 REFRESH_S = 120
 """A side that has shown something may have more to show."""
+SAME_FOR_S = 20.0
+"""A page that is looked at again soon does not ask the chain again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    raw: bytes
+    until: float
+    told: dict[str, Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +42,7 @@ class Gathering:
     check: EvidenceCheck
     workers: Workers
     _ask_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    _found: dict[tuple[str, str], _Found] = field(default_factory=dict)
 
     async def gather(self, order: OpenOrder) -> None:
         """Ask both sides; one that is away holds up nothing."""
@@ -57,11 +67,20 @@ class Gathering:
             raw = await self.workers.store(self.books.of, order_id, author)
             if raw is None:
                 continue
-            found = await self.workers.work(read_bundle, raw)
-            findings = await self.check.findings(found)
-            findings += await self._compare_messages(order, found)
-            sides.append(self.check.told(found, findings))
+            sides.append(await self._checked(order, author, raw))
         return {"items": sides, "total": len(sides)}
+
+    async def _checked(self, order: OpenOrder, author: str, raw: bytes) -> dict[str, Any]:
+        """What of one side's evidence holds; checked a moment ago, it is not checked again."""
+        now, known = trio.current_time(), self._found.get((order.order_id, author))
+        if known is not None and known.raw == raw and now < known.until:
+            return known.told
+        found = await self.workers.work(read_bundle, raw)
+        findings = await self.check.findings(found)
+        findings += await self._compare_messages(order, found)
+        told = self.check.told(found, findings)
+        self._found[order.order_id, author] = _Found(raw=raw, until=now + SAME_FOR_S, told=told)
+        return told
 
     async def _ask(self, order: OpenOrder, author: str) -> None:
         """Fetch one side's evidence; what is not its own about this order is not kept."""
