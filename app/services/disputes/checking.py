@@ -12,7 +12,7 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.disputes.facts import ChainFacts
 from openstall.app.threads import Workers
 from openstall.market import canonical
-from openstall.market.disputes.checks import Finding, check_alone, deliveries_of, statement_of
+from openstall.market.disputes.checks import Finding, all_holds, check_alone, deliveries_of, statement_of
 from openstall.market.disputes.evidence import MAX_BUNDLE, ChainEvent, Evidence, messages_of, read_bundle
 from openstall.market.errors import ChainError, Conflict, InvalidOrder, NotFound
 from openstall.market.requests.assessment import statement_hash
@@ -51,7 +51,7 @@ class EvidenceCheck:
             "opening": opening.root.hex() if opening is not None else None,
             "items": len(found.bundle.items),
             "messages": _messages(found),
-            "holds": all(one.holds is not False for one in findings),
+            "holds": all_holds(findings),
             "findings": [one.as_dict() for one in findings],
         }
 

@@ -11,7 +11,7 @@ from openstall.app.services.disputes.checking import EvidenceCheck
 from openstall.app.services.disputes.talk import TalkService
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.threads import Workers
-from openstall.market.disputes.checks import Finding
+from openstall.market.disputes.checks import Finding, all_holds, check_alone
 from openstall.market.disputes.evidence import Evidence, messages_of, read_bundle
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.store.disputes import EvidenceBooks, Messages
@@ -89,7 +89,17 @@ class Gathering:
         if found.contract.raw != order.contract.raw or found.author != author:
             raise InvalidOrder("other_evidence", "A side has shown evidence about something else.", "")
         await self.workers.store(self.books.keep, order.order_id, author, raw, at=self.desk.now())
+        await self._keep_reason(order, found)
         self.desk.bus.publish("order", {"order_id": order.order_id})
+
+    async def _keep_reason(self, order: OpenOrder, found: Evidence) -> None:
+        """The reason that its author has signed goes before what was told without a signature."""
+        if not found.reason or found.reason == order.data.get("dispute_reason"):
+            return
+        me = self.talk.me.peer_id
+        holds = await self.workers.work(lambda: all_holds(check_alone(found, arbiter_peer=me)))
+        if holds:
+            await self.desk.patch(order.order_id, dispute_reason=found.reason)
 
     async def _compare_messages(self, order: OpenOrder, found: Evidence) -> list[Finding]:
         """Whether a side shows what it has written to this arbiter itself."""

@@ -258,6 +258,17 @@ def test_a_message_in_the_name_of_the_other_side_does_not_hold(case: Case) -> No
     assert broken(again(case, [*case.items, Item(kind="message", doc=forged)])) == {"messages"}
 
 
+@pytest.mark.parametrize(("known", "holds"), [(peer(ARBITER), True), (None, None), (peer(STRANGER), False)])
+def test_the_arbiters_messages_are_told_from_a_strangers(
+    case: Case, known: str | None, holds: bool | None
+) -> None:
+    same = {"order_id": case.contract.order_id, "network": case.contract.order.network}
+    ruling = Item(kind="message", doc=said(ARBITER, text="Show me.", **same).as_dict())
+    found = read_bundle(again(case, [*case.items, ruling]))
+    (one,) = [one for one in check_alone(found, arbiter_peer=known) if one.what == "messages"]
+    assert one.holds is holds
+
+
 def test_evidence_of_a_stranger_or_of_another_order_does_not_hold(
     case: Case, contract: Callable[..., Contract]
 ) -> None:
