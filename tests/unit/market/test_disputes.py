@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from openstall.market import canonical, ids
+from openstall.market.disputes import evidence
 from openstall.market.disputes.checks import check_alone
 from openstall.market.disputes.evidence import (
     MAX_BUNDLE,
@@ -312,6 +313,19 @@ def test_a_file_that_is_cut_padded_or_malformed_is_refused(
     with pytest.raises(InvalidOrder) as caught:
         read_bundle(spoil(case.raw()))
     assert caught.value.code == "bad_evidence"
+
+
+def test_a_file_is_measured_before_it_is_read(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = case.raw()
+    monkeypatch.setattr(evidence, "MAX_BUNDLE", len(raw))
+    assert case.raw() == read_bundle(raw).raw
+    monkeypatch.setattr(evidence, "MAX_BUNDLE", len(raw) - 1)
+    with pytest.raises(InvalidOrder) as caught:
+        read_bundle(raw)
+    assert caught.value.code == "bad_evidence"
+    with pytest.raises(InvalidOrder) as caught:
+        case.raw()
+    assert caught.value.code == "too_large"
 
 
 def test_an_archive_is_no_evidence(case: Case) -> None:
