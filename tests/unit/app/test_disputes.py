@@ -124,7 +124,7 @@ async def test_a_message_waits_on_disk_for_a_peer_that_is_away(tmp_path: Path) -
         assert held.due() == [(order_id, lab.ada.host.peer_id)]
         page = await lab.buyer.disputes.talk.view(order_id)
         assert [one["waits"] for one in page["items"]] == [True]
-        async with trio.open_nursery() as nursery, sending(lab.buyer):
+        async with sending(lab.buyer):
             await until_read(lab.ada, order_id, 1)
             async with lab.buyer.bus.subscribe() as events:
                 while held.due():
