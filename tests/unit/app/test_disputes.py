@@ -15,6 +15,7 @@ from custom_lab import EVALUATE_S, REVIEW_S, CustomLab, Maker, custom_lab
 
 from openstall.app.services.disputes import wire
 from openstall.app.services.disputes.calling import waits_to_call
+from openstall.app.services.disputes.checking import EvidenceCheck
 from openstall.market import canonical, ids
 from openstall.market.disputes.evidence import MAX_BUNDLE, read_bundle
 from openstall.market.disputes.messages import MOST_CHARS, Message, sign_message
@@ -242,6 +243,10 @@ async def test_the_file_holds_everything_and_no_key(tmp_path: Path) -> None:
             assert saved["items"] == len(found.bundle.items)
             checked = await lab.ben.disputes.check.file(path)  # anybody can
             assert checked["holds"], checked["findings"]
+            alone = EvidenceCheck(facts=None, catalogue=None, workers=side.workers)
+            without = await alone.file(path)  # by a node that is in no group
+            assert without["holds"]
+            assert {one["what"]: one["holds"] for one in without["findings"]}["chain"] is None
             text = path.read_text()
             attempt_key = lab.ada.custom.hand_in.key(await lab.ada.desk.load(order_id), 1).hex()
             sealed = next(
