@@ -12,6 +12,7 @@ from msgspec import field
 
 from openstall.ui import documents, words
 from openstall.ui.documents import Document, UnreadableAnswer
+from openstall.ui.theme import Mark
 
 AT_MOST = frozenset({"rmse", "mae", "fairness", "latency", "size"})
 """Figures of which less is better."""
@@ -87,6 +88,7 @@ class RequestEntry(Document, frozen=True, kw_only=True):
     author_name: str = ""
     body: RequestBody = field(default_factory=RequestBody)
     mine: bool = False
+    live: bool = True
 
 
 class RequestCatalogue(Document, frozen=True, kw_only=True):
@@ -94,6 +96,68 @@ class RequestCatalogue(Document, frozen=True, kw_only=True):
 
     items: list[RequestEntry] = []
     total: int = 0
+
+
+class PeerBody(Document, frozen=True, kw_only=True):
+    """What a peer says of itself."""
+
+    wallet: str = ""
+
+
+class PeerEntry(Document, frozen=True, kw_only=True):
+    """A peer of the group."""
+
+    author: str = ""
+    author_name: str = ""
+    body: PeerBody = field(default_factory=PeerBody)
+    mine: bool = False
+
+
+class PeerCatalogue(Document, frozen=True, kw_only=True):
+    """Who is in the group."""
+
+    items: list[PeerEntry] = []
+
+
+class DeveloperBody(Document, frozen=True, kw_only=True):
+    """What a developer says of itself."""
+
+    title: str = ""
+    skills: str = ""
+    tasks: list[str] = []
+    places: int = 0
+
+
+class Card(Document, frozen=True, kw_only=True):
+    """This node's own card as a developer."""
+
+    cid: str = ""
+    expires: int = 0
+    body: DeveloperBody = field(default_factory=DeveloperBody)
+
+
+class Match(Document, frozen=True, kw_only=True):
+    """A place in a ranking, and why: a developer for a request, or a request for one's own card."""
+
+    cid: str = ""
+    author_name: str = ""
+    title: str = ""
+    lane: str = ""
+    reachable: bool = False
+    reasons: list[str] = []
+
+
+class Matches(Document, frozen=True, kw_only=True):
+    """A ranking, best first."""
+
+    items: list[Match] = []
+    total: int = 0
+
+
+class Switch(Document, frozen=True, kw_only=True):
+    """Something that is on or off."""
+
+    on: bool = False
 
 
 class OwnRequest(Document, frozen=True, kw_only=True):
@@ -271,7 +335,10 @@ def statement_of(verdict: Verdict) -> Statement | None:
 def demand_words(metric: str, threshold: str) -> str:
     """A demand as one reads it."""
     way = "at most" if metric in AT_MOST else "at least"
-    return f"{FIGURE_WORDS.get(metric, metric)}: {way} {words.figure(threshold)}"
+    limit = words.figure(threshold)
+    if limit.isdigit():
+        limit = f"{int(limit):,}"
+    return f"{FIGURE_WORDS.get(metric, metric)}: {way} {limit}"
 
 
 def stage_of(auction: Auction | None, commit_by: int, reveal_by: int, now: int) -> tuple[str, int]:
@@ -284,7 +351,7 @@ def stage_of(auction: Auction | None, commit_by: int, reveal_by: int, now: int) 
     return ("opening", reveal_by) if now < reveal_by else ("closing", 0)
 
 
-STAGES = {
+STAGES: dict[str, Mark] = {
     "bids": ("takes bids", "lock", "accent"),
     "opening": ("opens bids", "key", "accent"),
     "closing": ("closing", "pending", "muted"),

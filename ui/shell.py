@@ -43,10 +43,11 @@ _BELONGS = {
     "request": "requests",
     "bid": "requests",
     "ask": "requests",
+    "developer": "requests",
 }
 
 
-_ALONE = ("publish", "backup", "house", "demand", "ask")
+_ALONE = ("publish", "backup", "house", "demand", "ask", "developer")
 """Pages that are about nothing in particular."""
 
 
@@ -110,7 +111,7 @@ class Shell(QWidget):
         """Show a view by its name.
 
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
-        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `orders`, `orders:ID`, `library`,
+        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `developer`, `orders`, `orders:ID`, `library`,
         `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
         """
         if not self._known(spec):
@@ -174,6 +175,7 @@ class Shell(QWidget):
         from openstall.ui.views.ask import AskPage
         from openstall.ui.views.backup import BackupPage
         from openstall.ui.views.demand import DemandPage
+        from openstall.ui.views.developer import DeveloperPage
         from openstall.ui.views.house import HousePage
         from openstall.ui.views.publish import PublishPage
 
@@ -186,6 +188,7 @@ class Shell(QWidget):
             "ask": AskPage,
             "backup": BackupPage,
             "demand": DemandPage,
+            "developer": DeveloperPage,
             "house": HousePage,
         }
         return makers[name](self._desk)

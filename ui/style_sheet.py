@@ -72,6 +72,8 @@ QPushButton[kind="primary"]:disabled {{ background: {c.sunken}; color: {c.muted}
 QPushButton[kind="quiet"] {{ background: transparent; border-color: transparent; padding: 6px 8px; }}
 QPushButton[kind="quiet"]:hover {{ background: {c.sunken}; }}
 QPushButton[kind="quiet"]:focus {{ border: 2px solid {c.accent}; padding: 5px 7px; }}
+QPushButton[kind="pick"] {{ text-align: left; padding: 6px 10px; }}
+QPushButton[kind="pick"]:focus {{ padding: 5px 9px; }}
 QPushButton[kind="tab"] {{ background: transparent; border: none; border-bottom: 2px solid transparent;
   border-radius: 0; padding: 6px 4px; color: {c.muted}; }}
 QPushButton[kind="tab"]:checked {{ border-bottom: 2px solid {c.accent}; color: {c.accent}; }}

@@ -19,6 +19,8 @@ GRID = 8
 """The grid in device-independent pixels; every margin and gap is a multiple of it or its half."""
 
 Tone = Literal["text", "muted", "accent", "good", "care", "bad", "on_accent"]
+Mark = tuple[str, str, Tone]
+"""A word, its icon and its tone."""
 Choice = Literal["light", "dark", "system"]
 
 

@@ -44,6 +44,11 @@ def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1")
 
+    @routes.get("/requests/{cid}/record")
+    async def record(cid: str) -> dict[str, Any]:
+        """What its author signed; who takes part reads it also when it has left the catalogue."""
+        return await node.trade.custom.auctions.entry(cid[:80])
+
     @routes.get("/requests/{cid}/auction")
     async def auction(cid: str) -> dict[str, Any]:
         """The auction of a request as the chain has it."""

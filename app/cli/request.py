@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,16 @@ def group() -> None:
 group.add_command(mechanisms.mechanisms)
 
 
-def _rows_options(function: Any) -> Any:
+def _rows_options(function: Any, *, need_target: bool = True) -> Any:
     for option in (
         click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable."),
         click.option("--encoding", type=_ENCODINGS, default=None, help="If the file is not UTF-8."),
         click.option(
             "--task", type=click.Choice(["classification", "regression"]), help="Guessed if left out."
         ),
-        click.option("--target", required=True, metavar="COLUMN", help="The column with the right answers."),
+        click.option(
+            "--target", required=need_target, metavar="COLUMN", help="The column with the right answers."
+        ),
     ):
         function = option(function)
     return function
@@ -46,12 +49,15 @@ def _rows_options(function: Any) -> Any:
 
 @group.command()
 @click.argument("rows", type=_PATH)
-@_rows_options
+@partial(_rows_options, need_target=False)
 @click.option("--metric", type=_METRICS)
 @click.option("--threshold", help="As 0.9; warns where it cannot be reached, or needs no model.")
 @command
 def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, **choice: Any) -> None:
-    """Look at the table ROWS: what it holds, what is wrong, what is odd. Nothing is kept."""
+    """Look at the table ROWS: what it holds, what is wrong, what is odd. Nothing is kept.
+
+    Without a target only what the columns are called and hold.
+    """
     body = {**_rows_body(rows, **choice), "metric": metric or "", "threshold": threshold}
     found = cli.api.operate("/v1/requests/preview", cli.output, **body)
     cli.output.document(found, _preview_words(found))
@@ -163,6 +169,14 @@ def withdraw(cli: Cli, request_id: str) -> None:
 @group.command()
 @click.argument("cid")
 @command
+def record(cli: Cli, cid: str) -> None:
+    """What the author of the request CID signed; your bids' also when it has left the catalogue."""
+    cli.output.document(cli.api.get(f"/v1/requests/{cid}/record"))
+
+
+@group.command()
+@click.argument("cid")
+@command
 def auction(cli: Cli, cid: str) -> None:
     """The sealed bids for the request CID, yours or another's, and who won."""
     found = cli.api.get(f"/v1/requests/{cid}/auction")
@@ -210,11 +224,11 @@ def _auction_words(found: dict[str, Any]) -> str:
 
 
 def _rows_body(
-    rows: Path, *, target: str, task: str | None, ignore: tuple[str, ...], encoding: str | None
+    rows: Path, *, target: str | None, task: str | None, ignore: tuple[str, ...], encoding: str | None
 ) -> Any:
     return {
         "path": str(rows.resolve()),
-        "target": target,
+        "target": target or "",
         "task": task or "",
         "ignore": list(ignore),
         "encoding": encoding or "",
@@ -253,6 +267,9 @@ def _preview_words(found: dict[str, Any]) -> str:
             lines.append(f"- {plain(where + one['words'])} {plain(one['fix'])}")
         return "\n".join(lines)
     seen = found["table"]
+    if not seen["features"]:
+        columns = table(seen["columns"], [("COLUMN", "name"), ("HOLDS", "kind")])
+        return f"{seen['rows']} rows.\n{columns}\nSay with --target which column a model shall find out."
     parts = [f"{seen['rows']} rows, {len(seen['features'])} columns to tell the answer by: {seen['task']}."]
     if seen["classes"]:
         parts.append(table(seen["classes"], [("CLASS", "name"), ("ROWS", "rows")]))

@@ -197,9 +197,10 @@ class Catalogue:
 
     async def peer_of(self, wallet: str) -> str | None:
         """The peer that is bound to a wallet, where the catalogue knows one."""
-        page = await self.find(query=wallet, types=("peer",))
-        same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
-        return same[0] if same else None
+        if not self._group.joined:
+            return None
+        network, now = self._group.membership.network, self._clock.now()
+        return await self._workers.store(self._search.peer_bound_to, network, wallet, now=now)
 
     async def _peer(self, peer_id: str) -> Peer | None:
         if not self._group.joined:
@@ -261,6 +262,27 @@ class Catalogue:
         if item["type"] == "listing":
             item["arbitration"] = _arbitration(item["body"])
         return item
+
+    async def entry(self, signed: SignedRecord) -> dict[str, Any]:
+        """The same of a record that somebody has kept, whether or not the catalogue still has it."""
+        row = await self._workers.store(self._records.row, signed.cid)
+        if row is not None:
+            return (await self._items([row]))[0]
+        record = signed.record
+        return {
+            "cid": signed.cid,
+            "type": record.type,
+            "key": record.key,
+            "author": record.author,
+            "author_name": await self.peer_name(record.author),
+            "seq": record.seq,
+            "issued": record.issued,
+            "expires": record.expires,
+            "body": record.body,
+            "mine": record.author == self._identity.peer_id,
+            "reachable": record.author in {peer.peer_id for peer in self._network.peers()},
+            "live": False,
+        }
 
     async def own(self, type_: str, key: str) -> dict[str, Any]:
         """This node's own live record of a type and key; NotFound if there is none."""

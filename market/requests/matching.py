@@ -27,6 +27,7 @@ B: Final = 0.75
 NEWCOMER_EVERY: Final = 4
 PLACES_THAT_COUNT: Final = 3
 SHOWN_WORDS: Final = 6
+MOST_CHARS: Final = 8_000
 _WORD: Final = re.compile(r"\w{2,40}")
 
 Lane = Literal["known", "newcomer"]
@@ -70,8 +71,8 @@ class Match:
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text, in one spelling."""
-    return _WORD.findall(text.casefold().replace("_", " "))
+    """The words of a text, in one spelling; no more of a text are looked at than anybody would read."""
+    return _WORD.findall(text[:MOST_CHARS].casefold().replace("_", " "))
 
 
 def bm25(query: str, documents: Sequence[str]) -> list[float]:
@@ -164,11 +165,11 @@ def _shared(wanted: str, words: str) -> tuple[str, ...]:
 
 
 def _reasons(one: Candidate, shared: Sequence[str]) -> list[str]:
-    seen = f"{(one.standing.good_milli + one.standing.bad_milli) / 1000:.1f}"
+    evidence = one.standing.good_milli + one.standing.bad_milli
+    seen = f"{evidence / 1000:.1f}"
     if one.standing.is_new:
-        standing = (
-            f"A newcomer to you ({seen} orders seen): this place is drawn by lot, so that it gets a chance."
-        )
+        known = f" ({seen} orders seen)" if evidence else ""
+        standing = f"A newcomer to you{known}: this place is drawn by lot, so that it gets a chance."
     else:
         standing = f"At least {one.standing.score / 100:.1f} % of its orders with you end well ({seen} seen)."
     common = f"In common: {', '.join(shared)}." if shared else "No word in common but the task."

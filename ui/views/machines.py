@@ -15,7 +15,7 @@ from openstall.ui.widgets.layout import Panel, button, column, row, rule
 from openstall.ui.widgets.marks import Badge
 from openstall.ui.widgets.text import Text
 
-_MARKS: dict[str, tuple[str, str, theme.Tone]] = {
+_MARKS: dict[str, theme.Mark] = {
     "open": ("open", "done", "good"),
     "full": ("no new job", "warning", "care"),
     "closed": ("paused by a rule", "clock", "care"),

@@ -91,7 +91,7 @@ class MadeToOrder(QWidget):
         if may and not self._asked:
             self._asked = True
             self._training_line.hide()
-            path = f"/v1/catalogue/{order.terms.get('request', '')}"
+            path = f"/v1/requests/{order.terms.get('request', '')}/record"
             self._desk.api.get(path, RequestEntry, self._know_training, owner=self, failed=self.banner.fail)
         count = len(order.terms.get("features", []))
         self._tries.say(

@@ -20,6 +20,7 @@ from openstall.ui.requests import (
     outcome_words,
     stage_of,
 )
+from openstall.ui.views.matches import FitPanel
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
 from openstall.ui.widgets.figures import Amount, CopyId, When
@@ -54,16 +55,17 @@ class RequestPage(Page):
         self._bids = Panel("Bids")
         self._money = Panel("The money")
         self._do = Panel("What you can do")
+        self._fit = FitPanel(desk, cid)
         side = QWidget()
         side.setFixedWidth(368)
         side.setLayout(column(self._do, self._money, self._clocks, 1, spacing=2 * theme.GRID))
-        left = column(self._asked, self._bids, 1, spacing=2 * theme.GRID)
+        left = column(self._asked, self._bids, self._fit, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
 
     def load(self) -> None:
         self.desk.api.get(
-            f"/v1/catalogue/{self._cid}", RequestEntry, self._known, owner=self, failed=self.fail
+            f"/v1/requests/{self._cid}/record", RequestEntry, self._known, owner=self, failed=self.fail
         )
 
     def _known(self, entry: RequestEntry) -> None:
@@ -87,16 +89,21 @@ class RequestPage(Page):
         body, auction = self._entry.body, self._auction or Auction()
         who = self._entry.author_name or words.short_id(self._entry.author)
         self.title.say(words.one_line(body.title, 120))
-        self.subtitle.say("Asked by you" if self._entry.mine else f"Asked by {words.one_line(who, 60)}")
+        gone = "" if self._entry.live else ". It is no longer in the catalogue"
+        self.subtitle.say(f"Asked by {'you' if self._entry.mine else words.one_line(who, 60)}{gone}")
         self.subtitle.show()
         stage, _at = stage_of(auction, body.commit_by, body.reveal_by, int(time.time()))
         word, icon, tone = STAGES[stage]
-        self._badge.mark(word, icon, tone)  # type: ignore[arg-type]
+        self._badge.mark(word, icon, tone)
         self._show_asked(body)
         self._show_clocks(body, stage)
         self._show_bids(auction, stage)
         self._show_money(body, auction)
         self._show_do(auction, stage)
+        if stage == "bids" and self._entry.live and auction.own_bid is None:
+            self._fit.look(mine=self._entry.mine)
+        else:
+            self._fit.hide()
         self.mark_loaded()
 
     def _show_asked(self, body: RequestBody) -> None:

@@ -85,7 +85,7 @@ COLUMNS: list[Column[Asked]] = [
     Column(
         title="Stage",
         text=lambda r: STAGES[r.stage[0]][0],
-        icon=lambda r: STAGES[r.stage[0]][1:],  # type: ignore[arg-type,return-value]
+        icon=lambda r: STAGES[r.stage[0]][1:],
         width=120,
     ),
     Column(title="Clock", text=_clock, sort=lambda r: r.stage[1] or 2**60, width=132),
@@ -114,7 +114,9 @@ class RequestsPage(Page):
             scroll=False,
         )
         ask = button("&Ask for a model…", lambda: desk.go.emit("ask"), icon="send", kind="primary")
-        self.tools.addWidget(ask)
+        build = button("&Build for others…", lambda: desk.go.emit("developer"), icon="model")
+        for tool in (build, ask):
+            self.tools.addWidget(tool)
         self.search = SearchBar("Search requests", FACETS)
         self.search.searched.connect(self._filter)
         self._rows: dict[str, Asked] = {}

@@ -277,6 +277,12 @@ class FileDrop(QFrame):
             self._detail.say(f"Cannot be read: {error.strerror}")
         self.picked.emit(path)
 
+    def empty(self) -> None:
+        """Use no file after all."""
+        self.path = ""
+        self._name.say(f"Drop {self._what} here")
+        self._detail.say("or choose it from the disk")
+
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if self._dropped(event):
             event.acceptProposedAction()

@@ -59,7 +59,7 @@ class Facts(QFormLayout):
         label.setBuddy(field)
         if not field.accessibleName() and not isinstance(field, QLabel):
             field.setAccessibleName(name)
-        if isinstance(field, QLineEdit | QComboBox | QAbstractSpinBox | QPlainTextEdit):
+        if isinstance(field, QLineEdit | QComboBox | QAbstractSpinBox | QPlainTextEdit | QPushButton):
             label.setContentsMargins(0, theme.GRID - 1, 0, 0)
         self.addRow(label, field)
         return label

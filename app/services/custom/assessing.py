@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from openstall.app.services.custom.evaluating import Trial
 from openstall.app.services.keys import answers_seed
@@ -17,6 +19,9 @@ from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import CustomTerms
 from openstall.market.requests import rows
 from openstall.market.requests.bodies import columns_of
+
+MOST_RECORD = 4 * 1024 * 1024
+"""Characters of one row: a thousand cells of a thousand characters, each of them quoted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,14 +71,48 @@ def check_rows(path: Path, seed: bytes, terms: CustomTerms) -> None:
     Raises:
         InvalidOrder: `wrong_rows`.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file, strict=True))
+    columns = columns_of(terms)
     try:
-        if not lines or tuple(lines[0]) != columns_of(terms):
-            raise _wrong()
-        rows.check_rows(lines[1:], seed, rows.Commitment(root=terms.rows_root, rows=terms.rows))
-    except InvalidRecord as error:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = _Lines(file)
+            records = (lines.end_record(cells) for cells in csv.reader(lines, strict=True))
+            if tuple(next(records, ())) != columns:
+                raise _wrong()
+            rows.check_rows(_rows(records, len(columns), terms.rows), seed, _commitment(terms))
+    except (InvalidRecord, csv.Error, UnicodeError) as error:
         raise _wrong() from error
+
+
+@dataclass(slots=True)
+class _Lines:
+    """The lines of a table from anybody: no record is longer than any row of a request can be."""
+
+    file: TextIO
+    left: int = MOST_RECORD
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self.file.readline(self.left + 1):
+            self.left -= len(line)
+            if self.left < 0:
+                raise _wrong()
+            yield line
+
+    def end_record(self, cells: list[str]) -> list[str]:
+        """The next record may be as long again."""
+        self.left = MOST_RECORD
+        return cells
+
+
+def _rows(records: Iterator[list[str]], columns: int, most: int) -> Iterator[list[str]]:
+    """One after the other, so that a table takes no memory; too many of them are not even looked at."""
+    for number, cells in enumerate(records, 1):
+        if number > most or len(cells) != columns:
+            raise _wrong()
+        yield cells
+
+
+def _commitment(terms: CustomTerms) -> rows.Commitment:
+    return rows.Commitment(root=terms.rows_root, rows=terms.rows)
 
 
 def _wrong() -> InvalidOrder:

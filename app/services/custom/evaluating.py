@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ import trio
 
 from openstall.app.services.custom import wire
 from openstall.app.services.custom.model_desk import ModelDesk
-from openstall.app.services.custom.talk import SealedRows, Talk
+from openstall.app.services.custom.talk import SealedRows, Shown, Talk
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -35,6 +35,7 @@ from openstall.p2p.blobs import BlobStore
 MOST_BYTES = 8 * GIB
 MOST_ROWS_BYTES = 256 * MIB
 SPARE_BYTES = 64 * MIB
+REST_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,14 @@ class Trial:
     rows: Path
     salts: bytes
     """The seed of the rows' salts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """Until when the files of an order are left alone, and why."""
+
+    until: int
+    error: InvalidOrder
 
 
 class Assessor(Protocol):
@@ -68,6 +77,9 @@ class Evaluating:
     folder: Path
     """For opened models and rows; nothing else lies in it."""
     workers: Workers
+    _refused: dict[str, _Rest] = field(default_factory=dict)
+    _measuring: trio.Lock = field(default_factory=trio.Lock)
+    """One model at a time, however many orders name this evaluator: each may take gigabytes."""
 
     async def clear(self) -> None:
         """Remove what an evaluation that was killed has left in the clear."""
@@ -127,6 +139,8 @@ class Evaluating:
         signer = await self.workers.chain(self._signer, verdict, signature)
         if signer not in _evaluators(order) or signer != statement.predicate.evaluator.lower():
             raise InvalidOrder("not_an_evaluator", "The verdict is not signed by an evaluator of this order.")
+        if _entry(ask.attempt, signer) in order.data:
+            return  # its first word counts: told again and again, it would keep the others' from the chain
         await self._keep(order, signer, raw, signature, passed=statement.predicate.passed)
         self.engine.wake(order.order_id)
 
@@ -147,6 +161,31 @@ class Evaluating:
             if not self.blobs.have(blob.cid):
                 await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size)
             check_blob(self.blobs.info(blob.cid), blob)
+        async with self._measuring:
+            raw = await self._measure_or_rest(order, shown, rows)
+        statement = read_statement(raw)
+        # The buyer has another source for what passed, should the developer go away.
+        self.talk.grant(shown.delivery.blob.cid, order.contract.order.buyer)
+        verdict = self._verdict(order, raw, passed=statement.predicate.passed)
+        signature = await self.workers.chain(
+            ModelEscrowClient(self.models.chain).sign, self.models.wallet, verdict
+        )
+        await self._keep(order, self._me, raw, signature, passed=statement.predicate.passed)
+        return await self.desk.load(order.order_id)
+
+    async def _measure_or_rest(self, order: OpenOrder, shown: Shown, rows: SealedRows) -> bytes:
+        """Files that were not what was committed to are not opened again at once: they may be large."""
+        known = self._refused.get(order.order_id)
+        if known is not None and self.desk.now() < known.until:
+            raise known.error
+        try:
+            return await self._measure(order, shown, rows)
+        except InvalidOrder as error:
+            self._refused[order.order_id] = _Rest(until=self.desk.now() + REST_S, error=error)
+            raise
+
+    async def _measure(self, order: OpenOrder, shown: Shown, rows: SealedRows) -> bytes:
+        """Open both sides' files, and run the one on the other; nothing in the clear stays."""
         place = self.folder / secrets.token_hex(8)
         files = shown.delivery.files
         try:
@@ -161,21 +200,12 @@ class Evaluating:
                 rows=place / "rows" / rows.file.name,
                 salts=rows.seed,
             )
-            raw = await self.assessor.assess(
+            return await self.assessor.assess(
                 order, trial, key=self.models.key(order.contract), at=self.desk.now()
             )
         finally:
             with trio.CancelScope(shield=True):
                 await self.workers.work(lambda: shutil.rmtree(place, ignore_errors=True))
-        statement = read_statement(raw)
-        # The buyer has another source for what passed, should the developer go away.
-        self.talk.grant(shown.delivery.blob.cid, order.contract.order.buyer)
-        verdict = self._verdict(order, raw, passed=statement.predicate.passed)
-        signature = await self.workers.chain(
-            ModelEscrowClient(self.models.chain).sign, self.models.wallet, verdict
-        )
-        await self._keep(order, self._me, raw, signature, passed=statement.predicate.passed)
-        return await self.desk.load(order.order_id)
 
     def _check_room(self, delivery: Delivery, rows: SealedRows) -> None:
         """Strangers say how large their files are: what no evaluation needs is not fetched."""

@@ -7,7 +7,7 @@ refunded, and whoever is silent is passed by when the deadline of the state has 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
@@ -66,7 +66,7 @@ class CustomWatch:
                 words=words,
                 tx=seen.tx_hash,
                 at=seen.at,
-                data={**seen.data, "seen": number},
+                data={**seen.data, "seen": number, **_words_of(order, seen.data)},
             )
         return order, view
 
@@ -84,6 +84,12 @@ class CustomWatch:
         way_out = CUSTOM.exits.get(order.state)
         if way_out is not None:
             await self.after_deadline(order, way_out.event, getattr(self._models, way_out.event))
+
+
+def _words_of(order: OpenOrder, seen: Mapping[str, object]) -> dict[str, object]:
+    """What the party that called the arbiter had said before the arbiter saw the call."""
+    said = order.data.get(f"reason_{seen.get('called_by')}")
+    return {"dispute_reason": said} if said is not None else {}
 
 
 def _actor(order: OpenOrder, cause: str) -> str:
@@ -123,14 +129,27 @@ class CustomBuyer:
         if order.state == "proposed" and not self._overdue(order):
             await self._negotiation.propose(order)
             return
+        try:
+            await self._act(order, view)
+        finally:
+            await self._make_known(await self._desk.load(order.order_id))
+
+    async def _act(self, order: OpenOrder, view: ModelView) -> None:
         if order.state in ("agreed", "submitted", "passed") and not self._overdue(order):
             await self._go_on(order)
         elif order.state in ("delivered", "completed", "disputed"):
             await self._take_in(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
-        if order.state in CUSTOM.exits:
+
+    async def _make_known(self, order: OpenOrder) -> None:
+        """Give the judges their copies; a winner that does not sign cannot keep them from it."""
+        if order.state not in CUSTOM.exits:
+            return
+        try:
             if not order.seller_signature:  # the price was moved before the answer was on this disk
                 await self._negotiation.propose(order)
+                await self._desk.patch(order.order_id, has_copy=None)
+        finally:
             await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
 
     async def _go_on(self, order: OpenOrder) -> None:

@@ -222,6 +222,7 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
             case "Disputed":
                 by_seller = str(args["by"]).lower() == str(events[0][0].args["seller"]).lower()
                 name = "call_seller" if by_seller else "call_buyer"
+                data = {"called_by": "seller" if by_seller else "buyer"}
             case "Settled" if not steps:
                 raise ChainError(
                     "gap_in_chain", "The chain shows the end of an escrow but not its beginning.", ""

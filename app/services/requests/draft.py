@@ -148,7 +148,9 @@ def summary_of(body: RequestBody) -> list[dict[str, str]]:
         f"{format_amount(body.deposit_micro)} credits.",
         "Delivery": f"until {_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
         "your money comes back.",
-        "Dispute": f"arbiter {body.arbiter}" if body.arbiter else "no arbiter is named.",
+        "Dispute": f"arbiter {body.arbiter}"
+        if body.arbiter
+        else "no arbiter is named. Once a model has passed, even a key that opens nothing is paid for.",
     }
     return [{"what": what_, "words": words} for what_, words in lines.items()]
 
@@ -165,10 +167,15 @@ def _demands_words(body: RequestBody) -> str:
             "robustness": f"a share of {floor.limit} of its answers stays when the inputs change a little",
             "fairness": f"groups of “{floor.group}” differ by {floor.limit} at most",
             "latency": f"95 of 100 answers take {floor.limit} ms at most",
-            "size": f"its file has {floor.limit} bytes at most",
+            "size": f"its file has {_grouped(floor.limit)} bytes at most",
         }
         demands.append(words[floor.name])
     return "; ".join(demands) + "."
+
+
+def _grouped(number: str) -> str:
+    whole, point, rest = number.partition(".")
+    return f"{int(whole):,}{point}{rest}"
 
 
 def _day(at: int) -> str:

@@ -15,6 +15,11 @@ from typing import Any
 import pytest
 from real_tables import digits, wine
 
+from openstall.app.paths import Home
+from openstall.market.fields import DAY_S
+from openstall.store.database import Store
+from openstall.store.records import Records
+
 from .conftest import NodeProcess, nodes_in, refused, until
 
 MakeNode = Callable[..., NodeProcess]
@@ -98,6 +103,35 @@ def test_they_find_each_other_and_say_why(pair: tuple[NodeProcess, NodeProcess],
     until(lambda: not shop.get("/v1/catalogue", type="developer")["items"], "the card is gone")
 
 
+def test_a_bidder_still_reads_a_request_that_has_left_the_catalogue(
+    pair: tuple[NodeProcess, NodeProcess], rows: Path
+) -> None:
+    shop, maker = pair
+    maker.done("/v1/wallet/faucet")
+    made = asked(shop, "request", "create", str(rows), *TERMS, "--title", "Soon gone", "--yes")
+    cid = made["cid"]
+    until(lambda: maker.api.get(f"/v1/catalogue/{cid}").is_success, "the request")
+    maker.post(f"/v1/requests/{cid}/bid", amount_micro=40 * CREDIT)
+    assert asked(maker, "request", "record", cid)["live"] is True
+    shop.post(f"/v1/models/{cid}/withdraw")  # a requester with a program of its own can do so at any time
+    until(lambda: maker.get(f"/v1/requests/{cid}/record")["live"] is False, "it is withdrawn")
+    maker.kill()
+    store = Store(Home(maker.home).store)
+    assert Records(store).purge(now=made["deliver_by"] + 400 * DAY_S, keep_author="") > 0
+    store.close()
+    maker.start()
+    maker.post("/v1/identity/unlock", passphrase="a passphrase for tests")
+    trades(maker)
+    assert refused(maker.api.get(f"/v1/catalogue/{cid}"), 404) == "no_such_record"
+    kept = maker.get(f"/v1/requests/{cid}/record")
+    assert (kept["body"], kept["live"], kept["mine"]) == (made["body"], False, False)
+    seen = until(
+        lambda: maker.api.get(f"/v1/requests/{cid}/auction").is_success and maker.get("/v1/bids"), "it"
+    )
+    assert [(one["request"], one["own_bid"]["amount_micro"]) for one in seen["items"]] == [(cid, 40 * CREDIT)]
+    assert refused(maker.api.get(f"/v1/requests/{made['request_hash']}/record"), 404) == "no_such_record"
+
+
 def test_nothing_is_signed_before_it_was_shown_and_agreed_to(
     pair: tuple[NodeProcess, NodeProcess], rows: Path
 ) -> None:
@@ -132,6 +166,9 @@ def test_nothing_is_signed_before_it_was_shown_and_agreed_to(
 def test_a_preview_of_digits(pair: tuple[NodeProcess, NodeProcess], tmp_path: Path) -> None:
     shop, _maker = pair
     path = digits(tmp_path / "digits.csv")
+    first = asked(shop, "request", "preview", str(path))["table"]
+    assert (first["rows"], first["features"], first["columns"][-1]["name"]) == (1_797, [], "digit")
+    assert "Say with --target" in typed(shop, "request", "preview", str(path)).stdout
     options = ("--target", "digit", "--metric", "accuracy", "--threshold", "0.1")
     found = asked(shop, "request", "preview", str(path), *options)
     assert (found["table"]["rows"], len(found["table"]["classes"])) == (1_797, 10)

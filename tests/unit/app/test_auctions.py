@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from custom_lab import BUDGET, DEPOSIT, CustomLab, Maker, custom_lab
-from ledger_lab import CREDIT
+import trio
+from custom_lab import BUDGET, DEPOSIT, STAGE_S, CustomLab, Maker, custom_lab
+from ledger_lab import CREDIT, Clock
 
 from openstall.app.services.custom import auctions as module
 from openstall.app.services.custom.bidding import auction_terms
 from openstall.ledger.auction import AuctionClient
+from openstall.ledger.chain import Chain
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.model_escrow import ModelRules
 from openstall.market import ids
@@ -179,6 +181,33 @@ async def test_a_bid_that_was_kept_but_not_sent_is_sent_after_a_restart_and_in_t
         await lab.look(lab.ben)
         assert lab.ben.custom.auctions.books.get(cid).state == "expired"
         assert lab.ben.gain == 0
+
+
+async def test_a_bid_on_its_way_when_the_time_for_bids_ends_is_still_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer's clock runs ahead of the chain's; an unopened bid would lose its deposit."""
+
+    def cut(*_args: object) -> None:
+        raise ChainError("chain_unreachable", "The line is cut.")
+
+    async with custom_lab(tmp_path) as lab:
+        cid = await lab.ask()
+        ahead = Clock()
+        ahead.ahead_s = lab.trade.clock.ahead_s + STAGE_S + 60
+        with monkeypatch.context() as patched:
+            patched.setattr(Chain, "broadcast", cut)
+            with pytest.raises(ChainError, match="cut"):
+                await lab.ada.custom.auctions.bid(cid, BID)
+            patched.setattr(lab.ada.desk, "clock", ahead)
+            with trio.move_on_after(1):
+                await lab.look(lab.ada)
+        await lab.ada.transactions.resume()
+        assert lab.ada.gain == -DEPOSIT
+        lab.pass_to((await lab.terms_of(cid)).commit_by)
+        await lab.look(lab.ada)
+        assert [bid["amount_micro"] for bid in await bids_on_chain(lab, cid)] == [BID]
+        assert lab.ada.gain == 0
 
 
 async def killed(*_args: object, **_kwargs: object) -> None:

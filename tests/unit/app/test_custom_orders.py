@@ -207,7 +207,7 @@ async def test_a_model_that_the_developer_keeps_to_itself_goes_to_the_arbiter(tm
         assert await lab.buyer.state(order_id) == "disputed"
         with pytest.raises(PeerError):
             await lab.buyer.step(order_id)
-        held = await lab.arbiter.desk.load(order_id)
+        held = await lab.arbiter.step(order_id)
         assert held.data["dispute_reason"] == "The model that is paid for cannot be fetched."
         lab.pass_to(lab.now() + ARBITER_S)
         order = await lab.buyer.step(order_id)  # its own deadline is taken, reachable or not

@@ -56,6 +56,21 @@ def test_an_error_is_rounded_up(value: Fraction, threshold: int) -> None:
     assert of.units(of.text(units)) == units
 
 
+@given(units=st.integers(0, 2**53), limit=st.sampled_from(["0", "0.5", "60", "12.345678"]), up=st.booleans())
+def test_far_beyond_its_limit_an_error_says_two_digits(units: int, limit: str, up: bool) -> None:
+    """A model that sees the rows could else write one of them into its error."""
+    of = grid.grid_of("rmse", limit)
+    told = grid.coarse("rmse", of, units, limit, up=up)
+    assert (told >= units) is up or told == units
+    assert grid.coarse("rmse", of, told, limit, up=up) == told
+    if units * of.step <= 2 * Fraction(limit):
+        assert told == units
+    else:
+        assert len(str(told).rstrip("0")) <= 2
+        assert grid.meets("rmse", of, told, limit) == grid.meets("rmse", of, units, limit) or not up
+    assert grid.coarse("size", of, units, limit, up=up) == units
+
+
 @pytest.mark.parametrize(
     "text", ["", "-1", "1.", ".5", "1e3", "nan", "01", "0.1234567", "1 ", "\u0661", "0.5\n"]
 )

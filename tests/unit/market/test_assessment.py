@@ -100,6 +100,9 @@ def test_a_statement_is_in_totos_and_says_what_it_must() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
+        msgspec.structs.replace(
+            with_figure(3, value="1234", low="1200", high="1300"), passed=False
+        ),  # finer than far
         with_figure(0, hits=187),
         with_figure(0, hits=185),
         with_figure(0, hits=201),
