@@ -301,7 +301,7 @@ async def test_no_buyer_keeps_an_evaluator_busy_alone(
         judge = lab.evaluators[0]
         assert await judge.desk.find(second) is None
         assert await lab.arbiter.desk.find(second) is not None
-        await lab.ada.custom.actions.do(await lab.ada.desk.load(first), "cancel")
+        await lab.ada.made_to_order.do(await lab.ada.desk.load(first), "cancel")
         await lab.see(first)
         lab.ada.negotiation._copy_at.clear()
         await lab.ada.step(second)
