@@ -31,7 +31,7 @@ class Replay(Document, frozen=True, kw_only=True):
     outcome: str = ""
     words: str = ""
     opened: int = 0
-    evidence: str = ""
+    proof: str = ""
 
     @property
     def confirms(self) -> bool:

@@ -11,7 +11,7 @@ from openstall.app.services.disputes.checking import EvidenceCheck
 from openstall.app.services.disputes.talk import TalkService
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.threads import Workers
-from openstall.market.disputes.checks import Finding
+from openstall.market.disputes.checks import Finding, all_holds, check_alone
 from openstall.market.disputes.evidence import Evidence, messages_of, read_bundle
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.store.disputes import EvidenceBooks, Messages
@@ -20,6 +20,15 @@ AGAIN_S = 15.0
 """A side that is away is asked again after so long."""
 REFRESH_S = 120
 """A side that has shown something may have more to show."""
+SAME_FOR_S = 20.0
+"""A page that is looked at again soon does not ask the chain again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    raw: bytes
+    until: float
+    told: dict[str, Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +42,7 @@ class Gathering:
     check: EvidenceCheck
     workers: Workers
     _ask_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    _found: dict[tuple[str, str], _Found] = field(default_factory=dict)
 
     async def gather(self, order: OpenOrder) -> None:
         """Ask both sides; one that is away holds up nothing."""
@@ -57,11 +67,20 @@ class Gathering:
             raw = await self.workers.store(self.books.of, order_id, author)
             if raw is None:
                 continue
-            found = await self.workers.work(read_bundle, raw)
-            findings = await self.check.findings(found)
-            findings += await self._compare_messages(order, found)
-            sides.append(self.check.told(found, findings))
+            sides.append(await self._checked(order, author, raw))
         return {"items": sides, "total": len(sides)}
+
+    async def _checked(self, order: OpenOrder, author: str, raw: bytes) -> dict[str, Any]:
+        """What of one side's evidence holds; checked a moment ago, it is not checked again."""
+        now, known = trio.current_time(), self._found.get((order.order_id, author))
+        if known is not None and known.raw == raw and now < known.until:
+            return known.told
+        found = await self.workers.work(read_bundle, raw)
+        findings = await self.check.findings(found)
+        findings += await self._compare_messages(order, found)
+        told = self.check.told(found, findings)
+        self._found[order.order_id, author] = _Found(raw=raw, until=now + SAME_FOR_S, told=told)
+        return told
 
     async def _ask(self, order: OpenOrder, author: str) -> None:
         """Fetch one side's evidence; what is not its own about this order is not kept."""
@@ -70,7 +89,17 @@ class Gathering:
         if found.contract.raw != order.contract.raw or found.author != author:
             raise InvalidOrder("other_evidence", "A side has shown evidence about something else.", "")
         await self.workers.store(self.books.keep, order.order_id, author, raw, at=self.desk.now())
+        await self._keep_reason(order, found)
         self.desk.bus.publish("order", {"order_id": order.order_id})
+
+    async def _keep_reason(self, order: OpenOrder, found: Evidence) -> None:
+        """The reason that its author has signed goes before what was told without a signature."""
+        if not found.reason or found.reason == order.data.get("dispute_reason"):
+            return
+        me = self.talk.me.peer_id
+        holds = await self.workers.work(lambda: all_holds(check_alone(found, arbiter_peer=me)))
+        if holds:
+            await self.desk.patch(order.order_id, dispute_reason=found.reason)
 
     async def _compare_messages(self, order: OpenOrder, found: Evidence) -> list[Finding]:
         """Whether a side shows what it has written to this arbiter itself."""

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from openstall.market import canonical, ids
+from openstall.market.disputes import evidence
 from openstall.market.disputes.checks import check_alone
 from openstall.market.disputes.evidence import (
     MAX_BUNDLE,
@@ -258,6 +259,17 @@ def test_a_message_in_the_name_of_the_other_side_does_not_hold(case: Case) -> No
     assert broken(again(case, [*case.items, Item(kind="message", doc=forged)])) == {"messages"}
 
 
+@pytest.mark.parametrize(("known", "holds"), [(peer(ARBITER), True), (None, None), (peer(STRANGER), False)])
+def test_the_arbiters_messages_are_told_from_a_strangers(
+    case: Case, known: str | None, holds: bool | None
+) -> None:
+    same = {"order_id": case.contract.order_id, "network": case.contract.order.network}
+    ruling = Item(kind="message", doc=said(ARBITER, text="Show me.", **same).as_dict())
+    found = read_bundle(again(case, [*case.items, ruling]))
+    (one,) = [one for one in check_alone(found, arbiter_peer=known) if one.what == "messages"]
+    assert one.holds is holds
+
+
 def test_evidence_of_a_stranger_or_of_another_order_does_not_hold(
     case: Case, contract: Callable[..., Contract]
 ) -> None:
@@ -301,6 +313,19 @@ def test_a_file_that_is_cut_padded_or_malformed_is_refused(
     with pytest.raises(InvalidOrder) as caught:
         read_bundle(spoil(case.raw()))
     assert caught.value.code == "bad_evidence"
+
+
+def test_a_file_is_measured_before_it_is_read(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = case.raw()
+    monkeypatch.setattr(evidence, "MAX_BUNDLE", len(raw))
+    assert case.raw() == read_bundle(raw).raw
+    monkeypatch.setattr(evidence, "MAX_BUNDLE", len(raw) - 1)
+    with pytest.raises(InvalidOrder) as caught:
+        read_bundle(raw)
+    assert caught.value.code == "bad_evidence"
+    with pytest.raises(InvalidOrder) as caught:
+        case.raw()
+    assert caught.value.code == "too_large"
 
 
 def test_an_archive_is_no_evidence(case: Case) -> None:
