@@ -234,7 +234,11 @@ class Trade:
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
         escrow = EscrowDesk(
-            chain=ground.chain, transactions=ground.transactions, wallet=ground.wallet, workers=ground.workers
+            desk=desk,
+            chain=ground.chain,
+            transactions=ground.transactions,
+            wallet=ground.wallet,
+            workers=ground.workers,
         )
         channel = ChannelDesk(
             desk=desk,
