@@ -95,17 +95,29 @@ contract OrderEscrowProof is Proof {
         _exit(key, any, world, abi.encodeCall(OrderEscrow.claim, (key)), 0);
     }
 
-    /// Bounded to five amounts, any share: a product of two free numbers is too hard for the solver.
-    function check_exit_settle_silent(bytes32 key, Any calldata any, World calldata world) external {
+    /// Bounded to four amounts and four shares, the times and the rest free: products and quotients of free numbers
+    /// are too hard for the solver.
+    function check_exit_settle_silent(bytes32 key, Any calldata any, World calldata world, uint8 which) external {
+        uint128[4] memory amounts = [uint128(1), 9_999, 5_000_000, type(uint128).max];
+        uint16[4] memory shares = [uint16(0), 1, 7_500, 10_000];
+        for (uint256 i = 0; i < 16; i++) {
+            if (which == i) _exitSilent(key, any, world, amounts[i / 4], shares[i % 4]);
+        }
+    }
+
+    function _exitSilent(bytes32 key, Any calldata any, World calldata world, uint128 amount, uint16 share) private {
         vm.assume(any.state == DISPUTED);
         vm.assume(world.now_ > uint256(any.since) + any.arbiterS);
-        uint128[5] memory amounts = [uint128(1), 3, 9_999, 5_000_000, type(uint128).max];
-        for (uint256 i = 0; i < 5; i++) {
-            if (any.amount == amounts[i]) {
-                uint256 toBuyer = (uint256(amounts[i]) * any.silentBps) / 10_000;
-                _exit(key, any, world, abi.encodeCall(OrderEscrow.settleSilent, (key)), toBuyer);
-            }
-        }
+        _put(key, any);
+        uint256 fixed_ = (uint256(any.arbiterS) << 160) | (uint256(share) << 208);
+        _store(house, _slot(key, 1), 2, _word(THREE) | fixed_);
+        _store(house, _slot(key, 1), 4, amount);
+        _begin(house, world, amount);
+        assert(_call(house, world.caller, abi.encodeCall(OrderEscrow.settleSilent, (key))));
+        uint256 toBuyer = (uint256(amount) * share) / 10_000;
+        assert(_has(house, ONE) == MUCH + toBuyer);
+        assert(_has(house, TWO) == MUCH + amount - toBuyer);
+        assert(_owedNow(key) == 0);
     }
 
     function _exit(bytes32 key, Any calldata any, World calldata world, bytes memory data, uint256 toBuyer) private {
