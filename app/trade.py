@@ -237,7 +237,7 @@ class Trade:
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
-        escrow = make_escrow(ground)
+        escrow = make_escrow(ground, desk)
         self.disputes = make_disputes(
             ground, me=self._me(), desk=desk, orders=self._orders, escrow=escrow, models=self.custom.models
         )

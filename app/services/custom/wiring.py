@@ -124,6 +124,7 @@ def make_custom(
     """All of it, for one open wallet on one chain."""
     scratch = ground.home.jobs / "assessing"
     models = ModelDesk(
+        desk=desk,
         chain=ground.chain,
         transactions=ground.transactions,
         wallet=ground.wallet,
