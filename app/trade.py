@@ -182,7 +182,7 @@ class Trade:
             if self._ground.chain.params.auction:
                 nursery.start_soon(steadily, "auctions", self.custom.auctions.run)
                 nursery.start_soon(steadily, "openings", self.custom.opener.run)
-            nursery.start_soon(steadily, "messages", self.disputes.talk.run)
+            nursery.start_soon(steadily, "disputes", self.disputes.run)
             nursery.start_soon(steadily, "service levels", self.levels.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()

@@ -301,7 +301,7 @@ class CustomArbiter:
         order, _view = await self._watch.catch_up(order)
         await self._watch.timed_exits(order)
         if order.state == "disputed":
-            await self._gathering.gather(order)
+            self._gathering.want(order)
 
 
 class CustomActions:

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from openstall.app.logging import get_logger
 from openstall.app.services.disputes.checking import EvidenceCheck
 from openstall.app.services.disputes.talk import TalkService
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
@@ -15,6 +16,8 @@ from openstall.market.disputes.checks import Finding, all_holds, check_alone
 from openstall.market.disputes.evidence import Evidence, messages_of, read_bundle
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.store.disputes import EvidenceBooks, Messages
+
+log = get_logger("openstall.disputes")
 
 AGAIN_S = 15.0
 """A side that is away is asked again after so long."""
@@ -43,9 +46,26 @@ class Gathering:
     workers: Workers
     _ask_at: dict[tuple[str, str], float] = field(default_factory=dict)
     _found: dict[tuple[str, str], _Found] = field(default_factory=dict)
+    _under_way: set[str] = field(default_factory=set)
+    _nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Ask beside the driver of an order: a side that is away must not hold it up."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def want(self, order: OpenOrder) -> None:
+        """An order is in dispute: ask its sides, in the background, not too often."""
+        if self._nursery is not None and order.order_id not in self._under_way:
+            self._under_way.add(order.order_id)
+            self._nursery.start_soon(self._gather_once, order)
 
     async def gather(self, order: OpenOrder) -> None:
-        """Ask both sides; one that is away holds up nothing."""
+        """Ask both sides that were not asked a moment ago; one that is away is passed by."""
         for author in (order.contract.order.buyer, order.contract.order.seller):
             if trio.current_time() < self._ask_at.get((order.order_id, author), 0.0):
                 continue
@@ -53,9 +73,15 @@ class Gathering:
             try:
                 await self._ask(order, author)
             except (PeerError, InvalidOrder) as error:
-                self.desk.set_trouble(order.order_id, error)
+                log.info("no evidence yet", order=order.order_id, author=author, reason=error.code)
             else:
                 self._ask_at[order.order_id, author] = trio.current_time() + REFRESH_S
+
+    async def _gather_once(self, order: OpenOrder) -> None:
+        try:
+            await self.gather(order)
+        finally:
+            self._under_way.discard(order.order_id)
 
     async def view(self, order_id: str) -> dict[str, Any]:
         """What each side has shown, and what of it holds; nothing for anybody but the arbiter."""

@@ -191,7 +191,7 @@ async def test_both_sides_show_their_evidence_to_the_arbiter_by_themselves(tmp_p
     async with custom_lab(tmp_path) as lab:
         order_id = await disputed(lab)
         await lab.buyer.disputes.talk.say(order_id, "It is worthless to me.")
-        await lab.arbiter.step(order_id)
+        await lab.arbiter.disputes.gathering.gather(await lab.arbiter.desk.load(order_id))
         view = await lab.arbiter.disputes.gathering.view(order_id)
         buyer, seller = view["items"]
         assert [one["by"] for one in view["items"]] == ["buyer", "seller"]
@@ -217,7 +217,7 @@ async def test_the_arbiter_gets_one_sides_evidence_when_the_other_is_gone(tmp_pa
     async with custom_lab(tmp_path) as lab:
         order_id = await disputed(lab)
         await lab.cut_off(lab.ada)
-        await lab.arbiter.step(order_id)
+        await lab.arbiter.disputes.gathering.gather(await lab.arbiter.desk.load(order_id))
         (shown,) = (await lab.arbiter.disputes.gathering.view(order_id))["items"]
         assert (shown["by"], shown["holds"]) == ("buyer", True)
         with pytest.raises(NotFound):
@@ -381,7 +381,7 @@ async def test_the_arbiter_is_called_while_the_chain_is_away_and_the_call_goes_o
         assert not waits_to_call(await side.desk.load(order_id))
         assert side.disputes.evidence.books.of(order_id, side.host.peer_id) == frozen
         await lab.see(order_id)
-        await lab.arbiter.step(order_id)
+        await lab.arbiter.disputes.gathering.gather(await lab.arbiter.desk.load(order_id))
         shown = (await lab.arbiter.disputes.gathering.view(order_id))["items"]
         (mine,) = [one for one in shown if one["reason"]]
         assert mine["reason"] == "It is not what I need."
