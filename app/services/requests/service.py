@@ -66,8 +66,8 @@ class Published:
     request_hash: bytes
 
 
-class Auction(Protocol):
-    """Where a request's money goes once it is published."""
+class MoneyHouse(Protocol):
+    """Where a request's money goes once it is published: an auction or a contest."""
 
     async def check_budget(self, budget_micro: int) -> None:
         """Raises MoneyError where the wallet holds less."""
@@ -89,7 +89,7 @@ class RequestService:
     seed: bytes
     workers: Workers
     clock: Clock
-    auction: Auction
+    house: MoneyHouse
     _lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def preview(
@@ -118,7 +118,7 @@ class RequestService:
             "summary": [],
         }
         if terms is not None and table is not None and found is not None and not problems.total:
-            self.chain.need()
+            self.chain.need(terms.mechanism)
             commitment = Commitment(root="00" * 32, rows=len(found.rows))
             body = self._body(terms, found, commitment, file, training=None)
             told["summary"] = summary_of(body)
@@ -155,7 +155,7 @@ class RequestService:
             ChainError: `no_requests`.
             InvalidRecord: the terms make no sense together.
         """
-        self.chain.need()
+        self.chain.need(terms.mechanism)
         progress("Reading your rows")
         problems = Problems()
         read = await self.workers.work(_read, file, problems)
@@ -171,7 +171,7 @@ class RequestService:
         request_id, salt = secrets.token_hex(8), secrets.token_hex(16)
         commitment = await self.workers.work(commit, found.rows, rows_seed(self.seed, salt))
         self._body(terms, found, commitment, file, training=None)  # refuse before anything is kept
-        await self.auction.check_budget(terms.budget_micro)
+        await self.house.check_budget(terms.budget_micro)
         shared = None
         data: dict[str, Any] = {"salt": salt}
         if training is not None:
@@ -185,7 +185,7 @@ class RequestService:
         async with self._lock:  # or else a sweep might take rows that no draft names yet
             await self.workers.store(self.sealed.write, request_id, salt, found.columns, found.rows)
             await self.workers.store(self.requests.draft, request_id, body_as_dict(body), data, at=at)
-        progress("Publishing the request, and paying the budget into its auction")
+        progress("Publishing the request, and paying the budget in")
         await self.open(request_id)
         return await self.show(request_id)
 
@@ -200,7 +200,7 @@ class RequestService:
         await self.workers.store(
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
-        await self.auction.open(published.record)
+        await self.house.open(published.record)
 
     async def publish(self, request_id: str) -> Published:
         """Sign and announce a draft; one that was published before is only read.
@@ -365,6 +365,7 @@ def _shown(row: RequestRow) -> dict[str, Any]:
         "cid": row.cid or None,
         "request_hash": ids.digest_in_cid(row.cid).hex() if row.cid else None,
         "title": body["title"],
+        "mechanism": body["mechanism"],
         "budget_micro": body["budget_micro"],
         "commit_by": body["commit_by"],
         "reveal_by": body["reveal_by"],
