@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.fields import Address, Body, Network, Sha256, Time
+from openstall.market.fields import Body, Network, Sha256, Time
 from openstall.market.mechanisms.contests import by_rank, by_share
 from openstall.market.mechanisms.second_score import FULL
 from openstall.market.requests.assessment import Figure, Statement, meets, read_statement
@@ -32,6 +32,8 @@ MAX_SHEET: Final = 2 * 1024 * 1024
 MOST_STEPS_APART: Final = 1
 """How far two evaluators' figures may lie apart, in steps of the figure's grid."""
 
+Wallet = Annotated[str, Meta(pattern=r"^0x(?!0{40}\Z)[0-9a-f]{40}\Z")]
+"""In lower case: one wallet has one name in a sheet."""
 Statements = Mapping[str, Statement | None]
 """By entrant, in lower case; None where the model could not be had."""
 
@@ -39,7 +41,7 @@ Statements = Mapping[str, Statement | None]
 class Line(Body, frozen=True, kw_only=True):
     """One entry; `statement` is null where the entrant did not show its model in time."""
 
-    entrant: Annotated[Address, Meta(pattern=r"^0x[0-9a-f]{40}\Z")]
+    entrant: Wallet
     model_sha256: Sha256
     statement: dict[str, Any] | None
 
@@ -50,7 +52,7 @@ class Sheet(Body, frozen=True, kw_only=True):
     network: Network
     chain_id: Annotated[int, Meta(ge=1)]
     contest: Sha256
-    evaluator: Annotated[Address, Meta(pattern=r"^0x[0-9a-f]{40}\Z")]
+    evaluator: Wallet
     lines: Annotated[list[Line], Meta(min_length=1, max_length=MOST_COUNTED)]
     at: Time
 

@@ -12,6 +12,7 @@ from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room
 from openstall.app.services.contests.entering import Entering
 from openstall.app.services.custom.talk import SealedRows, SealedTraining
+from openstall.app.services.custom.wire import DeliveryAnswer, RowsAnswer, TrainingAnswer
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.ledger.contest import ContestClient
 from openstall.market.errors import Conflict, NotFound
@@ -77,7 +78,7 @@ class ContestTalk:
             blob=answer.blob, file=answer.file, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
         )
 
-    async def training(self, requester: str, cid: str) -> wire.TrainingAnswer:
+    async def training(self, requester: str, cid: str) -> TrainingAnswer:
         """Anybody asks the requester for what opens its training data."""
         return wire.read_training(await self._ask(requester, wire.Ask(do="training", request=cid)))
 
@@ -124,7 +125,7 @@ class ContestTalk:
             case "board":
                 return wire.write(await self.board_of(room))
 
-    async def _show(self, room: Room, peer_id: str, asker: str, wallet: str) -> wire.DeliveryAnswer:
+    async def _show(self, room: Room, peer_id: str, asker: str, wallet: str) -> DeliveryAnswer:
         """Evaluators get the key once nobody can enter any more; the requester only what it has paid for."""
         evaluates, asks = asker in room.evaluators, peer_id == room.requester
         if not (evaluates or asks):
@@ -133,7 +134,7 @@ class ContestTalk:
         if room.row.role == "entrant" and wallet == self.desk.my_wallet:
             own = await self.entering.own(room)
             key = own.key.hex() if evaluates and over else ""
-            return wire.DeliveryAnswer(delivery=own.delivery.as_dict(), key=key)
+            return DeliveryAnswer(delivery=own.delivery.as_dict(), key=key)
         if room.row.role != "evaluator":
             raise _stranger()
         kept = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, wallet)
@@ -141,14 +142,14 @@ class ContestTalk:
             raise NotFound("nothing_there", "That model is not here.", "Ask again later.")
         self.access.grant(kept["doc"]["blob"]["cid"], peer_id)
         paid = asks and await self._is_paid(room, wallet)
-        return wire.DeliveryAnswer(delivery=kept["doc"], key=kept["key"] if evaluates or paid else "")
+        return DeliveryAnswer(delivery=kept["doc"], key=kept["key"] if evaluates or paid else "")
 
     async def _is_paid(self, room: Room, entrant: str) -> bool:
         """Whether the chain shows that an entrant took a prize: its model is the requester's then."""
         prizes = await self.desk.workers.chain(ContestClient(self.desk.chain).prizes, room.key)
         return any(prize.entrant == entrant and prize.amount_micro for prize in prizes)
 
-    async def _show_rows(self, room: Room, peer_id: str, asker: str) -> wire.RowsAnswer:
+    async def _show_rows(self, room: Room, peer_id: str, asker: str) -> RowsAnswer:
         """For evaluators only, once the pool is in the contract: no entrant ever sees them."""
         if room.row.role != "requester" or asker not in room.evaluators:
             raise _stranger()
@@ -156,15 +157,15 @@ class ContestTalk:
             raise Conflict("not_now", "The contest does not stand open on the chain.", "Ask again later.")
         found = await self.rows_of(room.cid)
         self.access.grant(found.blob.cid, peer_id)
-        return wire.RowsAnswer(blob=found.blob, file=found.file, key=found.key.hex(), seed=found.seed.hex())
+        return RowsAnswer(blob=found.blob, file=found.file, key=found.key.hex(), seed=found.seed.hex())
 
-    async def _show_training(self, room: Room, peer_id: str) -> wire.TrainingAnswer:
+    async def _show_training(self, room: Room, peer_id: str) -> TrainingAnswer:
         """For everybody of the group: all of them build at once."""
         if room.row.role != "requester":
             raise _stranger()
         found = await self.training_of(room.cid)
         self.access.grant(found.blob.cid, peer_id)
-        return wire.TrainingAnswer(file=found.file, key=found.key.hex())
+        return TrainingAnswer(file=found.file, key=found.key.hex())
 
     async def _show_sheet(self, room: Room, peer_id: str, asker: str, wallet: str) -> wire.SheetAnswer:
         """To those who judge and pay at any time, to others once the chain has the ranking."""

@@ -18,17 +18,17 @@ def contest_words(body: RequestBody) -> dict[str, str]:
     )
     return {
         "Prizes": f"{pool} credits. {_prize_words(body)} What nobody earns comes back to you.",
-        "Entries": f"until {day_words(body.commit_by)}, one for each wallet; each puts down "
+        "Entries": f"until {as_day(body.commit_by)}, one for each wallet; each puts down "
         f"{format_amount(body.deposit_micro)} credits, which come back.",
         "Practice": practice,
-        "Judging": f"until {day_words(body.reveal_by)}. If the evaluators stay silent, all of it comes back.",
+        "Judging": f"until {as_day(body.reveal_by)}. If the evaluators stay silent, all of it comes back.",
         "Hand-over": f"winners have {_span(body.review_s)} to hand their model over. Who does not has no "
         "prize and loses its deposit. You get every model that you pay for, and no other.",
         "Dispute": "none: the evaluators decide alone.",
     }
 
 
-def day_words(at: int) -> str:
+def as_day(at: int) -> str:
     """A moment."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
 
@@ -37,8 +37,7 @@ def _prize_words(body: RequestBody) -> str:
     if not body.weights_bps:
         return "All who pass share them in proportion to how good they are."
     shares = ", ".join(f"{weight / 100:g} %" for weight in body.weights_bps)
-    many = "The best that passes has all of it." if len(body.weights_bps) == 1 else f"By rank: {shares}."
-    return many
+    return "The best that passes has all of it." if len(body.weights_bps) == 1 else f"By rank: {shares}."
 
 
 def _span(seconds: int) -> str:
