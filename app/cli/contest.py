@@ -89,8 +89,8 @@ def training(cli: Cli, request_cid: str, folder: Path) -> None:
 def _words(found: dict[str, Any]) -> str:
     lines = [
         f"{plain(found['title'])}: {found['state']}" + (f" (you: {found['role']})" if found["role"] else ""),
-        f"pool {format_amount(found['pool_micro'])}, deposit {format_amount(found['deposit_micro'])}, "
-        f"{found['metric']} {found['threshold']} to pass",
+        f"pool {format_amount(found['pool_micro'])}, deposit {format_amount(found['deposit_micro'])}",
+        f"to pass: {found['metric']} {found['threshold']}",
         f"prizes {_prizes(found['weights_bps'])}",
         f"enter until {cell(found, 'entry_by')}, judged until {cell(found, 'judge_by')}",
     ]

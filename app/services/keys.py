@@ -54,7 +54,7 @@ def box_public(seed: bytes, nonce: str) -> str:
 
 
 def peer_box_secret(seed: bytes) -> bytes:
-    """The X25519 secret that belongs to this peer's own key: what is sealed for the peer, not for one order."""
+    """The X25519 secret that belongs to this peer's own key: for what is sealed for the peer itself."""
     return bytes(SigningKey(seed).to_curve25519_private_key())
 
 

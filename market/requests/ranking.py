@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -200,8 +199,3 @@ def _near(name: str, limit: str, one: Figure, other: Figure) -> bool:
         return meets(one, limit) == meets(other, limit)
     of = grid_of(name, limit)
     return abs(of.units(one.value) - of.units(other.value)) <= MOST_STEPS_APART
-
-
-def share_of(figure: Figure) -> Fraction:
-    """A told share as a number."""
-    return Fraction(figure.value)

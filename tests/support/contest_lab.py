@@ -1,4 +1,4 @@
-"""Contests in the lab of models made to order: real chain, books, peers and seals; the test moves the clock."""
+"""Contests in the lab of models made to order: real chain, books, peers, seals; the test moves the clock."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ContestLab:
     async def view(self, who: Maker, cid: str) -> dict[str, Any]:
         return await who.custom.contests.view(cid)
 
-    async def close(self, cid: str) -> None:
+    async def close(self) -> None:
         """Past the last deadline; everybody's node does what is due."""
         self.lab.pass_to(self.lab.now() + 2 * REVIEW_S + STAGE_S)
         await self.look()

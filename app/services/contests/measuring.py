@@ -1,4 +1,4 @@
-"""An evaluator's measurements: rows from the requester, models from the entrants, figures from the sandbox."""
+"""An evaluator's measurements: rows of the requester, models of the entrants, figures from the sandbox."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def make_custom(
         workers=ground.workers,
     )
     houses = Houses(auctions=auctions)
-    requests, developer = make_requests(ground, orders=orders, house=houses)
+    requests, developer = make_requests(ground, orders=orders, auction=houses)
     auctions.on_over = requests.over
     sources = Sources(
         requests=requests,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from openstall.app.services.requests.looking import Look
+from openstall.app.services.requests.words import as_day, contest_words
 from openstall.market.errors import ChainError
 from openstall.market.fields import DAY_S, BlobRef, body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
-from openstall.app.services.requests.words import contest_words, as_day
 from openstall.market.requests.bodies import Mechanism, RequestBody, check_request
 from openstall.market.requests.demands import Floor
 from openstall.market.requests.rows import Commitment
@@ -161,8 +161,8 @@ def _auction_words(body: RequestBody) -> dict[str, str]:
     return {
         "Budget": f"{format_amount(body.budget_micro)} credits at most. The lowest bid wins and is paid the "
         "second lowest, or the budget if it is the only one.",
-        "Bids": f"sealed until {as_day(body.commit_by)}, opened until {as_day(body.reveal_by)}; each puts down "
-        f"{format_amount(body.deposit_micro)} credits.",
+        "Bids": f"sealed until {as_day(body.commit_by)}, opened until {as_day(body.reveal_by)}; each puts "
+        f"down {format_amount(body.deposit_micro)} credits.",
         "Delivery": f"until {as_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
         "your money comes back.",
         "Dispute": f"arbiter {body.arbiter}" if body.arbiter else "no arbiter is named.",

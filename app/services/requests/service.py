@@ -66,7 +66,7 @@ class Published:
     request_hash: bytes
 
 
-class MoneyHouse(Protocol):
+class Auction(Protocol):
     """Where a request's money goes once it is published: an auction or a contest."""
 
     async def check_budget(self, budget_micro: int) -> None:
@@ -89,7 +89,7 @@ class RequestService:
     seed: bytes
     workers: Workers
     clock: Clock
-    house: MoneyHouse
+    auction: Auction
     _lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def preview(
@@ -171,7 +171,7 @@ class RequestService:
         request_id, salt = secrets.token_hex(8), secrets.token_hex(16)
         commitment = await self.workers.work(commit, found.rows, rows_seed(self.seed, salt))
         self._body(terms, found, commitment, file, training=None)  # refuse before anything is kept
-        await self.house.check_budget(terms.budget_micro)
+        await self.auction.check_budget(terms.budget_micro)
         shared = None
         data: dict[str, Any] = {"salt": salt}
         if training is not None:
@@ -200,7 +200,7 @@ class RequestService:
         await self.workers.store(
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
-        await self.house.open(published.record)
+        await self.auction.open(published.record)
 
     async def publish(self, request_id: str) -> Published:
         """Sign and announce a draft; one that was published before is only read.

@@ -24,7 +24,7 @@ async def test_the_best_are_paid_by_rank_and_the_rest_have_their_deposit_back(tm
             False,
             True,
         ]
-        await room.close(cid)
+        await room.close()
         assert room.buyer.gain == -POOL * 9 // 10
         room.check_conserved()
         assert (await room.view(room.buyer, cid))["state"] == "closed"
@@ -41,5 +41,3 @@ async def test_silent_evaluators_send_everything_back(tmp_path: Path) -> None:
         await room.look(*room.developers)
         assert [side.gain for side in (room.buyer, *room.developers)] == [0, 0, 0, 0]
         room.check_conserved()
-
-
