@@ -78,7 +78,12 @@ class Developing:
 
     async def line(self, keeper: str, cid: str) -> BoardLine | None:
         """What the board says of this developer; raises PeerError."""
-        lines = (await self.talk.board(keeper, cid)).lines
+        try:
+            lines = (await self.talk.board(keeper, cid)).lines
+        except PeerError as error:
+            if error.code == "no_such_contest":
+                raise _no_keeper("has not taken this contest on (yet)") from error
+            raise
         return next((line for line in lines if line.developer == self.desk.my_wallet), None)
 
     async def training(self, cid: str, folder: Path, progress: Progress) -> dict[str, str]:
@@ -117,9 +122,9 @@ class Developing:
     async def _keeper(self, body: RequestBody) -> str:
         peer = await self.desk.catalogue.peer_of(keeper_of(body))
         if peer is None:
-            raise PeerError(
-                "no_keeper",
-                "The evaluator who measures practice has not told the group where it can be reached.",
-                "Try again later.",
-            )
+            raise _no_keeper("has not told the group where it can be reached")
         return peer
+
+
+def _no_keeper(why: str) -> PeerError:
+    return PeerError("no_keeper", f"The evaluator who measures practice {why}.", "Try again later.")

@@ -32,7 +32,7 @@ from openstall.market.records import SignedRecord
 from openstall.market.requests.terms import request_in
 
 POLL_S = 5.0
-DISCOVER_S = 20
+DISCOVER_S = 5
 MOST_NAMED = 100
 """Requests that name this wallet and are looked at, the newest ones."""
 GIVE_UP_S = 30 * DAY_S
