@@ -40,13 +40,12 @@ def test_contests_are_judged_paid_and_handed_over(tmp_path: Path) -> None:
         for cid in (ranked, strict):
             for peer in (seller, ben):
                 arena.until(peer, cid, lambda view: all(one["claimed"] for one in view["entries"]), "claims")
-            view = arena.until(buyer, cid, lambda view: bool(view["library_paths"]), "the model")
-            assert (Path(view["library_paths"][0]) / "strong.onnx").read_bytes() == (
-                arena.models / "strong.onnx"
-            ).read_bytes()
-        first, second = arena.until(
-            buyer, ranked, lambda view: len(view["library_paths"]) == 2, "both models"
-        )["entries"]
+        view = arena.until(buyer, ranked, lambda view: len(view["library_paths"]) == 2, "both models")
+        received = {
+            path.name: path.read_bytes() for one in view["library_paths"] for path in Path(one).iterdir()
+        }
+        assert received == {path.name: path.read_bytes() for path in arena.models.glob("[sf]*.onnx")}
+        first, second = view["entries"]
         assert (first["place"], first["prize_micro"]) == (1, POOL * 6 // 10)
         assert (second["place"], second["prize_micro"]) == (2, POOL * 3 // 10)
         best, loser = buyer.get(f"/v1/contests/{strict}")["entries"]
