@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sealed_lab import run_in_runtime
-from stage import CREDIT, Market, open_market
+from stage import CREDIT, Market, open_market, typed
 
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
@@ -67,6 +68,27 @@ class Arena:
         seen = buyer.operate("/v1/requests/preview", **asked)["file_sha256"]
         training = {"training_path": str(self.market.train)}
         cid: str = buyer.operate("/v1/requests", **asked, **training, file_sha256=seen)["cid"]
+        for developer in (self.market.seller, self.ben):
+            self.market.seen_by(developer, cid)
+        return cid
+
+    def ask_by_command(self, title: str, threshold: str, *more: str) -> str:
+        """The same, typed."""
+        words = {
+            "--target": LABEL,
+            "--metric": "accuracy",
+            "--threshold": threshold,
+            "--title": title,
+            "--budget": str(POOL // CREDIT),
+            "--deposit": str(DEPOSIT // CREDIT),
+            "--bid-s": str(ENTER_S),
+            "--reveal-s": str(JUDGE_S),
+            "--review-s": str(REVIEW_S),
+        }
+        options = [word for pair in words.items() for word in pair]
+        command = ("--json", "request", "create", str(self.market.holdout), *options)
+        done = typed(self.market.buyer, *command, "--mechanism", "contest", *more, "--yes")
+        cid: str = json.loads(done.stdout)["cid"]
         for developer in (self.market.seller, self.ben):
             self.market.seen_by(developer, cid)
         return cid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contest_stage import DEPOSIT, ENTER_S, JUDGE_S, NOBODY, POOL, REVIEW_S, open_arena
-from stage import START_MICRO
+from stage import START_MICRO, typed
 
 RANKS = [6_000, 3_000, 1_000]
 
@@ -18,7 +18,7 @@ def test_contests_are_judged_paid_and_handed_over(tmp_path: Path) -> None:
         named = [one.wallet for one in arena.evaluators]
         ranked = arena.ask("Cells told apart", "0.5", weights=RANKS, evaluators=named)
         strict = arena.ask("Cells told apart well", "0.93", weights=[], evaluators=named)
-        silent = arena.ask("Nobody judges", "0.5", weights=[10_000], evaluators=[NOBODY])
+        silent = arena.ask_by_command("Nobody judges", "0.5", "--weights", "10000", "--evaluator", NOBODY)
         assert buyer.balance_micro() == START_MICRO - 3 * POOL
         for one in arena.evaluators:
             for cid in (ranked, strict):
@@ -40,6 +40,10 @@ def test_contests_are_judged_paid_and_handed_over(tmp_path: Path) -> None:
         for cid in (ranked, strict):
             for peer in (seller, ben):
                 arena.until(peer, cid, lambda view: all(one["claimed"] for one in view["entries"]), "claims")
+        told = typed(ben, "contest", "show", strict).stdout
+        assert "not good enough" in told
+        assert "Ben" in told or "ben" in told
+        assert strict in typed(seller, "contest", "list").stdout
         view = arena.until(buyer, ranked, lambda view: len(view["library_paths"]) == 2, "both models")
         received = {
             path.name: path.read_bytes() for one in view["library_paths"] for path in Path(one).iterdir()
