@@ -194,7 +194,7 @@ class Negotiation:
             await self._desk.patch(order.order_id, has_copy=sorted({*have, wallet}))
 
     async def tell_reason(self, order: OpenOrder) -> None:
-        """Give the arbiter the words whose hash is on the chain, once; again while it is away."""
+        """Give the arbiter the reason, once; again while it is away. Its evidence has it with a signature."""
         reason = str(order.data.get("dispute_reason", ""))
         if not reason or order.data.get("reason_told"):
             return

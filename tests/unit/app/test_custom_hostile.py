@@ -15,7 +15,7 @@ from custom_lab import EVALUATE_S, Maker, custom_lab
 from custom_parts import Catalogue
 from ledger_lab import CREDIT
 
-from openstall.app.services.custom import evaluating
+from openstall.app.services.custom import evaluating, trials
 from openstall.app.services.custom.model_desk import rules_of
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import SealedTraining
@@ -108,13 +108,13 @@ async def test_files_that_do_not_open_are_not_opened_again_at_once(
 ) -> None:
     """They may be gigabytes, and a step is repeated every few seconds for as long as the order stands."""
     opened: list[Path] = []
-    unseal = evaluating.unseal
+    unseal = trials.unseal
 
     def counted(blob: Path, *rest: Any) -> Any:
         opened.append(blob)
         return unseal(blob, *rest)
 
-    monkeypatch.setattr(evaluating, "unseal", counted)
+    monkeypatch.setattr(trials, "unseal", counted)
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
         one = lab.evaluators[0]
