@@ -89,6 +89,9 @@ def _signed(found: Evidence, party: str) -> Finding:
     custom = found.contract.order.kind == "custom"
     side = "developer" if custom and party == "seller" else party
     what = f"signature of the {side}"
+    if side == "developer" and not signature:
+        words = "The developer has not signed. Its bid binds it, if the terms are those of the request."
+        return Finding(what=what, holds=None, words=words)
     try:
         check_signature(found.contract, party, signature)
     except InvalidOrder as error:

@@ -81,7 +81,8 @@ class EvidenceDesk:
         """
         if order.kind not in ("sale", "custom") or order.role not in ("buyer", "seller"):
             raise Conflict("no_evidence", "Buyer and seller of a model have evidence to show.", "")
-        if not (order.buyer_signature and order.seller_signature):
+        bound = order.seller_signature or order.kind == "custom"  # there, the bid binds the developer
+        if not (order.buyer_signature and bound):
             raise Conflict("not_signed", "The order is not signed by both sides yet.", "")
         raw = await self._own(order)
         before = (await self.workers.work(read_bundle, raw)).bundle if raw is not None else None

@@ -207,6 +207,9 @@ async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> N
         await lab.see(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.state == "disputed"
+        await lab.arbiter.disputes.gathering.gather(held)
+        (shown,) = (await lab.arbiter.disputes.gathering.view(order_id))["items"]
+        assert (shown["by"], shown["holds"]) == ("buyer", True)
         await lab.arbiter.made_to_order.rule(held, 10_000)
         assert lab.ada.gain == 0
 
