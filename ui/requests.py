@@ -12,6 +12,7 @@ from msgspec import field
 
 from openstall.ui import documents, words
 from openstall.ui.documents import Document, UnreadableAnswer
+from openstall.ui.replays import Replay
 from openstall.ui.theme import Mark
 
 AT_MOST = frozenset({"rmse", "mae", "fairness", "latency", "size"})
@@ -234,34 +235,6 @@ class Figure(Document, frozen=True, kw_only=True):
     value: str = ""
     low: str = ""
     high: str = ""
-
-
-class Replay(Document, frozen=True, kw_only=True):
-    """What came of checking a report again."""
-
-    at: int = 0
-    outcome: str = ""
-    words: str = ""
-    opened: int = 0
-    proof: str = ""
-
-    @property
-    def confirms(self) -> bool:
-        """Whether the model answered as reported."""
-        return self.outcome == "as_reported"
-
-    @property
-    def doubts(self) -> bool:
-        """Whether it speaks against the evaluator."""
-        return self.outcome in ("differs", "unlikely", "not_committed", "not_shown")
-
-
-class ReplayAnswer(Document, frozen=True, kw_only=True):
-    """What came of all of them, and what one can do."""
-
-    doubted: bool = False
-    confirmed: bool = False
-    what_next: str = ""
 
 
 class Verdict(Document, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLayout, QVBoxLayout, QW
 from openstall.ui import documents, theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Operation, UnreadableAnswer
-from openstall.ui.requests import CustomPart, Replay, ReplayAnswer
+from openstall.ui.replays import Replay, ReplayAnswer
+from openstall.ui.requests import CustomPart
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import button, column, row
 from openstall.ui.widgets.marks import Badge, Provenance

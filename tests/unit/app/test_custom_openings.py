@@ -105,7 +105,7 @@ async def test_made_up_answers_are_found_and_the_arbiter_can_prove_it(
         assert check["wrong"] == [entry.index for entry in opened.opened if entry.index >= 25]
         assert "answer otherwise than reported" in check["words"]
         assert "Call the arbiter before the review time is over" in found["what_next"]
-        await lab.buyer.custom.actions.dispute(await lab.order(order_id), "The report is made up.")
+        await lab.buyer.made_to_order.dispute(await lab.order(order_id), "The report is made up.")
         await lab.see(order_id)
         await lab.cut_off(liar)  # what the buyer has saved is enough
         away = await replay(lab.arbiter, order_id)
@@ -301,7 +301,7 @@ async def test_the_package_that_was_paid_for_stays_the_buyers_second_source(tmp_
         one = lab.evaluators[0]
         order_id = await delivered(lab, 40, **alone(lab))
         model, rows = one.custom.evaluating.trials.kept(await one.desk.load(order_id), 1).cids
-        await lab.buyer.custom.actions.do(await lab.order(order_id), "complete")
+        await lab.buyer.made_to_order.do(await lab.order(order_id), "complete")
         await one.step(order_id)
         assert (one.blobs.have(model), one.blobs.have(rows)) == (True, False)
         assert kept_as(1) not in (await one.desk.load(order_id)).data
