@@ -39,8 +39,13 @@ def check_alone(found: Evidence, *, arbiter_peer: str | None) -> list[Finding]:
     findings.append(_check_manifest(found, authors))
     if found.bundle.opening is not None:
         findings.append(_check_opening(found, found.bundle.opening))
-    findings += [_check_messages(found, authors), *_check_records(found)]
+    findings += [_check_messages(found, arbiter_peer), *_check_records(found)]
     return [*findings, *_check_deliveries(found), *_check_statements(found)]
+
+
+def all_holds(findings: list[Finding]) -> bool:
+    """Whether nothing was found that does not hold."""
+    return all(one.holds is not False for one in findings)
 
 
 def deliveries_of(found: Evidence) -> list[Delivery]:
@@ -131,12 +136,16 @@ def _check_opening(found: Evidence, opening: SignedManifest) -> Finding:
     return Finding(what=what, holds=True, words="All that the dispute named is here, unchanged.")
 
 
-def _check_messages(found: Evidence, authors: set[str]) -> Finding:
+def _check_messages(found: Evidence, arbiter_peer: str | None) -> Finding:
     what, order = "messages", found.contract.order
     try:
         messages = messages_of(found)
     except InvalidOrder as error:
         return Finding(what=what, holds=False, words=f"A message is forged or malformed: {error.message}")
+    authors = {order.buyer, order.seller}
+    third = {one.message.author for one in messages} - authors
+    unknown = len(third) == 1 and arbiter_peer is None and bool(found.contract.arbiter)
+    authors |= third if unknown else {arbiter_peer} if arbiter_peer else set()
     wrong = faults(messages, order_id=found.contract.order_id, network=order.network, authors=authors)
     if wrong:
         return Finding(what=what, holds=False, words=" ".join(dict.fromkeys(wrong)))
@@ -144,7 +153,9 @@ def _check_messages(found: Evidence, authors: set[str]) -> Finding:
         return Finding(what=what, holds=True, words="Nothing was written.")
     count = len(messages)
     words = f"{count} message{'s' * (count != 1)}, each signed by its author; none is missing between them."
-    return Finding(what=what, holds=True, words=words)
+    if unknown:
+        words += " Whether the third author is the arbiter cannot be decided here."
+    return Finding(what=what, holds=None if unknown else True, words=words)
 
 
 def _check_records(found: Evidence) -> list[Finding]:

@@ -21,7 +21,7 @@ from openstall.market.orders.documents import Contract, PeerId, read_contract
 from openstall.market.schema import fit
 
 CONTEXT = "evidence"
-MAX_BUNDLE = 8 * 1024 * 1024
+MAX_BUNDLE = 4 * 1024 * 1024
 MOST_ITEMS = 1000
 MOST_REASON = 2000
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z_]{1,40}( [A-Za-z0-9_]{1,40})?\Z")]

@@ -8,9 +8,8 @@ import pytest
 from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
+from openstall.ui.assessments import CustomPart, Figure, Replay, Verdict
 from openstall.ui.main_window import MainWindow
-from openstall.ui.replays import Replay
-from openstall.ui.requests import CustomPart, Figure, Verdict
 from openstall.ui.trade import Order
 from openstall.ui.views import replays
 from openstall.ui.views.made_to_order import MadeToOrder

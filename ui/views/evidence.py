@@ -34,6 +34,8 @@ class EvidencePanel(Panel):
         self.body.addLayout(self._inside)
         self._sides: list[Shown] | None = None
         self._role, self._seller = "", "seller"
+        self._unfolded: set[str] = set()
+        """The sides whose messages are being read; they stay open when there is more to show."""
         self.hide()
 
     def show_order(self, order: Order) -> None:
@@ -101,11 +103,15 @@ class EvidencePanel(Panel):
         count = words.plural(len(shown.messages), "message")
 
         def unfold() -> None:
+            self._unfolded.add(shown.by)
             clear(made)
             for one in shown.messages:
                 head = Text(f"The {one.by}, {words.moment(one.at)}", "small")
                 made.addLayout(column(head, Text(words.plain(one.text, 2000), select=True), spacing=2))
 
+        if shown.by in self._unfolded:
+            unfold()
+            return made
         read = button(f"Read {count} in it", unfold, icon="down", kind="quiet")
         read.setAccessibleName(f"Read {count} that the {self._word(shown.by)} shows")
         made.addLayout(row(read, 1))

@@ -7,18 +7,10 @@ from typing import Any
 from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from openstall.ui import theme, words
+from openstall.ui.assessments import CustomPart, Figure, Verdict, statement_of
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Operation
-from openstall.ui.requests import (
-    AT_MOST,
-    FIGURE_WORDS,
-    CustomPart,
-    Figure,
-    RequestEntry,
-    Verdict,
-    demand_words,
-    statement_of,
-)
+from openstall.ui.requests import AT_MOST, FIGURE_WORDS, RequestEntry, demand_words
 from openstall.ui.trade import Order
 from openstall.ui.views.replays import ReplayAsk, replay_lines
 from openstall.ui.widgets.figures import CopyId

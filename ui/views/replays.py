@@ -7,10 +7,9 @@ from typing import Any
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLayout, QVBoxLayout, QWidget
 
 from openstall.ui import documents, theme, words
+from openstall.ui.assessments import CustomPart, Replay, ReplayAnswer
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Operation, UnreadableAnswer
-from openstall.ui.replays import Replay, ReplayAnswer
-from openstall.ui.requests import CustomPart
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import button, column, row
 from openstall.ui.widgets.marks import Badge, Provenance

@@ -19,7 +19,7 @@ from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import CustomTerms
 from openstall.market.requests import rows
 from openstall.market.requests.assessment import Statement
-from openstall.market.requests.bodies import columns_of
+from openstall.market.requests.bodies import RequestBody, columns_of
 from openstall.market.requests.openings import OpenedRow, Sealed
 
 MOST_RECORD = 4 * 1024 * 1024
@@ -88,7 +88,7 @@ class SandboxAssessor:
         )
 
 
-def check_rows(path: Path, seed: bytes, terms: CustomTerms) -> None:
+def check_rows(path: Path, seed: bytes, terms: CustomTerms | RequestBody) -> None:
     """Whether a table is the one that the buyer committed to. Blocks on the disk.
 
     Raises:
@@ -134,7 +134,7 @@ def _rows(records: Iterator[list[str]], columns: int, most: int) -> Iterator[lis
         yield cells
 
 
-def _commitment(terms: CustomTerms) -> rows.Commitment:
+def _commitment(terms: CustomTerms | RequestBody) -> rows.Commitment:
     return rows.Commitment(root=terms.rows_root, rows=terms.rows)
 
 

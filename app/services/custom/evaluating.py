@@ -31,11 +31,11 @@ from openstall.market.errors import InvalidOrder, InvalidRecord, PeerError
 from openstall.market.requests.assessment import Statement, read_statement, statement_hash
 from openstall.market.requests.openings import OpenedRow, Sealed
 
+REST_S = 600
 TELL_AGAIN_S = 15.0
 """An arbiter who is away is looked for no more often than this."""
 LATER = frozenset({"passed", "failed", "delivered", "disputed"})
 """The states in which somebody who was away still gets a verdict."""
-REST_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ class Evaluating:
     assessor: Assessor
     engine: OrderEngine
     workers: Workers
-    _looked_for: dict[str, float] = field(default_factory=dict)
     _refused: dict[str, _Rest] = field(default_factory=dict)
+    _looked_for: dict[str, float] = field(default_factory=dict)
 
     async def clear(self) -> None:
         """Remove what an evaluation that was killed has left in the clear."""
@@ -138,7 +138,7 @@ class Evaluating:
             raise InvalidOrder("not_an_evaluator", "The verdict is not signed by an evaluator of this order.")
         if order.state != "submitted":
             self._check_late(order, signer, raw)
-        if verdict_as(ask.attempt, signer) in order.data:
+        elif verdict_as(ask.attempt, signer) in order.data:
             return  # its first word counts: told again and again, it would keep the others' from the chain
         await self._keep(order, signer, raw, signature, passed=statement.predicate.passed)
         self.engine.wake(order.order_id)

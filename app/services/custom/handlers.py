@@ -112,8 +112,8 @@ class CustomBuyer:
         negotiation: Negotiation,
         evaluating: Evaluating,
         receiving: Receiving,
-        opener: Opener,
         calling: Calling,
+        opener: Opener,
     ) -> None:
         self._desk = desk
         self._models = models
@@ -121,8 +121,8 @@ class CustomBuyer:
         self._negotiation = negotiation
         self._evaluating = evaluating
         self._receiving = receiving
-        self._opener = opener
         self._calling = calling
+        self._opener = opener
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
@@ -301,7 +301,7 @@ class CustomArbiter:
         order, _view = await self._watch.catch_up(order)
         await self._watch.timed_exits(order)
         if order.state == "disputed":
-            await self._gathering.gather(order)
+            self._gathering.want(order)
 
 
 class CustomActions:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from openstall.app.services.checking import LocalJobs
+from openstall.app.services.contests.service import ContestService
+from openstall.app.services.contests.wiring import make_contests
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.draws import Draws
@@ -40,6 +42,8 @@ from openstall.app.services.requests.service import RequestService
 from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.sealed import SealedEvaluation
 from openstall.app.services.selling import Stock
+from openstall.market.records import SignedRecord
+from openstall.market.requests.terms import request_in
 from openstall.store.auctions import Auctions
 from openstall.store.library import Library
 from openstall.store.orders import Orders
@@ -48,6 +52,27 @@ from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
     from openstall.app.trade import Ground
+
+
+@dataclass(slots=True, kw_only=True)
+class Houses:
+    """Where the budget of a request goes, by its mechanism."""
+
+    auctions: AuctionService
+    contests: ContestService = field(init=False)
+
+    async def check_budget(self, budget_micro: int) -> None:
+        """Whether the wallet holds it; raises MoneyError."""
+        await self.auctions.check_budget(budget_micro)
+
+    async def open(self, record: SignedRecord) -> None:
+        """Pay it in; begun once, it is seen to its end by itself."""
+        contest = request_in(record).mechanism == "contest"
+        await (self.contests.open(record) if contest else self.auctions.open(record))
+
+    async def stages(self) -> dict[str, dict[str, Any]]:
+        """How far each of them is, by the cid of its request."""
+        return await self.auctions.stages() | await self.contests.stages()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +89,7 @@ class Custom:
     evaluating: Evaluating
     watch: CustomWatch
     willing: Willingness
+    contests: ContestService
     desk: OrderDesk
 
     opener: Opener
@@ -92,8 +118,8 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 receiving=receiving,
-                opener=self.opener,
                 calling=disputes.calling,
+                opener=self.opener,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -124,6 +150,7 @@ def make_custom(
     """All of it, for one open wallet on one chain."""
     scratch = ground.home.jobs / "assessing"
     models = ModelDesk(
+        desk=desk,
         chain=ground.chain,
         transactions=ground.transactions,
         wallet=ground.wallet,
@@ -141,7 +168,8 @@ def make_custom(
         transactions=ground.transactions,
         workers=ground.workers,
     )
-    requests, developer = make_requests(ground, orders=orders, auction=auctions)
+    houses = Houses(auctions=auctions)
+    requests, developer = make_requests(ground, orders=orders, auction=houses)
     auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
@@ -200,6 +228,10 @@ def make_custom(
         wallet=ground.wallet.address,
     )
     watch = CustomWatch(desk=desk, models=models)
+    willing = Willingness(settings=Settings(ground.store), workers=ground.workers)
+    contests = make_contests(ground, me=me, stock=stock, jobs=jobs, sources=sources, willing=willing)
+    contests.on_over = requests.over
+    houses.contests = contests
     return Custom(
         models=models,
         auctions=auctions,
@@ -234,6 +266,7 @@ def make_custom(
             workers=ground.workers,
         ),
         watch=watch,
-        willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
+        willing=willing,
+        contests=contests,
         desk=desk,
     )

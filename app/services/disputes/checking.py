@@ -12,7 +12,7 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.disputes.facts import ChainFacts
 from openstall.app.threads import Workers
 from openstall.market import canonical
-from openstall.market.disputes.checks import Finding, check_alone, deliveries_of, statement_of
+from openstall.market.disputes.checks import Finding, all_holds, check_alone, deliveries_of, statement_of
 from openstall.market.disputes.evidence import MAX_BUNDLE, ChainEvent, Evidence, messages_of, read_bundle
 from openstall.market.errors import ChainError, Conflict, InvalidOrder, NotFound
 from openstall.market.requests.assessment import statement_hash
@@ -20,10 +20,10 @@ from openstall.market.requests.assessment import statement_hash
 
 @dataclass(slots=True, kw_only=True)
 class EvidenceCheck:
-    """Checks what anybody shows."""
+    """Checks what anybody shows; where the node is in no group, without chain and catalogue."""
 
-    facts: ChainFacts
-    catalogue: Catalogue
+    facts: ChainFacts | None
+    catalogue: Catalogue | None
     workers: Workers
 
     async def file(self, path: Path) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class EvidenceCheck:
             "opening": opening.root.hex() if opening is not None else None,
             "items": len(found.bundle.items),
             "messages": _messages(found),
-            "holds": all(one.holds is not False for one in findings),
+            "holds": all_holds(findings),
             "findings": [one.as_dict() for one in findings],
         }
 
@@ -60,22 +60,27 @@ class EvidenceCheck:
         contract = found.contract
         if contract.order.kind not in ("sale", "custom"):
             return [Finding(what="order", holds=False, words="There are no disputes about such an order.")]
-        arbiter = await self.catalogue.peer_of(contract.arbiter) if contract.arbiter else None
+        arbiter = None
+        if contract.arbiter and self.catalogue is not None:
+            arbiter = await self.catalogue.peer_of(contract.arbiter)
         alone = await self.workers.work(lambda: check_alone(found, arbiter_peer=arbiter))
+        if self.facts is None:
+            words = "Not compared: this node is in no group, or its wallet is locked."
+            return [*alone, Finding(what="chain", holds=None, words=words)]
         try:
-            return [*alone, *await self._on_chain(found)]
+            return [*alone, *await self._on_chain(found, self.facts)]
         except (ChainError, Conflict) as error:
             return [*alone, Finding(what="chain", holds=None, words=f"Not compared. {error.message}")]
 
-    async def _on_chain(self, found: Evidence) -> list[Finding]:
+    async def _on_chain(self, found: Evidence, facts: ChainFacts) -> list[Finding]:
         contract = found.contract
-        funded = await self.facts.is_funded(contract)
+        funded = await facts.is_funded(contract)
         words = (
             "The chain holds, or held, the price under the signed terms."
             if funded
             else "The chain does not show the price under the signed terms."
         )
-        events = await self.facts.events(contract)
+        events = await facts.events(contract)
         findings = [
             Finding(what="escrow", holds=funded, words=words),
             _compare_events(found, events),
@@ -83,17 +88,17 @@ class EvidenceCheck:
         ]
         if contract.order.kind == "custom":
             findings += _compare_deliveries(found, events)
-            findings += await self._compare_signatures(found)
+            findings += await self._compare_signatures(found, facts)
         return findings
 
-    async def _compare_signatures(self, found: Evidence) -> list[Finding]:
+    async def _compare_signatures(self, found: Evidence, facts: ChainFacts) -> list[Finding]:
         """Whether each assessment is signed by the evaluator that it names, for this very escrow."""
         docs, what = found.docs("assessment"), "signatures of the evaluators"
         try:
             for doc in docs:
                 statement = statement_of(doc, found.contract)
                 said = statement.predicate
-                signer = await self.facts.signer(
+                signer = await facts.signer(
                     found.contract,
                     model_sha256=statement.model_sha256,
                     attempt=said.attempt,
@@ -101,7 +106,7 @@ class EvidenceCheck:
                     report=statement_hash(canonical.encode(doc["statement"])),
                     signature=doc["signature"],
                 )
-                same_escrow = said.key == self.facts.key(found.contract).hex()
+                same_escrow = said.key == facts.key(found.contract).hex()
                 if signer != said.evaluator.lower() or not same_escrow:
                     return [_broken(what, "An assessment is not signed by the evaluator that it names.")]
         except (InvalidOrder, ValueError):

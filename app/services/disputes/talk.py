@@ -34,7 +34,8 @@ from openstall.store.disputes import MessageRow, Messages
 RATE = Rate(per_s=1, burst=20)
 TIMEOUT_S = 15.0
 AGAIN_S = 15.0
-"""Between two tries to bring messages to a peer that is away."""
+"""Before the second try to bring messages to a peer that is away; twice as long before each later one."""
+LONGEST_PAUSE_S = 120.0
 ARBITER = "arbiter"
 """Stands for the peer of the arbiter's wallet, which may change."""
 _NOT_AGREED = frozenset({"proposed", "declined", "lapsed"})
@@ -55,6 +56,9 @@ class TalkService:
     show: Callable[[OpenOrder], Awaitable[bytes]]
     """What this node shows to the order's arbiter."""
     _news: trio.Event = field(default_factory=trio.Event)
+    _under_way: set[tuple[str, str]] = field(default_factory=set)
+    _again_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    _pauses: dict[tuple[str, str], float] = field(default_factory=dict)
     _pace: Pace = field(default_factory=lambda: Pace(RATE))
 
     def serve(self) -> None:
@@ -69,13 +73,15 @@ class TalkService:
 
     async def run(self) -> None:
         """Send what waits: at once what is new, again after a pause what did not get through."""
-        while True:
-            self._news = trio.Event()
-            async with trio.open_nursery() as nursery:
-                for order_id, recipient in await self.workers.store(self.messages.due):
-                    nursery.start_soon(self._bring, order_id, recipient)
-            with trio.move_on_after(AGAIN_S):
-                await self._news.wait()
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._news = trio.Event()
+                for key in await self.workers.store(self.messages.due):
+                    if key not in self._under_way and trio.current_time() >= self._again_at.get(key, 0.0):
+                        self._under_way.add(key)
+                        nursery.start_soon(self._try_to_bring, *key)
+                with trio.move_on_after(AGAIN_S):
+                    await self._news.wait()
 
     async def say(self, order_id: str, words: str) -> dict[str, Any]:
         """Write a message; it is on disk when this returns, and sent by itself.
@@ -98,6 +104,9 @@ class TalkService:
 
         row = await self.workers.store(self.messages.write, order_id, make, self._recipients(order))
         self._announce(order_id)
+        for recipient in self._recipients(order):
+            self._again_at.pop((order_id, recipient), None)
+            self._pauses.pop((order_id, recipient), None)
         self._news.set()
         return {"order_id": order_id, "seq": row.seq, "hash": row.hash}
 
@@ -191,29 +200,39 @@ class TalkService:
 
     # --- sending ---
 
-    async def _bring(self, order_id: str, recipient: str) -> None:
-        """Send a recipient what it does not have yet, in order; it ends at the first that does not go."""
+    async def _try_to_bring(self, order_id: str, recipient: str) -> None:
+        """Bring what is due; a peer that stays away is tried less and less often."""
+        key = (order_id, recipient)
         try:
-            peer_id = await self._peer(order_id, recipient)
-            if peer_id is None:
-                return
-            own = {
-                row.seq: row
-                for row in await self.workers.store(self.messages.of_order, order_id)
-                if row.author == self.me.peer_id
-            }
-            for seq in await self.workers.store(self.messages.due_to, order_id, recipient):
-                ask = wire.Ask(
-                    do="say", order_id=order_id, message=own[seq].doc, signature=own[seq].signature
-                )
-                await self._pace.turn(peer_id)
-                await self.peers.request(
-                    peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=2
-                )
-                await self.workers.store(self.messages.delivered, order_id, recipient, seq)
-                self._announce(order_id)
+            await self._bring(order_id, recipient)
         except PeerError as error:
             log.info("message waits", order=order_id, reason=error.code)
+            pause_s = self._pauses[key] = min(2 * self._pauses.get(key, AGAIN_S / 2), LONGEST_PAUSE_S)
+            self._again_at[key] = trio.current_time() + pause_s
+        else:
+            self._pauses.pop(key, None)
+        finally:
+            self._under_way.discard(key)
+
+    async def _bring(self, order_id: str, recipient: str) -> None:
+        """Send a recipient what it does not have yet, in order.
+
+        Raises:
+            PeerError: it is away, or does not take it now.
+        """
+        peer_id = await self._peer(order_id, recipient)
+        if peer_id is None:
+            raise PeerError("unknown_peer", "The peer of the arbiter is not known (yet).", "")
+        while due := await self.workers.store(self.messages.due_to, order_id, recipient):
+            held = await self.workers.store(self.messages.of_order, order_id)
+            (row,) = [one for one in held if (one.author, one.seq) == (self.me.peer_id, due[0])]
+            ask = wire.Ask(do="say", order_id=order_id, message=row.doc, signature=row.signature)
+            await self._pace.turn(peer_id)
+            await self.peers.request(
+                peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=2
+            )
+            await self.workers.store(self.messages.delivered, order_id, recipient, row.seq)
+            self._announce(order_id)
 
     async def _peer(self, order_id: str, recipient: str) -> str | None:
         if recipient != ARBITER:

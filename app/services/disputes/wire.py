@@ -1,7 +1,7 @@
 """What is sent about an order to those who write about it, and what its arbiter asks for.
 
 Protocol `/openstall/talk/1`: one canonical JSON request of at most 16 KiB. `say` brings a message; `evidence`
-is answered with the bundle, of at most 8 MiB. Peers speak over Noise, so nobody between them reads it; it
+is answered with the bundle, of at most 4 MiB. Peers speak over Noise, so nobody between them reads it; it
 goes to its readers only, and nobody else keeps it for them.
 """
 

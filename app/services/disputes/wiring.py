@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import trio
+
 from openstall.app.services.custom.model_desk import ModelDesk
 from openstall.app.services.disputes.calling import Calling
 from openstall.app.services.disputes.checking import EvidenceCheck
@@ -31,6 +33,12 @@ class Disputes:
     check: EvidenceCheck
     calling: Calling
     gathering: Gathering
+
+    async def run(self) -> None:
+        """Send messages, and ask for evidence, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.talk.run)
+            nursery.start_soon(self.gathering.run)
 
 
 def make_disputes(

@@ -194,7 +194,7 @@ class Negotiation:
             await self._desk.patch(order.order_id, has_copy=sorted({*have, wallet}))
 
     async def tell_reason(self, order: OpenOrder) -> None:
-        """Give the arbiter the words whose hash is on the chain, once; again while it is away."""
+        """Give the arbiter the reason, once; again while it is away. Its evidence has it with a signature."""
         reason = str(order.data.get("dispute_reason", ""))
         if not reason or order.data.get("reason_told"):
             return
@@ -346,6 +346,7 @@ class Negotiation:
             raise Refused("not_a_party", "Only a party can hand over an order.")
         await copies.check(
             contract,
+            role=role,
             buyer_signature=ask.buyer_signature,
             seller_signature=ask.seller_signature,
             catalogue=self._catalogue,

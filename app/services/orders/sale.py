@@ -216,7 +216,7 @@ class SaleArbiter:
         ):
             await self._desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
         elif order.state == "disputed":
-            await self._gathering.gather(order)
+            self._gathering.want(order)
 
 
 class SaleActions:

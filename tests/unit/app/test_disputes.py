@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import trio
-from custom_lab import REVIEW_S, CustomLab, Maker, custom_lab
+from custom_lab import EVALUATE_S, REVIEW_S, CustomLab, Maker, custom_lab
 
 from openstall.app.services.disputes import wire
 from openstall.app.services.disputes.calling import waits_to_call
+from openstall.app.services.disputes.checking import EvidenceCheck
 from openstall.market import canonical, ids
 from openstall.market.disputes.evidence import MAX_BUNDLE, read_bundle
 from openstall.market.disputes.messages import MOST_CHARS, Message, sign_message
@@ -39,13 +40,14 @@ async def missed(lab: CustomLab) -> str:
     return order_id
 
 
-@contextmanager
-def sending(nursery: trio.Nursery, *sides: Maker) -> Iterator[None]:
+@asynccontextmanager
+async def sending(*sides: Maker) -> AsyncIterator[None]:
     """These nodes send what waits."""
-    for side in sides:
-        nursery.start_soon(side.disputes.talk.run)
-    yield
-    nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        for side in sides:
+            nursery.start_soon(side.disputes.talk.run)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def until_read(side: Maker, order_id: str, count: int) -> list[dict[str, Any]]:
@@ -88,9 +90,9 @@ def ask_to_say(
 async def test_what_is_said_arrives_in_order_and_the_arbiter_reads_on_from_the_dispute(
     tmp_path: Path,
 ) -> None:
-    async with custom_lab(tmp_path) as lab, trio.open_nursery() as nursery:
+    async with custom_lab(tmp_path) as lab:
         order_id = await missed(lab)
-        with sending(nursery, lab.buyer, lab.ada, lab.arbiter):
+        async with sending(lab.buyer, lab.ada, lab.arbiter):
             await lab.buyer.disputes.talk.say(order_id, "Too many are wrong.")
             await until_read(lab.ada, order_id, 1)
             assert (await lab.ada.disputes.talk.unread()) == {order_id: 1}
@@ -123,12 +125,11 @@ async def test_a_message_waits_on_disk_for_a_peer_that_is_away(tmp_path: Path) -
         assert held.due() == [(order_id, lab.ada.host.peer_id)]
         page = await lab.buyer.disputes.talk.view(order_id)
         assert [one["waits"] for one in page["items"]] == [True]
-        async with trio.open_nursery() as nursery:
-            with sending(nursery, lab.buyer):
-                await until_read(lab.ada, order_id, 1)
-                async with lab.buyer.bus.subscribe() as events:
-                    while held.due():
-                        await events.receive()
+        async with sending(lab.buyer):
+            await until_read(lab.ada, order_id, 1)
+            async with lab.buyer.bus.subscribe() as events:
+                while held.due():
+                    await events.receive()
 
 
 @pytest.mark.parametrize("words", ["", " \n ", "\u200b", "x" * (MOST_CHARS + 1)])
@@ -190,7 +191,7 @@ async def test_both_sides_show_their_evidence_to_the_arbiter_by_themselves(tmp_p
     async with custom_lab(tmp_path) as lab:
         order_id = await disputed(lab)
         await lab.buyer.disputes.talk.say(order_id, "It is worthless to me.")
-        await lab.arbiter.step(order_id)
+        await lab.arbiter.disputes.gathering.gather(await lab.arbiter.desk.load(order_id))
         view = await lab.arbiter.disputes.gathering.view(order_id)
         buyer, seller = view["items"]
         assert [one["by"] for one in view["items"]] == ["buyer", "seller"]
@@ -216,7 +217,7 @@ async def test_the_arbiter_gets_one_sides_evidence_when_the_other_is_gone(tmp_pa
     async with custom_lab(tmp_path) as lab:
         order_id = await disputed(lab)
         await lab.cut_off(lab.ada)
-        await lab.arbiter.step(order_id)
+        await lab.arbiter.disputes.gathering.gather(await lab.arbiter.desk.load(order_id))
         (shown,) = (await lab.arbiter.disputes.gathering.view(order_id))["items"]
         assert (shown["by"], shown["holds"]) == ("buyer", True)
         with pytest.raises(NotFound):
@@ -242,6 +243,10 @@ async def test_the_file_holds_everything_and_no_key(tmp_path: Path) -> None:
             assert saved["items"] == len(found.bundle.items)
             checked = await lab.ben.disputes.check.file(path)  # anybody can
             assert checked["holds"], checked["findings"]
+            alone = EvidenceCheck(facts=None, catalogue=None, workers=side.workers)
+            without = await alone.file(path)  # by a node that is in no group
+            assert without["holds"]
+            assert {one["what"]: one["holds"] for one in without["findings"]}["chain"] is None
             text = path.read_text()
             attempt_key = lab.ada.custom.hand_in.key(await lab.ada.desk.load(order_id), 1).hex()
             sealed = next(
@@ -308,9 +313,9 @@ def _signed_again(side: Maker, honest: Any, items: list[dict[str, Any]]) -> byte
 
 
 async def test_an_arbiter_sees_when_a_side_hides_what_it_wrote_to_it(tmp_path: Path) -> None:
-    async with custom_lab(tmp_path) as lab, trio.open_nursery() as nursery:
+    async with custom_lab(tmp_path) as lab:
         order_id = await disputed(lab)
-        with sending(nursery, lab.buyer):
+        async with sending(lab.buyer):
             await lab.buyer.disputes.talk.say(order_id, "I admit that it works.")
             await until_read(lab.arbiter, order_id, 1)
         order = await lab.buyer.desk.load(order_id)
@@ -376,7 +381,7 @@ async def test_the_arbiter_is_called_while_the_chain_is_away_and_the_call_goes_o
         assert not waits_to_call(await side.desk.load(order_id))
         assert side.disputes.evidence.books.of(order_id, side.host.peer_id) == frozen
         await lab.see(order_id)
-        await lab.arbiter.step(order_id)
+        await lab.arbiter.disputes.gathering.gather(await lab.arbiter.desk.load(order_id))
         shown = (await lab.arbiter.disputes.gathering.view(order_id))["items"]
         (mine,) = [one for one in shown if one["reason"]]
         assert mine["reason"] == "It is not what I need."
@@ -400,6 +405,24 @@ async def test_a_call_over_a_state_that_is_gone_is_not_sent(
         await lab.see(order_id)
         assert await lab.states(order_id) == {"refunded"}
         assert not waits_to_call(await lab.ada.desk.load(order_id))
+
+
+async def test_a_call_over_silent_evaluators_is_not_sent_once_they_have_spoken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        lab.pass_to(lab.now() + EVALUATE_S)
+        with chain_away(lab, monkeypatch):
+            await lab.buyer.made_to_order.dispute(await lab.buyer.desk.load(order_id), "No verdict came.")
+        assert waits_to_call(await lab.buyer.desk.load(order_id))
+        await lab.measured(order_id)
+        await lab.ada.step(order_id)  # the developer was the first to see the chain again
+        assert (await lab.buyer.step(order_id)).state == "passed"
+        await lab.ada.step(order_id)
+        order = await lab.buyer.step(order_id)
+        assert (order.state, order.data["verified"]) == ("delivered", True)
+        assert not waits_to_call(order)
 
 
 def test_a_message_is_made_of_the_same_words_everywhere() -> None:

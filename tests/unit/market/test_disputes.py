@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
@@ -13,9 +14,11 @@ import msgspec
 import pytest
 
 from openstall.market import canonical, ids
+from openstall.market.disputes import evidence
 from openstall.market.disputes.checks import check_alone
 from openstall.market.disputes.evidence import (
     MAX_BUNDLE,
+    ChainEvent,
     Item,
     SignedManifest,
     Step,
@@ -40,6 +43,9 @@ BUYER, SELLER, ARBITER, STRANGER = (bytes([at]) * 32 for at in (1, 2, 3, 9))
 NETWORK = "lab"
 ORDER_ID = "ab" * 32
 NOW = 1_790_000_000
+EVENT = ChainEvent(
+    contract="OrderEscrow", name="Funded", tx="0x" + "ab" * 32, block=1, index=0, args={"amount": "5"}
+)
 
 
 def peer(seed: bytes) -> str:
@@ -258,6 +264,17 @@ def test_a_message_in_the_name_of_the_other_side_does_not_hold(case: Case) -> No
     assert broken(again(case, [*case.items, Item(kind="message", doc=forged)])) == {"messages"}
 
 
+@pytest.mark.parametrize(("known", "holds"), [(peer(ARBITER), True), (None, None), (peer(STRANGER), False)])
+def test_the_arbiters_messages_are_told_from_a_strangers(
+    case: Case, known: str | None, holds: bool | None
+) -> None:
+    same = {"order_id": case.contract.order_id, "network": case.contract.order.network}
+    ruling = Item(kind="message", doc=said(ARBITER, text="Show me.", **same).as_dict())
+    found = read_bundle(again(case, [*case.items, ruling]))
+    (one,) = [one for one in check_alone(found, arbiter_peer=known) if one.what == "messages"]
+    assert one.holds is holds
+
+
 def test_evidence_of_a_stranger_or_of_another_order_does_not_hold(
     case: Case, contract: Callable[..., Contract]
 ) -> None:
@@ -303,6 +320,19 @@ def test_a_file_that_is_cut_padded_or_malformed_is_refused(
     assert caught.value.code == "bad_evidence"
 
 
+def test_a_file_is_measured_before_it_is_read(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = case.raw()
+    monkeypatch.setattr(evidence, "MAX_BUNDLE", len(raw))
+    assert case.raw() == read_bundle(raw).raw
+    monkeypatch.setattr(evidence, "MAX_BUNDLE", len(raw) - 1)
+    with pytest.raises(InvalidOrder) as caught:
+        read_bundle(raw)
+    assert caught.value.code == "bad_evidence"
+    with pytest.raises(InvalidOrder) as caught:
+        case.raw()
+    assert caught.value.code == "too_large"
+
+
 def test_an_archive_is_no_evidence(case: Case) -> None:
     """Nothing is ever unpacked: names that lead elsewhere, and bombs, have nothing to work on."""
     file = BytesIO()
@@ -323,3 +353,47 @@ def test_what_is_shown_of_a_file_can_be_seen(case: Case, field: str) -> None:
         plain["opening"]["manifest"]["reason"] = "a\u2066b"
     with pytest.raises(InvalidOrder):
         read_bundle(canonical.encode(plain))
+
+
+def test_nothing_that_a_stranger_writes_into_a_file_breaks_its_reader(case: Case) -> None:
+    """Whatever value stands wherever: the file is refused, or each part of it is found to hold or not."""
+    chance = random.Random(7)
+    junk: list[Any] = [None, True, -1, 2**53 - 1, "", "x" * 86, "é" * 86, "ab" * 32, [], {}, [{}], {"a": 1}]
+    case.items += [
+        Item(kind="record", doc={"record": {"issued": 1}, "sig": ""}),
+        Item(kind="delivery", doc={"request": "x"}),
+        Item(kind="assessment", doc={"statement": {"_type": "x"}, "signature": "zz"}),
+        Item(kind="event", doc=msgspec.to_builtins(EVENT)),
+    ]
+    whole = again(case, case.items)
+    refused = 0
+    for _ in range(400):
+        plain = canonical.decode(whole, max_bytes=MAX_BUNDLE)
+        spots = list(places(plain))
+        for holder, key in chance.sample(spots, chance.randint(1, 3)):
+            holder[key] = chance.choice(junk)
+        try:
+            found = read_bundle(canonical.encode(plain))
+        except InvalidOrder:
+            refused += 1
+            continue
+        assert any(one.holds is False for one in check_alone(found, arbiter_peer=None))
+    assert 0 < refused < 400
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each place in a JSON value, as what holds it and its key there."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in list(inside):
+        yield value, key
+        yield from places(one)
+
+
+@pytest.mark.parametrize(
+    "args", [{"a\n": "1"}, {"a": "x\u202e"}, {"a": "1" * 4001}, {"a" * 50: "1"}, {"": "1"}]
+)
+def test_an_event_with_arguments_that_no_chain_has_is_refused(case: Case, args: dict[str, str]) -> None:
+    doc = msgspec.to_builtins(EVENT) | {"args": args}
+    with pytest.raises(InvalidOrder) as caught:
+        read_bundle(again(case, [*case.items, Item(kind="event", doc=doc)]))
+    assert caught.value.code == "bad_evidence"
