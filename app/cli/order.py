@@ -258,7 +258,6 @@ def _page(found: dict[str, Any]) -> str:
         else "",
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
-        "measured": _measured(found),
         "way back": found["way_back"],
         **service_fields(found),
         "you may": found["actions"],
@@ -266,7 +265,8 @@ def _page(found: dict[str, Any]) -> str:
     shown = {name: value for name, value in head.items() if value}
     timeline = [{**step, "tx": _short(step["tx"])} for step in found["timeline"]]
     steps = table(timeline, [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")])
-    return f"{fields(shown)}\n\n{steps}"
+    measured = "\n".join(_measured(found))
+    return "\n\n".join(part for part in (fields(shown), measured, steps) if part)
 
 
 def _measured(found: dict[str, Any]) -> list[str]:
@@ -281,7 +281,7 @@ def _verdict(verdict: dict[str, Any]) -> list[str]:
     )
     outcome = "passed" if verdict["passed"] else "missed"
     signed = "on the chain" if verdict["on_chain"] else "signed, not on the chain"
-    by = f"try {verdict['attempt']} by {verdict['evaluator']}"
+    by = f"measured, try {verdict['attempt']}, by {verdict['evaluator']}"
     lines = [f"{by}: {outcome}: {figures or verdict['fault']}; {signed}"]
     again = verdict["replay"]
     return [*lines, f"  checked again: {plain(again['words'])}"] if again else lines
