@@ -111,6 +111,11 @@ def least_hits(grid: Grid, units: int, rows: int) -> int:
     return math.ceil(units * grid.step * rows)
 
 
+def most_hits(grid: Grid, units: int, rows: int) -> int:
+    """The greatest count of `rows` whose share is told as `units`."""
+    return min(rows, math.ceil((units + 1) * grid.step * rows) - 1)
+
+
 def meets(name: str, grid: Grid, units: int, limit: str) -> bool:
     """Whether a figure is as good as its limit asks."""
     wanted = Fraction(limit)

@@ -10,7 +10,7 @@ __all__ = ["migrations"]
 
 
 @migrations()
-def m0012_disputes(db: Database) -> None:
+def m0013_disputes(db: Database) -> None:
     """What is written about orders, to whom it still has to go, and what was shown about a dispute."""
     run_all(
         db,

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import field
 
+from openstall.ui.assessments import CustomPart
 from openstall.ui.documents import Document, Failure
-from openstall.ui.requests import CustomPart
 from openstall.ui.service_levels import OrderService
 
 

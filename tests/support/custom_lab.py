@@ -108,6 +108,7 @@ class Maker(Side):
             wallet=self.wallet.address,
             workers=self.workers,
         )
+        self.custom.contests.measuring.evaluation = self.sandbox  # type: ignore[assignment]  # as above
         self.custom.talk.serve()
         self.disputes = make_disputes(
             ground,  # type: ignore[arg-type]  # the parts that are used of it
@@ -118,6 +119,7 @@ class Maker(Side):
             models=self.custom.models,
         )
         self.disputes.talk.serve()
+        self.custom.contests.talk.serve()
         self.made_to_order = self.custom.actions(self.disputes)
         self.engine.handlers = self.custom.handlers(self.negotiation, self.unpacking, self.disputes)
 

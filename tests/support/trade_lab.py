@@ -185,7 +185,11 @@ class Side:
         self.transfer = BlobTransfer(host=self.host, store=self.blobs, allow=self.access.allowed)
         self.log = JobLog(store)
         self.escrow = EscrowDesk(
-            chain=lab.chain, transactions=self.transactions, wallet=self.wallet, workers=workers
+            desk=self.desk,
+            chain=lab.chain,
+            transactions=self.transactions,
+            wallet=self.wallet,
+            workers=workers,
         )
         self.channel = ChannelDesk(
             desk=self.desk,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.model_desk import ModelDesk, ModelView
+from openstall.app.services.custom.opening import Opener
 from openstall.app.services.custom.receiving import Receiving
 from openstall.app.services.disputes.calling import Calling
 from openstall.app.services.disputes.gathering import Gathering
@@ -112,6 +113,7 @@ class CustomBuyer:
         evaluating: Evaluating,
         receiving: Receiving,
         calling: Calling,
+        opener: Opener,
     ) -> None:
         self._desk = desk
         self._models = models
@@ -120,6 +122,7 @@ class CustomBuyer:
         self._evaluating = evaluating
         self._receiving = receiving
         self._calling = calling
+        self._opener = opener
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
@@ -132,6 +135,7 @@ class CustomBuyer:
         try:
             await self._act(order, view)
         finally:
+            await self._after_verdict(await self._desk.load(order.order_id))
             await self._make_known(await self._desk.load(order.order_id))
 
     async def _act(self, order: OpenOrder, view: ModelView) -> None:
@@ -151,6 +155,13 @@ class CustomBuyer:
                 await self._desk.patch(order.order_id, has_copy=None)
         finally:
             await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
+
+    async def _after_verdict(self, order: OpenOrder) -> None:
+        """What it owes as an evaluator, where it is one."""
+        if order.final:
+            await self._opener.forget(order)
+        else:
+            await self._evaluating.tell_late(order)
 
     async def _go_on(self, order: OpenOrder) -> None:
         """What moves an order on that no deadline has ended."""
@@ -261,16 +272,21 @@ class CustomSeller:
 class CustomEvaluator:
     """An evaluator measures what is handed in, and signs; nothing else of the order is its business."""
 
-    def __init__(self, *, watch: CustomWatch, evaluating: Evaluating) -> None:
+    def __init__(self, *, watch: CustomWatch, evaluating: Evaluating, opener: Opener) -> None:
         self._watch = watch
         self._evaluating = evaluating
+        self._opener = opener
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
         if order.state == "submitted":
             await self._evaluating.step(order)
-            await self._watch.catch_up(order)
+            order, _view = await self._watch.catch_up(order)
+        if order.final:
+            await self._opener.forget(order)
+        else:
+            await self._evaluating.tell_late(order)
 
 
 class CustomArbiter:

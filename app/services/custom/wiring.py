@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from openstall.app.services.checking import LocalJobs
+from openstall.app.services.contests.service import ContestService
+from openstall.app.services.contests.wiring import make_contests
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
+from openstall.app.services.custom.draws import Draws
 from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.handlers import (
@@ -19,10 +22,14 @@ from openstall.app.services.custom.handlers import (
     CustomWatch,
 )
 from openstall.app.services.custom.model_desk import ModelDesk
+from openstall.app.services.custom.opening import Opener
+from openstall.app.services.custom.proof import Proofs
 from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.custom.replaying import Replaying
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
+from openstall.app.services.custom.trials import Trials
 from openstall.app.services.custom.willing import Willingness
 from openstall.app.services.disputes.wiring import Disputes
 from openstall.app.services.orders.desk import OrderDesk
@@ -35,13 +42,37 @@ from openstall.app.services.requests.service import RequestService
 from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.sealed import SealedEvaluation
 from openstall.app.services.selling import Stock
+from openstall.market.records import SignedRecord
+from openstall.market.requests.terms import request_in
 from openstall.store.auctions import Auctions
+from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
 from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
     from openstall.app.trade import Ground
+
+
+@dataclass(slots=True, kw_only=True)
+class Houses:
+    """Where the budget of a request goes, by its mechanism."""
+
+    auctions: AuctionService
+    contests: ContestService = field(init=False)
+
+    async def check_budget(self, budget_micro: int) -> None:
+        """Whether the wallet holds it; raises MoneyError."""
+        await self.auctions.check_budget(budget_micro)
+
+    async def open(self, record: SignedRecord) -> None:
+        """Pay it in; begun once, it is seen to its end by itself."""
+        contest = request_in(record).mechanism == "contest"
+        await (self.contests.open(record) if contest else self.auctions.open(record))
+
+    async def stages(self) -> dict[str, dict[str, Any]]:
+        """How far each of them is, by the cid of its request."""
+        return await self.auctions.stages() | await self.contests.stages()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +89,11 @@ class Custom:
     evaluating: Evaluating
     watch: CustomWatch
     willing: Willingness
+    contests: ContestService
     desk: OrderDesk
+
+    opener: Opener
+    replaying: Replaying
 
     def actions(self, disputes: Disputes) -> CustomActions:
         """What a person may do in such orders."""
@@ -84,6 +119,7 @@ class Custom:
                 evaluating=self.evaluating,
                 receiving=receiving,
                 calling=disputes.calling,
+                opener=self.opener,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -94,7 +130,9 @@ class Custom:
                 hand_in=self.hand_in,
                 calling=disputes.calling,
             ),
-            ("custom", "evaluator"): CustomEvaluator(watch=self.watch, evaluating=self.evaluating),
+            ("custom", "evaluator"): CustomEvaluator(
+                watch=self.watch, evaluating=self.evaluating, opener=self.opener
+            ),
             ("custom", "arbiter"): CustomArbiter(watch=self.watch, gathering=disputes.gathering),
         }
 
@@ -112,6 +150,7 @@ def make_custom(
     """All of it, for one open wallet on one chain."""
     scratch = ground.home.jobs / "assessing"
     models = ModelDesk(
+        desk=desk,
         chain=ground.chain,
         transactions=ground.transactions,
         wallet=ground.wallet,
@@ -129,7 +168,8 @@ def make_custom(
         transactions=ground.transactions,
         workers=ground.workers,
     )
-    requests, developer = make_requests(ground, orders=orders, auction=auctions)
+    houses = Houses(auctions=auctions)
+    requests, developer = make_requests(ground, orders=orders, auction=houses)
     auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
@@ -149,13 +189,21 @@ def make_custom(
         training_data=sources.training,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
+        open_rows=lambda order, peer_id: opener.answer(order, peer_id),  # noqa: PLW0108 - as above
+    )
+    trials = Trials(
+        blobs=ground.blobs,
+        transfer=ground.transfer,
+        seed=ground.seed,
+        folder=scratch,
+        workers=ground.workers,
     )
     evaluating = Evaluating(
         desk=desk,
         models=models,
         talk=talk,
-        blobs=ground.blobs,
-        transfer=ground.transfer,
+        trials=trials,
+        catalogue=ground.catalogue,
         assessor=SandboxAssessor(
             evaluation=SealedEvaluation(jobs=replace(jobs, folder=scratch), workers=ground.workers),
             seed=ground.seed,
@@ -163,10 +211,27 @@ def make_custom(
             workers=ground.workers,
         ),
         engine=engine,
-        folder=scratch,
         workers=ground.workers,
     )
+    draws = Draws(
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
+    )
+    opener = Opener(
+        desk=desk,
+        catalogue=ground.catalogue,
+        draws=draws,
+        trials=trials,
+        reopener=lambda: evaluating.assessor,
+        wallet=ground.wallet.address,
+    )
     watch = CustomWatch(desk=desk, models=models)
+    willing = Willingness(settings=Settings(ground.store), workers=ground.workers)
+    contests = make_contests(ground, me=me, stock=stock, jobs=jobs, sources=sources, willing=willing)
+    contests.on_over = requests.over
+    houses.contests = contests
     return Custom(
         models=models,
         auctions=auctions,
@@ -184,7 +249,24 @@ def make_custom(
         ),
         talk=talk,
         evaluating=evaluating,
+        opener=opener,
+        replaying=Replaying(
+            desk=desk,
+            talk=talk,
+            catalogue=ground.catalogue,
+            opener=opener,
+            draws=draws,
+            player=lambda: evaluating.assessor,
+            hand_in=hand_in,
+            blobs=ground.blobs,
+            library=Library(ground.store),
+            proofs=Proofs(folder=ground.home.proofs),
+            wallet=ground.wallet.address,
+            folder=scratch,
+            workers=ground.workers,
+        ),
         watch=watch,
-        willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
+        willing=willing,
+        contests=contests,
         desk=desk,
     )

@@ -13,13 +13,20 @@ MOST_OF_A_BUYER = 10
 
 
 async def check(
-    contract: Contract, *, buyer_signature: str, seller_signature: str, catalogue: Catalogue, now: int
+    contract: Contract,
+    *,
+    role: str,
+    buyer_signature: str,
+    seller_signature: str,
+    catalogue: Catalogue,
+    now: int,
 ) -> None:
     """Whether those who must have signed a copy did, and whether it may name the money that it names.
 
     A model made to order is paid under the hash of its request, so every term has to follow from that
     request: a verdict counts for the money, and nobody who brings a copy may choose the rows or the
-    threshold that it is about. The bid binds the developer: its judges need no signature of it.
+    threshold that it is about. The bid binds the developer: its judges need no signature of it. An arbiter
+    that has lost the request takes what both have signed, so that a requester cannot shake it off.
 
     Raises:
         InvalidOrder: a signature is missing or wrong, or a term differs from the request.
@@ -31,6 +38,8 @@ async def check(
     if contract.order.kind != "custom":
         return
     record = await catalogue.held(contract.custom.request)
+    if record is None and role == "arbiter" and seller_signature:
+        return
     if record is None:
         raise Refused("request_unknown", "This peer has not seen that request (yet).", "Ask again later.")
     wallet, price_micro = contract.order.seller_wallet, contract.custom.price_micro

@@ -346,6 +346,7 @@ class Negotiation:
             raise Refused("not_a_party", "Only a party can hand over an order.")
         await copies.check(
             contract,
+            role=role,
             buyer_signature=ask.buyer_signature,
             seller_signature=ask.seller_signature,
             catalogue=self._catalogue,

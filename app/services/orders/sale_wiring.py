@@ -28,10 +28,14 @@ class Sale:
     unpacking: Unpacking
 
 
-def make_escrow(ground: Ground) -> EscrowDesk:
+def make_escrow(ground: Ground, desk: OrderDesk) -> EscrowDesk:
     """The escrow of sales, for one open wallet on one chain."""
     return EscrowDesk(
-        chain=ground.chain, transactions=ground.transactions, wallet=ground.wallet, workers=ground.workers
+        desk=desk,
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
     )
 
 

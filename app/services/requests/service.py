@@ -32,7 +32,7 @@ from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.threads import Workers
 from openstall.market import ids
-from openstall.market.errors import Conflict, NotFound, OpenstallError
+from openstall.market.errors import Conflict, MoneyError, NotFound, OpenstallError
 from openstall.market.fields import DAY_S, body_as_dict
 from openstall.market.records import MAX_LIFE_S, SignedRecord
 from openstall.market.requests.bodies import LEAST_STAGE_S, RequestBody
@@ -67,13 +67,16 @@ class Published:
 
 
 class Auction(Protocol):
-    """Where a request's money goes once it is published."""
+    """Where a request's money goes once it is published: an auction or a contest."""
 
     async def check_budget(self, budget_micro: int) -> None:
         """Raises MoneyError where the wallet holds less."""
 
     async def open(self, record: SignedRecord) -> None:
         """Pay the budget in; begun once, it is seen to its end by itself."""
+
+    async def stages(self) -> dict[str, Any]:
+        """Those that were begun, by the cid of their request."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +121,7 @@ class RequestService:
             "summary": [],
         }
         if terms is not None and table is not None and found is not None and not problems.total:
-            self.chain.need()
+            self.chain.need(terms.mechanism)
             commitment = Commitment(root="00" * 32, rows=len(found.rows))
             body = self._body(terms, found, commitment, file, training=None)
             told["summary"] = summary_of(body)
@@ -155,7 +158,7 @@ class RequestService:
             ChainError: `no_requests`.
             InvalidRecord: the terms make no sense together.
         """
-        self.chain.need()
+        self.chain.need(terms.mechanism)
         progress("Reading your rows")
         problems = Problems()
         read = await self.workers.work(_read, file, problems)
@@ -185,7 +188,7 @@ class RequestService:
         async with self._lock:  # or else a sweep might take rows that no draft names yet
             await self.workers.store(self.sealed.write, request_id, salt, found.columns, found.rows)
             await self.workers.store(self.requests.draft, request_id, body_as_dict(body), data, at=at)
-        progress("Publishing the request, and paying the budget into its auction")
+        progress("Publishing the request, and paying the budget in")
         await self.open(request_id)
         return await self.show(request_id)
 
@@ -194,13 +197,20 @@ class RequestService:
 
         Raises:
             InvalidRecord: its deadlines have passed meanwhile.
+            MoneyError: the wallet holds less than the budget by now.
             ChainError: the chain cannot be reached now; the auction is opened later, by itself.
         """
         published = await self.publish(request_id)
         await self.workers.store(
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
-        await self.auction.open(published.record)
+        try:
+            await self.auction.open(published.record)
+        except MoneyError:  # nothing was signed: it may be taken back, or opened once there is money
+            await self.workers.store(
+                self.requests.move, request_id, ("open",), "published", at=self.clock.now()
+            )
+            raise
 
     async def publish(self, request_id: str) -> Published:
         """Sign and announce a draft; one that was published before is only read.
@@ -306,6 +316,8 @@ class RequestService:
             await self.workers.store(self.requests.remove_draft, row.request_id)
         elif not too_late:
             await self.open(row.request_id)
+        elif row.state == "open" and row.cid not in await self.auction.stages():
+            await self.over(row.request_id)  # a kill came before the budget was even noted
 
     async def _finish_withdrawal(self, row: RequestRow) -> None:
         try:
@@ -365,6 +377,7 @@ def _shown(row: RequestRow) -> dict[str, Any]:
         "cid": row.cid or None,
         "request_hash": ids.digest_in_cid(row.cid).hex() if row.cid else None,
         "title": body["title"],
+        "mechanism": body["mechanism"],
         "budget_micro": body["budget_micro"],
         "commit_by": body["commit_by"],
         "reveal_by": body["reveal_by"],

@@ -243,6 +243,44 @@ async def test_a_requester_without_the_money_announces_nothing(tmp_path: Path) -
         assert [one for one in lab.shelf.records.values() if one.record.type == "request"] == []
 
 
+async def test_a_request_whose_budget_was_spent_meanwhile_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with custom_lab(tmp_path) as lab:
+        publish = lab.buyer.catalogue.publish
+
+        async def spend_first(*args: Any, **rest: Any) -> Any:
+            chain = lab.trade.chain
+            chain.do(lab.buyer.wallet, CreditClient(chain.chain).transfer(lab.ben.wallet.address, CREDIT))
+            return await publish(*args, **rest)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(lab.buyer.catalogue), "publish", staticmethod(spend_first))
+            with pytest.raises(MoneyError):
+                await lab.ask(budget_micro=lab.buyer.start)
+        service = lab.buyer.custom.requests
+        (row,) = await service.items()
+        assert (await service.withdraw(row["request_id"]))["state"] == "withdrawn"
+
+
+async def test_a_request_that_a_kill_left_without_an_auction_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node comes back after the time for bids: nothing was paid, and there is nothing to wait for."""
+    async with custom_lab(tmp_path) as lab:
+        with monkeypatch.context() as patched:
+            patched.setattr(module.AuctionService, "_keep", killed)
+            with pytest.raises(ChainError, match="killed"):
+                await lab.ask()
+        lab.pass_to(lab.now() + STAGE_S)
+        lab.buyer.start_custom()
+        service = lab.buyer.custom.requests
+        await service.resume()
+        (row,) = await service.items()
+        assert (await service.withdraw(row["request_id"]))["state"] == "withdrawn"
+        assert lab.buyer.gain == 0
+
+
 async def test_a_winner_that_nobody_knows_strands_no_money(tmp_path: Path) -> None:
     """Its peer record has gone: no order can be written, so the budget comes back at the last moment."""
     async with custom_lab(tmp_path) as lab:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,21 @@ import pytest
 import trio
 import trio.testing
 from custom_lab import EVALUATE_S, Maker, custom_lab
+from custom_parts import Catalogue
 from ledger_lab import CREDIT
 
-from openstall.app.services.custom import evaluating
+from openstall.app.services.custom import evaluating, trials
 from openstall.app.services.custom.model_desk import rules_of
+from openstall.app.services.custom.sources import Sources
+from openstall.app.services.custom.talk import SealedTraining
 from openstall.app.services.orders import copies
+from openstall.app.services.orders.desk import OpenOrder
 from openstall.ledger.auction import AuctionClient
 from openstall.ledger.model_escrow import ModelEscrowClient, model_order_key
 from openstall.market import ids
 from openstall.market.errors import InvalidOrder, OpenstallError, PeerError, Refused
 from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
+from openstall.market.requests.delivery import Delivery, read_delivery
 
 PRICE = 30 * CREDIT
 
@@ -102,13 +108,13 @@ async def test_files_that_do_not_open_are_not_opened_again_at_once(
 ) -> None:
     """They may be gigabytes, and a step is repeated every few seconds for as long as the order stands."""
     opened: list[Path] = []
-    unseal = evaluating.unseal
+    unseal = trials.unseal
 
     def counted(blob: Path, *rest: Any) -> Any:
         opened.append(blob)
         return unseal(blob, *rest)
 
-    monkeypatch.setattr(evaluating, "unseal", counted)
+    monkeypatch.setattr(trials, "unseal", counted)
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
         one = lab.evaluators[0]
@@ -157,6 +163,24 @@ async def test_an_evaluator_measures_nothing_but_what_the_request_says(tmp_path:
                     await lab.ada.negotiation._ask(watcher.host.peer_id, message)
                 assert caught.value.code == "terms_differ"
                 assert await watcher.desk.find(contract.order_id) is None
+
+
+async def test_a_requester_does_not_shake_its_arbiter_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It floods the catalogue until its old request is dropped from it, so that no order can be checked."""
+    held = Catalogue.held
+
+    async def lost(self: Catalogue, cid: str, *, at: int | None = None) -> Any:
+        return await held(self, cid, at=at) if self.side.folder.name in ("buyer", "ada", "ben") else None
+
+    monkeypatch.setattr(Catalogue, "held", lost)
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.won(await lab.ask(), ada=20 * CREDIT)
+        for _ in ("the developer signs", "the price goes into escrow"):
+            await lab.buyer.step(order_id)
+        assert (await lab.arbiter.desk.load(order_id)).seller_signature != ""
+        assert await lab.evaluators[0].desk.find(order_id) is None
 
 
 async def test_a_winner_that_never_signs_is_not_paid_for_it(tmp_path: Path) -> None:
@@ -306,3 +330,34 @@ async def test_no_buyer_keeps_an_evaluator_busy_alone(
         lab.ada.negotiation._copy_at.clear()
         await lab.ada.step(second)
         assert await judge.desk.find(second) is not None
+
+
+async def test_training_data_has_a_name_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The buyer would else put a file of any name and content into a folder of the developer's."""
+    honest = Sources.training
+
+    async def renamed(self: Sources, order: OpenOrder) -> SealedTraining:
+        found = await honest(self, order)
+        return replace(found, file=msgspec.structs.replace(found.file, name="conftest.py"))
+
+    monkeypatch.setattr(Sources, "training", renamed)
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.funded()
+        folder = tmp_path / "data"
+        saved = await lab.ada.custom.training.save(order_id, folder, lab.ada.progress())
+        assert saved["path"] == str(folder / "training.csv")
+        assert [one.name for one in await trio.Path(folder).iterdir()] == ["training.csv"]
+
+
+@pytest.mark.parametrize("name", ["setup.exe", "weights.pkl", "model.html"])
+async def test_what_could_run_code_is_no_delivery(tmp_path: Path, name: str) -> None:
+    """An honest client hands in no such file; a changed one might."""
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.funded()
+        await lab.ada.hand_in(order_id, 40)
+        doc = (await lab.ada.desk.load(order_id)).data["handed_in"]["1"]["doc"]
+        doc["files"].append({**doc["files"][0], "name": name})
+        plain = msgspec.convert(doc, Delivery)
+        with pytest.raises(InvalidOrder) as caught:
+            read_delivery(doc, request=doc["request"], model_hash=plain.model_hash)
+        assert caught.value.code == "unsafe_format"
