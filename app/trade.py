@@ -29,7 +29,7 @@ from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.chain_wakes import ChainWakes
-from openstall.app.services.orders.channel_desk import ChannelDesk
+from openstall.app.services.orders.channel_desk import make_channel
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
@@ -69,7 +69,6 @@ from openstall.store.job_log import JobLog
 from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
-from openstall.store.vouchers import Vouchers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,15 +245,7 @@ class Trade:
         self.disputes = make_disputes(
             ground, me=self._me(), desk=desk, orders=self._orders, escrow=escrow, models=self.custom.models
         )
-        channel = ChannelDesk(
-            desk=desk,
-            chain=ground.chain,
-            transactions=ground.transactions,
-            wallet=ground.wallet,
-            vouchers=Vouchers(ground.store),
-            workers=ground.workers,
-        )
-        self._channel = channel
+        channel = self._channel = make_channel(ground, desk)
         self.traffic = Traffic(
             desk=desk, orders=self._orders, rules=ground.house.rules, workers=ground.workers
         )

@@ -16,6 +16,7 @@ from openstall.market.errors import OpenstallError
 from openstall.market.mechanisms.agreement import check_words
 from openstall.market.requests.replays import replay_words
 
+_WAITS = "The arbiter is called as soon as the chain can be reached. Your evidence is kept until then."
 ACTIONS = ("complete", "cancel", "refund", "claim")
 
 
@@ -131,7 +132,7 @@ def _reached(found: dict[str, Any], until: str | None) -> bool:
 def dispute(cli: Cli, order_id: str, reason: str) -> None:
     """Call the arbiter, with your REASON in words."""
     found = cli.api.post(f"/v1/orders/{order_id}/dispute", reason=reason)
-    cli.output.document(found, found["state_words"])
+    cli.output.document(found, _WAITS if found["calls_arbiter"] else found["state_words"])
 
 
 @group.command()
@@ -253,9 +254,7 @@ def _page(found: dict[str, Any]) -> str:
         "amount": cell(found, "amount_micro"),
         "paid": cell(found, "paid_micro") if found["final"] or found["kind"] == "compute" else None,
         "messages": f"{found['unread']} new: openstall order talk" if found["unread"] else "",
-        "waits": "The arbiter is called as soon as the chain can be reached."
-        if found["calls_arbiter"]
-        else "",
+        "waits": _WAITS if found["calls_arbiter"] else "",
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
         "way back": found["way_back"],

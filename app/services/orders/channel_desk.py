@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from openstall.app.services.orders import first_block
 from openstall.app.services.orders.channel_terms import channel_terms, holds_the_cap
@@ -19,6 +20,9 @@ from openstall.ledger.wallet import Wallet
 from openstall.market.errors import InvalidOrder
 from openstall.market.orders.machine import COMPUTE
 from openstall.store.vouchers import Vouchers
+
+if TYPE_CHECKING:
+    from openstall.app.trade import Ground
 
 _AFTER_FUND = frozenset({"funded", "running", "ended"})
 _WORDS = {
@@ -218,6 +222,18 @@ class ChannelDesk:
             tx_hash=event.tx_hash,
             paid_micro=int(event.args["claimed"]) if closed else None,
         )
+
+
+def make_channel(ground: Ground, desk: OrderDesk) -> ChannelDesk:
+    """The channels of jobs, for one open wallet on one chain."""
+    return ChannelDesk(
+        desk=desk,
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        vouchers=Vouchers(ground.store),
+        workers=ground.workers,
+    )
 
 
 def _terms(order: OpenOrder) -> ChannelTerms:

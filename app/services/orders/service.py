@@ -96,7 +96,10 @@ class OrderService:
             now=self.desk.now(),
         )
         unread = (await self.talk.unread()).get(order_id, 0)
-        return detail(order, around) | {"unread": unread, "calls_arbiter": waits_to_call(order)}
+        page = detail(order, around) | {"unread": unread, "calls_arbiter": waits_to_call(order)}
+        if page["calls_arbiter"]:
+            page["actions"] = [name for name in page["actions"] if name != "dispute"]
+        return page
 
     async def read_log(self, order_id: str, start: int, limit: int = 500) -> dict[str, Any]:
         """Log lines of a job from line `start` on."""

@@ -63,8 +63,10 @@ def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path, tm
     typed(market.buyer, "order", "say", order_id, "It does not reach its accuracy.")
     market.seller.order_until(order_id, lambda o: o["unread"] == 1, 60)
     market.provider.kill()  # the arbiter, who also hosts the chain
-    called = market.buyer.post(f"/v1/orders/{order_id}/dispute", reason="Not what the card says.")
-    assert (called["state"], called["calls_arbiter"]) == ("delivered", True)
+    said = typed(market.buyer, "order", "dispute", order_id, "Not what the card says.").stdout
+    assert said.startswith("The arbiter is called as soon as the chain can be reached.")
+    called = market.buyer.get(f"/v1/orders/{order_id}")
+    assert (called["state"], called["calls_arbiter"], called["actions"]) == ("delivered", True, ["complete"])
     market.provider.start_again()
     seen = market.provider.order_until(
         order_id, lambda o: o["state"] == "disputed" and bool(o["dispute_reason"]), 90
