@@ -81,6 +81,37 @@ MUTANTS = (
         "block.timestamp <= uint256(channel.withdrawAt) + channel.withdrawDelayS)",
     ),
     Mutant("MeteredChannel", "check_conservation(", "        channel.claimed = amount;\n", ""),
+    Mutant(
+        "SealedBidAuction",
+        "check_exit_expire",
+        "block.timestamp <= auction.deliverBy",
+        "block.timestamp <= auction.deliverBy + 60",
+    ),
+    Mutant(
+        "SealedBidAuction",
+        "check_exit_reveal",
+        "_pay(key, auction.token, bidder, auction.deposit);\n    }\n\n    /// Anyone may end",
+        "_pay(key, auction.token, msg.sender, auction.deposit);\n    }\n\n    /// Anyone may end",
+    ),
+    Mutant(
+        "ModelEscrow",
+        "check_exit_refund_passed",
+        "if (state == State.Passed) return reviewed;",
+        "if (state == State.Passed) return order.deliverBy;",
+    ),
+    Mutant(
+        "ModelEscrow",
+        "check_exit_claim",
+        "_pay(key, token, order.seller, amount",
+        "_pay(key, token, order.buyer, amount",
+    ),
+    Mutant(
+        "Contest",
+        "check_exit_close_judged",
+        "uint128 rest = found.pool - found.claimed;",
+        "uint128 rest = found.pool;",
+    ),
+    Mutant("Contest", "check_exit_close_void", "found.judgeBy + review))", "found.judgeBy + 2 * review))"),
 )
 
 
@@ -96,7 +127,7 @@ def make_prover() -> None:
 
 
 def compile_into(folder: Path, contract: str, mutant: Mutant | None) -> None:
-    """Compile one contract with its proof as the contracts are compiled, in the form that the prover reads."""
+    """Compile one contract and its proof as contracts are compiled, in the form that the prover reads."""
     sources = {}
     for path in [*(CONTRACTS / "sources").glob("*.sol"), *(CONTRACTS / "proofs").glob("*.sol")]:
         text = path.read_text("utf-8")
