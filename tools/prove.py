@@ -121,7 +121,7 @@ def make_prover() -> None:
     if mark.exists() and mark.read_bytes() == LOCK.read_bytes():
         return
     venv.create(PROVER, clear=True, with_pip=True)
-    pip = [PROVER / "bin" / "python", "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
+    pip: list[str | Path] = [PROVER / "bin" / "python", "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
     subprocess.run([*pip, "-r", LOCK], check=True)
     mark.write_bytes(LOCK.read_bytes())
 
@@ -194,7 +194,7 @@ def prove(
         forge.chmod(0o755)
         path = os.pathsep.join([str(forge.parent), str(PROVER / "bin"), os.environ["PATH"]])
         answer = folder / "answer.json"
-        command = [
+        command: list[str | Path] = [
             PROVER / "bin" / "halmos",
             "--root",
             folder,
