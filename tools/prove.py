@@ -121,7 +121,15 @@ def make_prover() -> None:
     if mark.exists() and mark.read_bytes() == LOCK.read_bytes():
         return
     venv.create(PROVER, clear=True, with_pip=True)
-    pip: list[str | Path] = [PROVER / "bin" / "python", "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
+    pip: list[str | Path] = [
+        PROVER / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--require-hashes",
+    ]
     subprocess.run([*pip, "-r", LOCK], check=True)
     mark.write_bytes(LOCK.read_bytes())
 
