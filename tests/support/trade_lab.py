@@ -201,7 +201,11 @@ class Side:
         )
         self.watch = SaleWatch(desk=self.desk, escrow=self.escrow)
         models = ModelDesk(
-            chain=lab.chain, transactions=self.transactions, wallet=self.wallet, workers=workers
+            desk=self.desk,
+            chain=lab.chain,
+            transactions=self.transactions,
+            wallet=self.wallet,
+            workers=workers,
         )
         self.disputes = make_disputes(
             SimpleNamespace(  # type: ignore[arg-type]  # the parts that are used of it
