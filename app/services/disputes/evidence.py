@@ -15,6 +15,7 @@ from openstall.app.services.custom.hand_in import HANDED_IN
 from openstall.app.services.custom.receiving import DELIVERY
 from openstall.app.services.disputes.facts import ChainFacts
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.first_block import first_block
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
@@ -165,7 +166,7 @@ class EvidenceDesk:
             for one in await self.transactions.of_order(order.order_id)
         ]
         try:
-            events = await self.facts.events(order.contract)
+            events = await self.facts.events(order.contract, from_block=first_block(order))
         except ChainError:  # whoever checks the file asks the chain itself
             return sent
         return sent + [_item("event", event) for event in events]

@@ -31,14 +31,14 @@ class ChainFacts:
     models: ModelDesk
     workers: Workers
 
-    async def events(self, contract: Contract) -> list[ChainEvent]:
-        """All final events of an order, oldest first.
+    async def events(self, contract: Contract, *, from_block: int = 0) -> list[ChainEvent]:
+        """All final events of an order since a block, oldest first.
 
         Raises:
             Conflict: the order belongs to another chain.
             ChainError: the chain does not answer.
         """
-        return await self.workers.chain(self._events, contract)
+        return await self.workers.chain(self._events, contract, from_block)
 
     async def is_funded(self, contract: Contract) -> bool:
         """Whether the chain holds, or held, the money under exactly the signed terms."""
@@ -86,20 +86,22 @@ class ChainFacts:
                 "Look at it with a node of that group.",
             )
 
-    def _events(self, contract: Contract) -> list[ChainEvent]:
+    def _events(self, contract: Contract, from_block: int) -> list[ChainEvent]:
         self.check(contract)
         deepest = self.chain.head().number - self.chain.params.confirmations + 1
         custom = contract.order.kind == "custom"
         name = "ModelEscrow" if custom else "OrderEscrow"
-        found = self._of(name, self.key(contract), deepest)
+        found = self._of(name, self.key(contract), from_block, deepest)
         if custom:
             auction = auction_key(contract.order.buyer_wallet, contract.custom.request_hash)
-            held = self._of("SealedBidAuction", auction, deepest)
+            held = self._of("SealedBidAuction", auction, from_block, deepest)
             found = [one for one in held if one.name in _OF_AUCTION] + found
         return found
 
-    def _of(self, contract: str, key: bytes, deepest: int) -> list[ChainEvent]:
-        events = self.chain.events(contract, [None, "0x" + key.hex()], from_block=0, to_block=deepest)
+    def _of(self, contract: str, key: bytes, from_block: int, deepest: int) -> list[ChainEvent]:
+        events = self.chain.events(
+            contract, [None, "0x" + key.hex()], from_block=from_block, to_block=deepest
+        )
         return [_written(contract, event) for event in events]
 
 
