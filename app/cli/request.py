@@ -17,7 +17,6 @@ from openstall.market.money import format_amount, parse_amount
 _PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 _DAY_S = 86_400
 _METRICS = click.Choice(["accuracy", "macro_f1", "auc", "rmse", "mae"])
-_TASKS = click.Choice(["classification", "regression"])
 _ENCODINGS = click.Choice(["utf-8", "utf-16", "windows-1250", "windows-1252", "windows-1254", "iso-8859-9"])
 _FLOOR_HELP = "size=1000000 (bytes), latency=5 (ms), robustness=0.8, fairness=0.1:COLUMN; repeatable."
 _TRIES_HELP = "Deliveries at most; in a contest, tries for practice."

@@ -9,7 +9,6 @@ import msgspec
 import trio
 
 from openstall.app.operations import Progress
-from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.orders.blob_access import check_blob
@@ -29,7 +28,6 @@ class Training:
 
     desk: OrderDesk
     talk: Talk
-    catalogue: Catalogue
     auctions: AuctionService
     blobs: BlobStore
     transfer: BlobTransfer

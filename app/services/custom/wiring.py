@@ -241,7 +241,6 @@ def make_custom(
         training=Training(
             desk=desk,
             talk=talk,
-            catalogue=ground.catalogue,
             auctions=auctions,
             blobs=ground.blobs,
             transfer=ground.transfer,

@@ -50,7 +50,6 @@ def make_requests(
         catalogue=ground.catalogue,
         orders=orders,
         chain=chain,
-        author=ground.host.peer_id,
         seed=ground.seed,
         workers=ground.workers,
         clock=ground.clock,
