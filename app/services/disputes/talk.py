@@ -27,6 +27,7 @@ from openstall.market.disputes.messages import (
     sign_message,
 )
 from openstall.market.errors import Conflict, InvalidOrder, NotFound, OpenstallError, PeerError
+from openstall.market.schema import from_wire, to_wire
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
 from openstall.store.disputes import MessageRow, Messages
@@ -146,7 +147,7 @@ class TalkService:
     async def ask_evidence(self, order_id: str, peer_id: str) -> bytes:
         """What a party shows about an order; PeerError where it is away or refuses."""
         await self._pace.turn(peer_id)
-        ask = wire.write(wire.Ask(do="evidence", order_id=order_id, message={}, signature=""))
+        ask = to_wire(wire.Ask(do="evidence", order_id=order_id, message={}, signature=""))
         return await self.peers.request(
             peer_id, wire.PROTOCOL, ask, timeout_s=2 * TIMEOUT_S, max_response=MAX_BUNDLE
         )
@@ -229,7 +230,7 @@ class TalkService:
             ask = wire.Ask(do="say", order_id=order_id, message=row.doc, signature=row.signature)
             await self._pace.turn(peer_id)
             await self.peers.request(
-                peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=2
+                peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=TIMEOUT_S, max_response=2
             )
             await self.workers.store(self.messages.delivered, order_id, recipient, row.seq)
             self._announce(order_id)
@@ -243,7 +244,7 @@ class TalkService:
     # --- what others ask of this node ---
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
-        ask = wire.read_ask(raw)
+        ask = from_wire(raw, wire.Ask, most=wire.MAX_ASK)
         order = await self.desk.find(ask.order_id)
         if order is None or order.kind not in ("sale", "custom") or order.role == "evaluator":
             raise _stranger()
