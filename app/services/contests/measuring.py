@@ -13,8 +13,9 @@ import msgspec
 import trio
 
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
-from openstall.app.services.contests.talk import ENTRY, ContestTalk, own_delivery
+from openstall.app.services.contests.talk import ENTRY, ContestTalk
 from openstall.app.services.custom.assessing import check_rows
+from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.custom.talk import SealedRows
 from openstall.app.services.keys import answers_seed
 from openstall.app.services.orders.blob_access import check_blob
@@ -105,7 +106,7 @@ class Measuring:
     ) -> Statement:
         kept = await self._obtained(room, entrant, bytes.fromhex(model))
         params = self.params(room, facts.seed, f"{room.cid}/{model}")
-        evaluated = await self.measure(room, own_delivery(kept), bytes.fromhex(kept["key"]), rows, params)
+        evaluated = await self.measure(room, delivery_in(kept), bytes.fromhex(kept["key"]), rows, params)
         body = room.body
         raw = statement_of(
             evaluated,
@@ -198,8 +199,8 @@ class Measuring:
         So an entrant who shows its model to one evaluator has shown it to all.
         """
         known = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, entrant)
-        if known is not None and own_delivery(known).model_hash == model:
-            await self.bring(own_delivery(known), await self.sources(room, entrant))
+        if known is not None and delivery_in(known).model_hash == model:
+            await self.bring(delivery_in(known), await self.sources(room, entrant))
             return {"doc": known["doc"], "key": known["key"]}
         last: PeerError | InvalidOrder = PeerError("no_entry", "Nobody shows that entry now.")
         sources = await self.sources(room, entrant)

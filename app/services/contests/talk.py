@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import msgspec
-
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room
 from openstall.app.services.contests.entering import Entering
@@ -184,11 +182,6 @@ class ContestTalk:
             for signer, signature in sorted(best["signed"].items())
         ]
         return wire.SheetAnswer(sheet=best["sheet"], signature=best["signature"], signed=signed)
-
-
-def own_delivery(kept: dict[str, Any]) -> Delivery:
-    """The delivery in a note."""
-    return msgspec.convert(kept["doc"], Delivery)
 
 
 def _stranger() -> NotFound:
