@@ -223,9 +223,7 @@ class Measuring:
         return [peer for peer in peers if peer is not None and peer != self.desk.me.peer_id]
 
     async def _fetch(self, blob: BlobRef, sources: Sequence[str]) -> None:
-        if not self.blobs.have(blob.cid):
-            await self.transfer.fetch(blob.cid, list(sources), expected_size_max=blob.size)
-        check_blob(self.blobs.info(blob.cid), blob)
+        check_blob(await self.transfer.fetch(blob.cid, sources, expected_size_max=blob.size), blob)
 
 
 def _note(rows: SealedRows) -> dict[str, Any]:

@@ -85,9 +85,8 @@ class PrizeModels:
                 f"The model needs {needed // 2**20 + 1} MiB of free disk.",
                 "Free some space; it is fetched by itself.",
             )
-        if not self.blobs.have(delivery.blob.cid):
-            await self.transfer.fetch(delivery.blob.cid, sources, expected_size_max=delivery.blob.size)
-        check_blob(self.blobs.info(delivery.blob.cid), delivery.blob)
+        found = await self.transfer.fetch(delivery.blob.cid, sources, expected_size_max=delivery.blob.size)
+        check_blob(found, delivery.blob)
         target = self.folder / model.hex()[:16]
         sealed = self.blobs.path(delivery.blob.cid)
         await trio.to_thread.run_sync(lambda: unseal(sealed, key, delivery.files, target))

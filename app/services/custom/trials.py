@@ -91,9 +91,7 @@ class Trials:
             (order.contract.order.seller, sealed.shown.delivery.blob),
             (order.contract.order.buyer, sealed.rows.blob),
         ):
-            if not self.blobs.have(blob.cid):
-                await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size)
-            check_blob(self.blobs.info(blob.cid), blob)
+            check_blob(await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size), blob)
 
     @asynccontextmanager
     async def opened(self, sealed: SealedTrial) -> AsyncIterator[Trial]:
