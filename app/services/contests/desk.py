@@ -27,7 +27,8 @@ from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.ranking import Facts
 from openstall.market.requests.terms import request_in
-from openstall.store.contests import ContestRow, Contests, Note
+from openstall.store.contests import Contests, Note
+from openstall.store.parts import PartRow
 
 log = get_logger("openstall.contests")
 
@@ -44,7 +45,7 @@ class Seen:
 class Room:
     """One contest in the books of this node."""
 
-    row: ContestRow
+    row: PartRow
     record: SignedRecord
     body: RequestBody
 
@@ -106,7 +107,7 @@ class ContestDesk:
         """Lower case."""
         return self.me.wallet.lower()
 
-    def room(self, row: ContestRow) -> Room:
+    def room(self, row: PartRow) -> Room:
         """The contest of a row, by the request as it was kept: it may have left the catalogue since."""
         record = parse_record(row.record, network=self.me.network, now=row.created_at)
         return Room(row=row, record=record, body=request_in(record))
