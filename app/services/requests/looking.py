@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from openstall.app.services.requests.table import MAX_NAME, Problems, Table, need_column, parse_number
 from openstall.market import text
-from openstall.market.requests.bodies import MOST_CLASSES
+from openstall.market.requests.bodies import MOST_CLASSES, SHARES
 from openstall.market.requests.demands import METRICS_OF
 
 SHOWN_ROWS: Final = 5
@@ -21,7 +21,6 @@ FEW_ROWS: Final = 100
 MOST_GUESSED_CLASSES: Final = 20
 _LARGEST: Final = 3.4e38
 """What a 32-bit float holds: models take those."""
-BETTER_HIGH: Final = frozenset({"accuracy", "macro_f1", "auc"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +234,7 @@ def _warnings_of_threshold(found: Look, choice: Choice, answers: Sequence[str]) 
         groups[row[:width]].append(answer)
     best = _best(choice.metric, list(groups.values()), len(answers))
     idle = _idle(choice.metric, answers)
-    high = choice.metric in BETTER_HIGH
+    high = choice.metric in SHARES
     found_words = []
     if best is not None and (wanted > best if high else wanted < best):
         found_words.append(

@@ -27,7 +27,7 @@ from openstall.app.services.requests.draft import (
 )
 from openstall.app.services.requests.looking import Choice, Look, as_dict, columns_of_table, look
 from openstall.app.services.requests.overlap import overlap_words
-from openstall.app.services.requests.sealed_rows import KeptRows, SealedRows
+from openstall.app.services.requests.sealed_rows import KeptRows, RowsFolder
 from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.threads import Workers
@@ -85,7 +85,7 @@ class RequestService:
 
     catalogue: Catalogue
     requests: Requests
-    sealed: SealedRows
+    sealed: RowsFolder
     training: TrainingData
     chain: RequestChain
     author: str

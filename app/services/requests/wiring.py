@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from openstall.app.services.requests.desk import DeveloperDesk
 from openstall.app.services.requests.draft import RequestChain
-from openstall.app.services.requests.sealed_rows import SealedRows
+from openstall.app.services.requests.sealed_rows import RowsFolder
 from openstall.app.services.requests.service import Auction, RequestService
 from openstall.app.services.requests.training import TrainingData
 from openstall.store.orders import Orders
@@ -37,7 +37,7 @@ def make_requests(
     service = RequestService(
         catalogue=ground.catalogue,
         requests=Requests(ground.store),
-        sealed=SealedRows(folder=ground.home.requests, seed=ground.seed),
+        sealed=RowsFolder(folder=ground.home.requests, seed=ground.seed),
         training=training,
         chain=chain,
         author=ground.host.peer_id,

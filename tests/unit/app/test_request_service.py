@@ -16,7 +16,7 @@ from openstall.app.services.keys import package_key, rows_key, rows_seed, traini
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.requests.draft import RequestChain, Terms
 from openstall.app.services.requests.looking import Choice
-from openstall.app.services.requests.sealed_rows import SealedRows
+from openstall.app.services.requests.sealed_rows import RowsFolder
 from openstall.app.services.requests.service import RequestService, RowsFile
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.services.sealing import describe, unseal
@@ -136,7 +136,7 @@ class Bench:
         return RequestService(
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
             requests=Requests(self.store),
-            sealed=SealedRows(folder=self.folder / "requests", seed=SEED),
+            sealed=RowsFolder(folder=self.folder / "requests", seed=SEED),
             training=TrainingData(
                 blobs=BlobStore(self.folder / "blobs"),
                 access=self.access,
