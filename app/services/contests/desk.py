@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.funds import check_funds
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
@@ -21,8 +22,7 @@ from openstall.ledger.contest import (
 )
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
-from openstall.market.errors import MoneyError, OpenstallError
-from openstall.market.money import format_amount
+from openstall.market.errors import OpenstallError
 from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.ranking import Facts
@@ -157,13 +157,7 @@ class ContestDesk:
 
     async def afford(self, amount_micro: int, what: str) -> None:
         """Whether the wallet holds an amount; raises MoneyError."""
-        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
-        if balance < amount_micro:
-            raise MoneyError(
-                "insufficient_funds",
-                f"You have {format_amount(balance)} credits; {what} is {format_amount(amount_micro)}.",
-                "Add credits on the Wallet page.",
-            )
+        await check_funds(self.chain, self.workers, self.me.wallet, amount_micro, what)
 
     async def note_trouble(self, room: Room, error: OpenstallError | None) -> None:
         """Say why a contest waits, or that it waits no more."""

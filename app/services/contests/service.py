@@ -40,10 +40,6 @@ GIVE_UP_S = 30 * DAY_S
 """So long the requester asks for models that it has paid for, after the contest was closed."""
 
 
-async def _nobody(_cid: str) -> None:
-    """Nobody needs to hear of it."""
-
-
 @dataclass(slots=True, kw_only=True)
 class ContestService:
     """All roles."""
@@ -60,7 +56,7 @@ class ContestService:
     models: PrizeModels
     views: ContestViews
     willing: Willingness
-    on_over: Callable[[str], Awaitable[None]] = _nobody
+    on_over: Callable[[str], Awaitable[None]] = field(init=False)
     """Hears of each own request whose contest is over."""
     _changed: trio.Event = field(default_factory=trio.Event)
     _busy: set[str] = field(default_factory=set)

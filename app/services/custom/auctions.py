@@ -17,6 +17,7 @@ from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.auction_view import Seen, shown
 from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid, escrow_key
+from openstall.app.services.custom.funds import check_funds
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -28,9 +29,8 @@ from openstall.ledger.chain import Chain
 from openstall.ledger.model_escrow import ENDED, ModelEscrowClient
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
-from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
+from openstall.market.errors import Conflict, InvalidOrder, OpenstallError, Refused
 from openstall.market.fields import body_as_dict
-from openstall.market.money import format_amount
 from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
 from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
@@ -42,10 +42,6 @@ POLL_S = 5.0
 AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
-
-
-async def _nobody(_cid: str) -> None:
-    """Nobody needs to hear of it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +57,7 @@ class AuctionService:
     wallet: Wallet
     transactions: TransactionService
     workers: Workers
-    on_over: Callable[[str], Awaitable[None]] = _nobody
+    on_over: Callable[[str], Awaitable[None]] = field(init=False)
     """Hears of each own request whose auction ended without an order."""
     _changed: trio.Event = field(default_factory=trio.Event)
 
@@ -346,13 +342,7 @@ class AuctionService:
         return await self.workers.chain(look)
 
     async def _afford(self, amount_micro: int, what: str) -> None:
-        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
-        if balance < amount_micro:
-            raise MoneyError(
-                "insufficient_funds",
-                f"You have {format_amount(balance)} credits; {what} is {format_amount(amount_micro)}.",
-                "Add credits on the Wallet page.",
-            )
+        await check_funds(self.chain, self.workers, self.me.wallet, amount_micro, what)
 
     # --- the books ---
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class Houses:
+class BudgetsByMechanism:
     """Where the budget of a request goes, by its mechanism."""
 
     auctions: AuctionService
@@ -168,8 +168,8 @@ def make_custom(
         transactions=ground.transactions,
         workers=ground.workers,
     )
-    houses = Houses(auctions=auctions)
-    requests, developer = make_requests(ground, orders=orders, auction=houses)
+    budgets = BudgetsByMechanism(auctions=auctions)
+    requests, developer = make_requests(ground, orders=orders, budgets=budgets)
     auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
@@ -231,7 +231,7 @@ def make_custom(
     willing = Willingness(settings=Settings(ground.store), workers=ground.workers)
     contests = make_contests(ground, me=me, stock=stock, jobs=jobs, sources=sources, willing=willing)
     contests.on_over = requests.over
-    houses.contests = contests
+    budgets.contests = contests
     return Custom(
         models=models,
         auctions=auctions,

@@ -66,8 +66,8 @@ class Published:
     request_hash: bytes
 
 
-class Auction(Protocol):
-    """Where a request's money goes once it is published: an auction or a contest."""
+class Budgets(Protocol):
+    """Where the budget of a request goes once it is published: into an auction or a contest."""
 
     async def check_budget(self, budget_micro: int) -> None:
         """Raises MoneyError where the wallet holds less."""
@@ -92,7 +92,7 @@ class RequestService:
     seed: bytes
     workers: Workers
     clock: Clock
-    auction: Auction
+    budgets: Budgets
     _lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def preview(
@@ -174,7 +174,7 @@ class RequestService:
         request_id, salt = secrets.token_hex(8), secrets.token_hex(16)
         commitment = await self.workers.work(commit, found.rows, rows_seed(self.seed, salt))
         self._body(terms, found, commitment, file, training=None)  # refuse before anything is kept
-        await self.auction.check_budget(terms.budget_micro)
+        await self.budgets.check_budget(terms.budget_micro)
         shared = None
         data: dict[str, Any] = {"salt": salt}
         if training is not None:
@@ -205,7 +205,7 @@ class RequestService:
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
         try:
-            await self.auction.open(published.record)
+            await self.budgets.open(published.record)
         except MoneyError:  # nothing was signed: it may be taken back, or opened once there is money
             await self.workers.store(
                 self.requests.move, request_id, ("open",), "published", at=self.clock.now()
@@ -316,7 +316,7 @@ class RequestService:
             await self.workers.store(self.requests.remove_draft, row.request_id)
         elif not too_late:
             await self.open(row.request_id)
-        elif row.state == "open" and row.cid not in await self.auction.stages():
+        elif row.state == "open" and row.cid not in await self.budgets.stages():
             await self.over(row.request_id)  # a kill came before the budget was even noted
 
     async def _finish_withdrawal(self, row: RequestRow) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from openstall.app.services.requests.desk import DeveloperDesk
 from openstall.app.services.requests.draft import RequestChain
 from openstall.app.services.requests.sealed_rows import RowsFolder
-from openstall.app.services.requests.service import Auction, RequestService
+from openstall.app.services.requests.service import Budgets, RequestService
 from openstall.app.services.requests.training import TrainingData
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_requests(
-    ground: Ground, *, orders: Orders, auction: Auction
+    ground: Ground, *, orders: Orders, budgets: Budgets
 ) -> tuple[RequestService, DeveloperDesk]:
     """Both sides, on the contracts of the joined chain."""
     params = ground.chain.params
@@ -44,7 +44,7 @@ def make_requests(
         seed=ground.seed,
         workers=ground.workers,
         clock=ground.clock,
-        auction=auction,
+        budgets=budgets,
     )
     desk = DeveloperDesk(
         catalogue=ground.catalogue,

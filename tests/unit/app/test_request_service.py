@@ -105,7 +105,7 @@ class Shelf:
 
 
 @dataclass
-class House:
+class Group:
     """The auctions of the group, which outlive the node."""
 
     opened: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Bench:
     store: Store
     shelf: Shelf = field(default_factory=Shelf)
     clock: Clock = field(default_factory=Clock)
-    auction: House = field(default_factory=House)
+    budgets: Group = field(default_factory=Group)
 
     def node(self, chain: RequestChain = CHAIN) -> RequestService:
         """The service as a start of the node builds it, on the same disk."""
@@ -148,7 +148,7 @@ class Bench:
             seed=SEED,
             workers=workers,
             clock=self.clock,
-            auction=self.auction,
+            budgets=self.budgets,
         )
 
     @property
@@ -213,7 +213,7 @@ def test_a_request_and_its_sealed_rows(bench: Bench) -> None:
         service = bench.node()
         made = await bench.create(service)
         assert made["state"] == "open"
-        assert bench.auction.opened == [made["cid"]]
+        assert bench.budgets.opened == [made["cid"]]
         assert made["cid"] == bench.shelf.records[made["request_id"]].cid
         await is_whole(service, made["request_id"])
         assert await service.items() == [{name: made[name] for name in (await service.items())[0]}]
@@ -236,7 +236,7 @@ def test_a_kill_while_publishing_loses_nothing_and_signs_once(bench: Bench, wher
         await again.resume()
         (found,) = await again.items()
         assert found["state"] == "open"
-        assert bench.auction.opened == [found["cid"]]
+        assert bench.budgets.opened == [found["cid"]]
         await is_whole(again, found["request_id"])
         assert bench.shelf.signed == 1
 
@@ -474,7 +474,7 @@ def test_a_contest_is_signed_with_its_own_contract_and_no_delivery(bench: Bench)
         assert body["deliver_by"] == body["reveal_by"]
         words = {line["what"]: line["words"] for line in made["summary"]}
         assert "everybody of the group who asks" in words["Training data"]
-        assert bench.auction.opened == [made["cid"]]
+        assert bench.budgets.opened == [made["cid"]]
 
     run(scene)
 
