@@ -176,12 +176,16 @@ class ContestTalk:
         wanted = [note for name, note in sheets.items() if wallet in ("", name)]
         if not wanted:
             raise NotFound("nothing_there", "There is no such ranking here.", "Ask again later.")
-        best = max(wanted, key=lambda note: len(note["signed"]))
-        signed = [
-            wire.Signed(place=room.evaluators.index(signer), signature=signature)
-            for signer, signature in sorted(best["signed"].items())
-        ]
-        return wire.SheetAnswer(sheet=best["sheet"], signature=best["signature"], signed=signed)
+        return sheet_in(room, max(wanted, key=lambda note: len(note["signed"])))
+
+
+def sheet_in(room: Room, note: dict[str, Any]) -> wire.SheetAnswer:
+    """The sheet in a note, as it is told others."""
+    signed = [
+        wire.Signed(place=room.evaluators.index(wallet), signature=signature)
+        for wallet, signature in sorted(note["signed"].items())
+    ]
+    return wire.SheetAnswer(sheet=note["sheet"], signature=note["signature"], signed=signed)
 
 
 def _stranger() -> NotFound:

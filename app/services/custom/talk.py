@@ -76,9 +76,9 @@ class Talk:
     peers: PeerHost
     catalogue: Catalogue
     hand_in: HandIn
-    rows: Callable[[OpenOrder], Awaitable[SealedRows]]
-    """The buyer's own: what its home keeps of the request. Raises NotFound."""
-    training_data: Callable[[OpenOrder], Awaitable[SealedTraining]]
+    rows_of: Callable[[str], Awaitable[SealedRows]]
+    """The buyer's own, by the request's cid: what its home keeps of it. Raises NotFound."""
+    training_of: Callable[[str], Awaitable[SealedTraining]]
     """The buyer's own. Raises NotFound where the request has none."""
     grant: Callable[[str, str], None]
     """Lets a peer fetch a blob: cid, peer id."""
@@ -119,7 +119,7 @@ class Talk:
     async def sealed_rows(self, order: OpenOrder) -> SealedRows:
         """An evaluator asks the buyer for its rows."""
         if order.role == "buyer":
-            return await self.rows(order)
+            return await self.rows_of(order.contract.custom.request)
         ask = wire.Ask(do="rows", order_id=order.order_id)
         raw = await self._ask(order.contract.order.buyer, ask)
         return SealedRows.of(from_wire(raw, wire.RowsAnswer, most=wire.MAX_ANSWER))
@@ -195,7 +195,7 @@ class Talk:
             raise _stranger()
         if order.state not in _STATES_OF_ROWS:
             raise Conflict("not_yet", "The price is not in escrow yet.", "Ask again later.")
-        found = await self.rows(order)
+        found = await self.rows_of(order.contract.custom.request)
         self.grant(found.blob.cid, peer_id)
         return found.as_answer()
 
@@ -203,7 +203,7 @@ class Talk:
         """For the developer that won, once it has signed."""
         if order.role != "buyer" or peer_id != order.contract.order.seller or not order.seller_signature:
             raise _stranger()
-        found = await self.training_data(order)
+        found = await self.training_of(order.contract.custom.request)
         self.grant(found.blob.cid, peer_id)
         return found.as_answer()
 

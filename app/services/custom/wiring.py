@@ -185,8 +185,8 @@ def make_custom(
         peers=ground.host,
         catalogue=ground.catalogue,
         hand_in=hand_in,
-        rows=sources.rows,
-        training_data=sources.training,
+        rows_of=sources.rows_of,
+        training_of=sources.training_of,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
         open_rows=lambda order, peer_id: opener.answer(order, peer_id),  # noqa: PLW0108 - as above

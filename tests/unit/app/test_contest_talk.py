@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import trio
 from contest_lab import ContestLab, contest_lab
+from custom_asks import rename_training
 from custom_lab import Maker
 
 from openstall.app.services.contests import practice, wire
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, OpenstallError, PeerError
+from openstall.market.errors import Conflict, InvalidOrder, OpenstallError, PeerError
 from openstall.market.schema import from_wire
 
 NOBODY = "b" + "a" * 58
@@ -132,6 +133,18 @@ async def test_rankings_that_are_not_what_they_say_are_passed_by(tmp_path: Path)
         for wrong in ({"signature": "ab" * 64}, {"signed": [{"place": -1, "signature": theirs}]}):
             with pytest.raises(InvalidOrder):
                 sheet_of(mine | wrong)
+
+
+async def test_training_data_has_a_name_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The requester would else put a file of any name and content into folders of all developers."""
+    rename_training(monkeypatch)
+    async with contest_lab(tmp_path) as room:
+        cid, ada, folder = await room.ask(), room.developers[0], tmp_path / "data"
+        saved = await ada.custom.contests.save_training(cid, folder, ada.progress())
+        assert saved["path"] == str(folder / "training.csv")
+        assert [one.name for one in await trio.Path(folder).iterdir()] == ["training.csv"]
+        with pytest.raises(Conflict, match="exists already"):
+            await ada.custom.contests.save_training(cid, folder, ada.progress())
 
 
 async def practised(room: ContestLab, who: Maker, cid: str, right: int) -> dict[str, Any]:
