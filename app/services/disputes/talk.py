@@ -27,6 +27,7 @@ from openstall.market.disputes.messages import (
     sign_message,
 )
 from openstall.market.errors import Conflict, InvalidOrder, NotFound, OpenstallError, PeerError
+from openstall.market.orders.words import seller_word
 from openstall.market.schema import from_wire, to_wire
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
@@ -196,7 +197,7 @@ class TalkService:
         return [*found, ARBITER] if called and order.role != "arbiter" else found
 
     def _readers(self, order: OpenOrder) -> list[str]:
-        sides = ["buyer", "seller" if order.kind == "sale" else "developer"]
+        sides = ["buyer", seller_word(order.kind)]
         return [*sides, "arbiter"] if order.state == "disputed" and order.contract.arbiter else sides
 
     # --- sending ---
@@ -308,7 +309,7 @@ class TalkService:
         if author == contract.buyer:
             return "buyer"
         if author == contract.seller:
-            return "seller" if order.kind == "sale" else "developer"
+            return seller_word(order.kind)
         return "arbiter"
 
     def _announce(self, order_id: str) -> None:
