@@ -14,7 +14,7 @@ import trio
 
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
 from openstall.app.services.contests.talk import ENTRY, ContestTalk
-from openstall.app.services.custom.assessing import check_rows
+from openstall.app.services.custom.assessing import assess_params, check_rows
 from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.custom.talk import SealedRows
 from openstall.app.services.keys import answers_seed
@@ -128,18 +128,7 @@ class Measuring:
 
     def params(self, room: Room, seed: int, about: str) -> AssessParams:
         """What the sandbox is told to measure."""
-        body = room.body
-        return AssessParams(
-            task=body.task,
-            features=tuple(body.features),
-            target=body.target,
-            classes=tuple(body.classes),
-            metric=body.metric,
-            threshold=body.threshold,
-            floors=tuple(body.floors),
-            seed=seed,
-            salt_seed=answers_seed(self.seed, about).hex(),
-        )
+        return assess_params(room.body, seed=seed, salt_seed=answers_seed(self.seed, about))
 
     async def measure(
         self, room: Room, delivery: Delivery, key: bytes, rows: SealedRows, params: AssessParams
