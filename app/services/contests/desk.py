@@ -130,6 +130,11 @@ class ContestDesk:
         )
         return self.room(row)
 
+    async def sources(self, room: Room, entrant: str) -> list[str]:
+        """Which other peers may have the model of an entrant: itself first, then the evaluators."""
+        peers = [await self.catalogue.peer_of(wallet) for wallet in (entrant, *room.evaluators)]
+        return [peer for peer in peers if peer is not None and peer != self.me.peer_id]
+
     async def patch(self, room: Room, **data: object) -> None:
         """Change what is known of it."""
         await self.workers.store(lambda: self.books.patch(room.cid, **data))

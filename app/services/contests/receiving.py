@@ -68,8 +68,7 @@ class PrizeModels:
         model = room.model_of(seen, prize.entrant)
         if model is None:
             raise InvalidOrder("no_entry", "The chain shows a prize without an entry.")
-        peers = [await self.desk.catalogue.peer_of(wallet) for wallet in (prize.entrant, *room.evaluators)]
-        sources = [peer for peer in peers if peer is not None]
+        sources = await self.desk.sources(room, prize.entrant)
         shown = await self._shown(room, prize, model, sources, with_key=False)
         try:
             key = open_key(prize.sealed_key, peer_box_secret(self.seed), shown.delivery.key_sha256)

@@ -184,12 +184,17 @@ class Trials:
                 "too_large", "The model or the rows are larger than an evaluator takes. Nothing is measured."
             )
         needed = delivery.blob.size + rows.blob.size + opened + SPARE_BYTES
-        if shutil.disk_usage(self.folder.parent).free < needed:
-            raise StoreError(
-                "disk_full",
-                f"To measure the model, {needed // MIB + 1} MiB of free disk are needed.",
-                "Free some space; it is measured by itself.",
-            )
+        need_room(self.folder.parent, needed)
+
+
+def need_room(folder: Path, size: int) -> None:
+    """Raises StoreError where the disk of a folder has no room to fetch and open what is to be measured."""
+    if shutil.disk_usage(folder).free < size:
+        raise StoreError(
+            "disk_full",
+            f"To measure the model, {size // MIB + 1} MiB of free disk are needed.",
+            "Free some space; it is measured by itself.",
+        )
 
 
 def kept_as(attempt: int) -> str:
