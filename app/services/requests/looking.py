@@ -77,7 +77,7 @@ def look(table: Table, choice: Choice, problems: Problems) -> Look | None:
         columns=columns,
         rows=rows,
         classes=dict(Counter(answers).most_common()) if task == "classification" else {},
-        kinds={name: kind_of(table.column(name)) for name in table.header},
+        kinds=_kinds(table),
     )
     if problems.total:
         return found
@@ -87,35 +87,21 @@ def look(table: Table, choice: Choice, problems: Problems) -> Look | None:
     return found
 
 
-def columns_of_table(table: Table) -> dict[str, Any]:
-    """What can be said of a table before the column of the answers is chosen."""
+def as_dict(table: Table, found: Look | None) -> dict[str, Any]:
+    """The preview for the local API; before the column of the answers is chosen, what the columns hold."""
+    kinds = found.kinds if found is not None else _kinds(table)
+    classes = found.classes if found is not None else {}
     return {
-        "task": "",
-        "features": [],
+        "task": found.task if found is not None else "",
+        "features": list(found.features) if found is not None else [],
         "rows": len(table.rows),
-        "columns": [{"name": name, "kind": kind_of(table.column(name))} for name in table.header],
-        "classes": [],
+        "columns": [{"name": name, "kind": kind} for name, kind in kinds.items()],
+        "classes": [{"name": name, "rows": count} for name, count in classes.items()],
         "first_rows": [list(row) for row in table.rows[:SHOWN_ROWS]],
         "delimiter": table.delimiter,
         "encoding": table.encoding,
         "comma_columns": list(table.comma_columns),
-        "warnings": [],
-    }
-
-
-def as_dict(table: Table, found: Look) -> dict[str, Any]:
-    """The preview for the local API."""
-    return {
-        "task": found.task,
-        "features": list(found.features),
-        "rows": len(table.rows),
-        "columns": [{"name": name, "kind": kind} for name, kind in found.kinds.items()],
-        "classes": [{"name": name, "rows": count} for name, count in found.classes.items()],
-        "first_rows": [list(row) for row in table.rows[:SHOWN_ROWS]],
-        "delimiter": table.delimiter,
-        "encoding": table.encoding,
-        "comma_columns": list(table.comma_columns),
-        "warnings": found.warnings,
+        "warnings": found.warnings if found is not None else [],
     }
 
 
@@ -126,6 +112,10 @@ def guessed_task(answers: Sequence[str]) -> str:
         return "classification"
     whole = all(number is not None and number == int(number) for number in numbers)
     return "classification" if whole and len(set(numbers)) <= MOST_GUESSED_CLASSES else "regression"
+
+
+def _kinds(table: Table) -> dict[str, str]:
+    return {name: kind_of(table.column(name)) for name in table.header}
 
 
 def kind_of(cells: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from openstall.app.services.requests.draft import (
     summary_of,
     write_body,
 )
-from openstall.app.services.requests.looking import Choice, Look, as_dict, columns_of_table, look
+from openstall.app.services.requests.looking import Choice, Look, as_dict, look
 from openstall.app.services.requests.overlap import overlap_words
 from openstall.app.services.requests.sealed_rows import KeptRows, RowsFolder
 from openstall.app.services.requests.table import Problems, Table, read_table
@@ -113,13 +113,7 @@ class RequestService:
             found.warnings += await self.workers.work(
                 overlap_words, training, found, table.lines, file.choice.target
             )
-        told: dict[str, Any] = {
-            "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
-            "problem_count": problems.total,
-            "table": as_dict(table, found) if table is not None and found is not None else None,
-            "file_sha256": table.sha256 if table is not None else "",
-            "summary": [],
-        }
+        told = _preview(problems, table, None if table is None else as_dict(table, found))
         if terms is not None and table is not None and found is not None and not problems.total:
             self.chain.need(terms.mechanism)
             commitment = Commitment(root="00" * 32, rows=len(found.rows))
@@ -130,13 +124,8 @@ class RequestService:
     async def _first_look(self, file: RowsFile, problems: Problems) -> dict[str, Any]:
         """What the columns are called and hold, before anybody has chosen the one of the answers."""
         table = await self.workers.work(partial(read_table, file.path, problems, encoding=file.encoding))
-        return {
-            "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
-            "problem_count": problems.total,
-            "table": columns_of_table(table) if table is not None and not problems.total else None,
-            "file_sha256": table.sha256 if table is not None else "",
-            "summary": [],
-        }
+        shown = as_dict(table, None) if table is not None and not problems.total else None
+        return _preview(problems, table, shown)
 
     async def create(
         self,
@@ -367,6 +356,16 @@ def _read(file: RowsFile, problems: Problems) -> tuple[Table, Look] | None:
         return None
     found = look(table, file.choice, problems)
     return None if found is None else (table, found)
+
+
+def _preview(problems: Problems, table: Table | None, shown: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
+        "problem_count": problems.total,
+        "table": shown,
+        "file_sha256": table.sha256 if table is not None else "",
+        "summary": [],
+    }
 
 
 def _shown(row: RequestRow) -> dict[str, Any]:
