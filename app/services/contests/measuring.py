@@ -192,12 +192,12 @@ class Measuring:
         for peer in sources:
             try:
                 shown = await self.talk.delivery(room, peer, entrant, model)
-                check_key(bytes.fromhex(shown.key), shown.delivery.key_sha256)
+                check_key(shown.key, shown.delivery.key_sha256)
                 await self.bring(shown.delivery, sources)
             except (PeerError, InvalidOrder) as error:
                 last = error
             else:
-                note = {"doc": shown.delivery.as_dict(), "key": shown.key}
+                note = {"doc": shown.delivery.as_dict(), "key": shown.key.hex()}
                 await self.desk.workers.store(self.desk.books.note, room.cid, ENTRY, entrant, note)
                 return note
         raise last

@@ -10,7 +10,8 @@ from typing import Any
 import trio
 
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
-from openstall.app.services.contests.talk import ContestTalk, Shown
+from openstall.app.services.contests.talk import ContestTalk
+from openstall.app.services.custom.talk import Shown
 from openstall.app.services.keys import peer_box_secret
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.sealing import check_key, open_key, unseal
@@ -75,7 +76,7 @@ class PrizeModels:
         except InvalidOrder:
             # The winner handed over what opens nothing; the evaluators measured with the right key.
             shown = await self._shown(room, prize, model, sources, with_key=True)
-            key = bytes.fromhex(shown.key)
+            key = shown.key
         delivery = shown.delivery
         needed = delivery.blob.size + sum(entry.size for entry in delivery.files)
         if shutil.disk_usage(self.folder.parent).free < needed:
@@ -100,7 +101,7 @@ class PrizeModels:
             try:
                 shown = await self.talk.delivery(room, peer, prize.entrant, model)
                 if with_key:
-                    check_key(bytes.fromhex(shown.key), shown.delivery.key_sha256)
+                    check_key(shown.key, shown.delivery.key_sha256)
             except (PeerError, InvalidOrder) as error:
                 last = error
             else:

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room
 from openstall.app.services.contests.entering import Entering
-from openstall.app.services.custom.talk import SealedRows, SealedTraining
+from openstall.app.services.custom.talk import SealedRows, SealedTraining, Shown
 from openstall.app.services.custom.wire import DeliveryAnswer, RowsAnswer, TrainingAnswer
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.ledger.contest import ContestClient
 from openstall.market.errors import Conflict, NotFound
 from openstall.market.fields import Body
-from openstall.market.requests.delivery import Delivery, read_delivery
+from openstall.market.requests.delivery import read_delivery
 from openstall.market.schema import from_wire, to_wire
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
@@ -27,14 +27,6 @@ ENTRY = "entry"
 """The note of an evaluator about one entry: the delivery, its key, and what was measured."""
 SHEET = "sheet"
 """The note about one evaluator's sheet, with the signatures on the prizes that follow from it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A delivery with its key, as hex; empty for who may not have it."""
-
-    delivery: Delivery
-    key: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +62,7 @@ class ContestTalk:
         ask = wire.Ask(do="delivery", request=room.cid, wallet=wallet)
         answer = await self._ask(peer_id, ask, DeliveryAnswer)
         found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash)
-        return Shown(delivery=found, key=answer.key)
+        return Shown(delivery=found, key=bytes.fromhex(answer.key))
 
     async def rows(self, room: Room) -> SealedRows:
         """An evaluator asks the requester for its rows."""
