@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
@@ -18,8 +18,9 @@ from openstall.ledger.wallet import Wallet
 from openstall.market.errors import ChainError, InvalidOrder
 
 AuctionState = Literal["none", "open", "settled", "void", "awarded", "expired"]
+"""As the contract numbers them."""
 BidState = Literal["none", "sealed", "opened", "paid_back", "barred"]
-_STATES: tuple[AuctionState, ...] = ("none", "open", "settled", "void", "awarded", "expired")
+_STATES: tuple[AuctionState, ...] = get_args(AuctionState)
 _MARKS: dict[bytes, BidState] = {
     word(0): "none",
     word(1): "opened",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from eth_hash.auto import keccak
 
@@ -17,8 +17,9 @@ from openstall.ledger.wallet import Wallet, recover_signer
 from openstall.market.errors import IdentityError, InvalidOrder
 
 ContestState = Literal["none", "open", "judged", "void", "closed"]
+"""As the contract numbers them."""
 EntryState = Literal["none", "over", "barred", "entered"]
-_STATES: tuple[ContestState, ...] = ("none", "open", "judged", "void", "closed")
+_STATES: tuple[ContestState, ...] = get_args(ContestState)
 _MARKS: dict[bytes, EntryState] = {word(0): "none", word(1): "over", word(2): "barred"}
 _RANKING = keccak(b"Ranking(bytes32 id,bytes32 root,uint128 total)")
 _SHEET = keccak(b"Sheet(bytes32 id,bytes32 sheetHash)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from eth_hash.auto import keccak
 
@@ -30,18 +30,8 @@ ModelState = Literal[
     "refunded",
     "ruled",
 ]
-STATES: tuple[ModelState, ...] = (
-    "none",
-    "funded",
-    "submitted",
-    "passed",
-    "failed",
-    "handed_over",
-    "disputed",
-    "completed",
-    "refunded",
-    "ruled",
-)
+"""As the contract numbers them."""
+STATES: tuple[ModelState, ...] = get_args(ModelState)
 ENDED: frozenset[ModelState] = frozenset({"none", "completed", "refunded", "ruled"})
 """No money lies in an order that is in one of these."""
 _ASSESSMENT = keccak(
