@@ -5,11 +5,9 @@ A file appears under its name only when all of it is on the disk, so that a kill
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 
 from openstall.app.services.keys import rows_key
+from openstall.ledger.private_files import write_private
 from openstall.market.errors import StoreError
 
 _PURPOSE: Final = b"openstall sealed rows v1"
@@ -58,22 +57,12 @@ class RowsFolder:
         """
         plain = json.dumps({"columns": columns, "rows": rows}, ensure_ascii=False, separators=(",", ":"))
         sealed = bytes(Aead(rows_key(self.seed, salt)).encrypt(plain.encode(), self._bound_to(request_id)))
-        target = self.path(request_id)
-        part = target.with_suffix(".part")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with open(part, "wb", opener=_private) as file:
-                file.write(sealed)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-            _sync_folder(self.folder)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            write_private(self.path(request_id), sealed)
+        except StoreError as error:
             raise StoreError(
                 "disk_full",
-                f"Your rows could not be kept: {error.strerror}. Nothing was published.",
+                f"Your rows could not be kept: {error.message} Nothing was published.",
                 "Make room on the disk and try again.",
             ) from error
 
@@ -100,10 +89,10 @@ class RowsFolder:
         self.path(request_id).unlink(missing_ok=True)
 
     def sweep(self, keep: Sequence[str]) -> None:
-        """Remove what a kill left behind: part files, and rows that no request in the books names."""
-        known = set(keep)
-        for path in self.folder.glob("*.*"):
-            if path.suffix == ".part" or (path.suffix == ".rows" and path.stem not in known):
+        """Remove what a kill left behind: half written files, and rows that no request in the books names."""
+        known = {self.path(request_id) for request_id in keep}
+        for path in self.folder.glob("*.rows*"):
+            if path not in known:
                 path.unlink(missing_ok=True)
 
     def path(self, request_id: str) -> Path:
@@ -113,18 +102,3 @@ class RowsFolder:
     @staticmethod
     def _bound_to(request_id: str) -> bytes:
         return _PURPOSE + b"\0" + request_id.encode()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name itself on the disk; Windows knows no handle of a folder, and needs none."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

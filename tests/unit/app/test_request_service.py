@@ -253,7 +253,7 @@ def test_a_kill_before_the_books_leaves_no_rows_behind(bench: Bench, monkeypatch
             with pytest.raises(Killed):
                 await bench.create(bench.node())
         assert len(bench.files()) == 1
-        (bench.folder / "requests" / "0011.part").write_bytes(b"half")
+        (bench.folder / "requests" / ".0011.rows.5e1f0a").write_bytes(b"half")
         again = bench.node()
         await again.resume()
         assert bench.files() == []
