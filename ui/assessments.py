@@ -9,7 +9,6 @@ import json
 
 from msgspec import field
 
-from openstall.market.requests.replays import DOUBTS
 from openstall.ui import documents
 from openstall.ui.documents import Document, UnreadableAnswer
 
@@ -42,7 +41,7 @@ class Replay(Document, frozen=True, kw_only=True):
     @property
     def doubts(self) -> bool:
         """Whether it speaks against the evaluator."""
-        return self.outcome in DOUBTS
+        return self.outcome in ("differs", "unlikely", "not_committed", "not_shown")
 
 
 class ReplayAnswer(Document, frozen=True, kw_only=True):

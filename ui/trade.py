@@ -328,6 +328,11 @@ class Order(Document, frozen=True, kw_only=True):
         """The state to show first: that of a job which did not end as done goes before that of its money."""
         return self.state if self.outcome is None or self.outcome.state == "done" else self.outcome.state
 
+    @property
+    def seller_word(self) -> str:
+        """What the side that sells is called."""
+        return "developer" if self.kind == "custom" else "seller"
+
 
 class Orders(Document, frozen=True, kw_only=True):
     """The orders of this identity."""

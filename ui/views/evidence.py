@@ -6,7 +6,6 @@ from functools import partial
 
 from PySide6.QtWidgets import QFileDialog, QVBoxLayout
 
-from openstall.market.orders.words import seller_word
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.talk import Finding, SavedEvidence, Shown, ShownBySides
@@ -42,7 +41,7 @@ class EvidencePanel(Panel):
     def show_order(self, order: Order) -> None:
         """A party can save its evidence; an arbiter is shown that of a dispute."""
         arbiter = order.role == "arbiter"
-        self._seller = seller_word(order.kind)
+        self._seller = order.seller_word
         signed = order.kind in ("sale", "custom") and order.state not in _UNPAID
         wanted = signed and (
             order.role in ("buyer", "seller") or (arbiter and order.state in ("disputed", "ruled"))

@@ -8,7 +8,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
 from openstall.market.money import ALL_BPS
-from openstall.market.orders.words import seller_word
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.trade import Order
@@ -37,7 +36,7 @@ class RulingForm(QWidget):
         super().__init__()
         self._desk, self._order = desk, order
         self._fee_bps = int(order.terms.get("arbiter_fee_bps", 0) or 0)
-        self._seller = seller_word(order.kind)
+        self._seller = order.seller_word
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setPageStep(10)
