@@ -161,10 +161,12 @@ class Trade:
         ground = self._ground
         await restore_access(self.desk, self._orders, self.stock, ground.access, self._channel)
         await self.custom.evaluating.clear()
+        await self.custom.contests.restore()
         self._negotiation.serve()
         self._follow.serve()
         self.serving.serve()
         self.custom.talk.serve()
+        self.custom.contests.talk.serve()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.requests.resume)
             nursery.start_soon(self._ground.rigs.watch, self._engine.wake_all)
@@ -179,6 +181,8 @@ class Trade:
             nursery.start_soon(steadily, "capacity", self.capacity.run)
             if self._ground.chain.params.auction:
                 nursery.start_soon(steadily, "auctions", self.custom.auctions.run)
+            if self._ground.chain.params.contest:
+                nursery.start_soon(steadily, "contests", self.custom.contests.run)
             nursery.start_soon(steadily, "service levels", self.levels.run)
             nursery.start_soon(steadily, "transactions", self._ground.transactions.resume)
             ready()
@@ -196,6 +200,7 @@ class Trade:
         self._wakes.new_block()
         self.demand.new_block()
         self.custom.auctions.wake()
+        self.custom.contests.wake()
 
     def _make_stock(self) -> Stock:
         ground, params = self._ground, self._ground.chain.params

@@ -25,6 +25,7 @@ EntryState = Literal["none", "over", "barred", "entered"]
 _STATES: tuple[ContestState, ...] = ("none", "open", "judged", "void", "closed")
 _MARKS: dict[bytes, EntryState] = {word(0): "none", word(1): "over", word(2): "barred"}
 _RANKING = keccak(b"Ranking(bytes32 id,bytes32 root,uint128 total)")
+_SHEET = keccak(b"Sheet(bytes32 id,bytes32 sheetHash)")
 _DOMAIN_NAME = "Openstall Contest"
 _OPEN_GAS, _JUDGE_GAS = 1_500_000, 900_000
 
@@ -255,10 +256,19 @@ class ContestClient:
         Raises:
             InvalidOrder: not a signature.
         """
-        try:
-            return recover_signer(self.digest(found), signature).lower()
-        except IdentityError as error:
-            raise InvalidOrder("bad_signature", "The evaluator's signature is malformed.") from error
+        return _signer(self.digest(found), signature)
+
+    def sign_sheet(self, wallet: Wallet, found_id: bytes, sheet_hash: bytes) -> bytes:
+        """An evaluator's signature on its statements about all entries; no contract reads it."""
+        return wallet.sign_digest(digest(self._domain(), _SHEET, found_id, sheet_hash))
+
+    def sheet_signer(self, found_id: bytes, sheet_hash: bytes, signature: bytes) -> str:
+        """The wallet that signed a sheet, lower case.
+
+        Raises:
+            InvalidOrder: not a signature.
+        """
+        return _signer(digest(self._domain(), _SHEET, found_id, sheet_hash), signature)
 
     def digest(self, found: Ranking) -> bytes:
         """The EIP-712 digest of a ranking.
@@ -268,12 +278,7 @@ class ContestClient:
         """
         if len(found.contest_id) != 32 or len(found.root) != 32 or not 0 <= found.total_micro < 2**128:
             raise InvalidOrder("bad_ranking", "The ranking is malformed.")
-        domain = Domain(
-            name=_DOMAIN_NAME,
-            chain_id=self._chain.params.chain_id,
-            contract=self._chain.contract("Contest"),
-        )
-        return digest(domain, _RANKING, found.contest_id, found.root, word(found.total_micro))
+        return digest(self._domain(), _RANKING, found.contest_id, found.root, word(found.total_micro))
 
     def contest(self, found_id: bytes) -> ContestOnChain:
         """The contest as the chain has it; state `none` when it was never opened."""
@@ -330,6 +335,13 @@ class ContestClient:
             raise InvalidOrder("not_in_ranking", "That wallet is not in the ranking.")
         return amounts[entrant.lower()], found.proofs[entrant.lower()]
 
+    def _domain(self) -> Domain:
+        return Domain(
+            name=_DOMAIN_NAME,
+            chain_id=self._chain.params.chain_id,
+            contract=self._chain.contract("Contest"),
+        )
+
     def _events(self, name: str, found_id: bytes, from_block: int) -> list[Event]:
         topics: list[Any] = [self._abi.topic(name), "0x" + found_id.hex()]
         head = self._chain.head().number
@@ -347,3 +359,10 @@ class ContestClient:
 def _leaf(found_id: bytes, entrant: str, amount: int) -> bytes:
     """Hashed twice, so that no inner node can pass for a leaf."""
     return bytes(keccak(keccak(found_id + address_word(entrant) + word(amount))))
+
+
+def _signer(signed: bytes, signature: bytes) -> str:
+    try:
+        return recover_signer(signed, signature).lower()
+    except IdentityError as error:
+        raise InvalidOrder("bad_signature", "The evaluator's signature is malformed.") from error

@@ -363,3 +363,29 @@ def m0011_requests(db: Database) -> None:
             "CREATE UNIQUE INDEX requests_by_cid ON requests (cid) WHERE cid <> ''",
         ),
     )
+
+
+@migrations()
+def m0012_contests(db: Database) -> None:
+    """Contests that this node runs, enters or judges; and its own notes on entries, sheets and practice."""
+    _run(
+        db,
+        (
+            """CREATE TABLE contests (
+                request_cid TEXT PRIMARY KEY,
+                role TEXT NOT NULL,
+                state TEXT NOT NULL,
+                record BLOB NOT NULL,
+                data TEXT NOT NULL,
+                created_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX contests_by_state ON contests (state, created_at DESC)",
+            """CREATE TABLE contest_notes (
+                request_cid TEXT NOT NULL REFERENCES contests (request_cid),
+                kind TEXT NOT NULL,
+                name TEXT NOT NULL,
+                data TEXT NOT NULL,
+                PRIMARY KEY (request_cid, kind, name)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    )

@@ -13,6 +13,7 @@ from openstall.app.api import (
     capacity,
     catalogue,
     compute,
+    contests,
     custom,
     developer,
     group,
@@ -53,5 +54,6 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         orders.router,
         batches.router,
         wanted.router,
+        contests.router,
         developer.router,
     ]

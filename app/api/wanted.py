@@ -25,6 +25,7 @@ Column = Annotated[str, Field(min_length=1, max_length=200)]
 Decimal = Annotated[str, Field(pattern=r"^[0-9]{1,16}(\.[0-9]{1,6})?$")]
 Wallet = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 Seconds = Annotated[int, Field(ge=60, le=90 * DAY_S)]
+Bps = Annotated[int, Field(ge=1, le=10_000)]
 Price = Annotated[int, Field(ge=1, le=MAX_MICRO)]
 Bidders = Annotated[int, Query(ge=1, le=MOST_BIDDERS)]
 
@@ -40,7 +41,8 @@ class FloorBody(Body):
 class TermsBody(Body):
     """What is decided beside the table; money in micro-credits, times in seconds from now on.
 
-    Without a quorum more than half of the evaluators must agree.
+    Without a quorum more than half of the evaluators must agree. In a contest `weights_bps` are the prizes by
+    rank; without them the pool is shared in proportion to quality.
     """
 
     title: Annotated[str, Field(min_length=3, max_length=120)]
@@ -57,6 +59,8 @@ class TermsBody(Body):
     tries: Annotated[int, Field(ge=1, le=16)] = 3
     evaluators: Annotated[list[Wallet], Field(max_length=16, default_factory=list)]
     quorum: Annotated[int, Field(ge=1, le=16)] | None = None
+    mechanism: Literal["second_price", "contest"] = "second_price"
+    weights_bps: Annotated[list[Bps], Field(max_length=32, default_factory=list)]
 
 
 class Rows(Body):
@@ -89,7 +93,7 @@ class Create(Rows):
 
 
 NO_AUCTION = {"stage": "", "order_id": None}
-"""Of a request whose auction is not begun."""
+"""Of a request whose auction or contest is not begun."""
 
 
 def router(node: Node) -> APIRouter:
@@ -130,7 +134,8 @@ def router(node: Node) -> APIRouter:
     async def items() -> dict[str, Any]:
         """Own requests, newest first."""
         found = await node.trade.requests.items()
-        stages = await node.trade.custom.auctions.stages()
+        custom = node.trade.custom
+        stages = await custom.auctions.stages() | await custom.contests.stages()
         items = [{**item, **stages.get(item["cid"], NO_AUCTION)} for item in found]
         return {"items": items, "total": len(items)}
 
@@ -193,4 +198,6 @@ def _terms(body: Rows, terms: TermsBody) -> Terms:
         tries=terms.tries,
         evaluators=tuple(terms.evaluators),
         quorum=terms.quorum or 0,
+        mechanism=terms.mechanism,
+        weights_bps=tuple(terms.weights_bps),
     )

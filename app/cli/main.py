@@ -27,6 +27,7 @@ NOUNS = {
     "rig": "Let this machine work for your node on another computer.",
     "job": "Run a job on a rented machine.",
     "request": "Ask for a model that does not exist yet.",
+    "contest": "Enter a contest for the best model, and see who won.",
     "bid": "Bid to build a model that others ask for.",
     "evaluator": "Measure models for others, or not.",
     "order": "Where each order stands, and what you may do.",

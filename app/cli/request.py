@@ -20,6 +20,7 @@ _METRICS = click.Choice(["accuracy", "macro_f1", "auc", "rmse", "mae"])
 _TASKS = click.Choice(["classification", "regression"])
 _ENCODINGS = click.Choice(["utf-8", "utf-16", "windows-1250", "windows-1252", "windows-1254", "iso-8859-9"])
 _FLOOR_HELP = "size=1000000 (bytes), latency=5 (ms), robustness=0.8, fairness=0.1:COLUMN; repeatable."
+_TRIES_HELP = "Deliveries at most; in a contest, tries for practice."
 DEPOSIT_SHARE = 20
 """A bid puts down a twentieth of the budget, if nothing else is said."""
 
@@ -74,13 +75,22 @@ def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, 
 @click.option("--licence", default="MIT", show_default=True, help="SPDX expression of the model.")
 @click.option("--floor", "floors", multiple=True, help=_FLOOR_HELP)
 @click.option("--deposit", help="Credits that each bid puts down; a twentieth of the budget without it.")
-@click.option("--training", type=_PATH, help="Training data with the same columns, for the winner alone.")
-@click.option("--bid-s", type=int, default=3 * _DAY_S, show_default=True, help="Time for sealed bids.")
-@click.option("--reveal-s", type=int, default=_DAY_S, show_default=True, help="Then, time to open them.")
+@click.option("--training", type=_PATH, help="Training data with the same columns, for who may build.")
+@click.option(
+    "--mechanism",
+    type=click.Choice(["second_price", "contest"]),
+    default="second_price",
+    show_default=True,
+    help="Sealed bids; or a contest, in which all build and the best are paid.",
+)
+@click.option("--weights", help="Contest: prizes by rank, as 6000,3000,1000; they add up to 10,000.")
+@click.option("--shares", is_flag=True, help="Contest: all who pass share in proportion to quality.")
+@click.option("--bid-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to bid, or to enter.")
+@click.option("--reveal-s", type=int, default=_DAY_S, show_default=True, help="Then, to open or to judge.")
 @click.option("--deliver-s", type=int, default=14 * _DAY_S, show_default=True, help="Then, time to build.")
 @click.option("--evaluate-s", type=int, default=_DAY_S, show_default=True, help="Time to measure a delivery.")
 @click.option("--review-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to object.")
-@click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help="Deliveries at most.")
+@click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help=_TRIES_HELP)
 @click.option("--evaluator", "evaluators", multiple=True, metavar="WALLET", help="You alone without it.")
 @click.option("--quorum", type=click.IntRange(1, 16), help="So many must agree; more than half without it.")
 @click.option("--arbiter", help="Wallet address that rules in a dispute.")
@@ -138,7 +148,7 @@ def list_(cli: Cli) -> None:
         [
             ("TITLE", "title"),
             ("STATE", "state"),
-            ("AUCTION", "stage"),
+            ("STAGE", "stage"),
             ("BUDGET", "budget_micro"),
             ("BIDS UNTIL", "commit_by"),
             ("REQUEST", "request_id"),
@@ -242,6 +252,7 @@ def _terms(
     deposit_micro = parse_amount(deposit) if deposit else max(1, budget_micro // DEPOSIT_SHARE)
     named = title or f"Predict {target}"
     evaluators = list(terms.pop("evaluators"))
+    terms["weights_bps"] = _weights(terms["mechanism"], terms.pop("weights"), shares=terms.pop("shares"))
     return {
         "title": named,
         "budget_micro": budget_micro,
@@ -249,6 +260,24 @@ def _terms(
         "evaluators": evaluators,
         **terms,
     }
+
+
+def _weights(mechanism: str, weights: str | None, *, shares: bool) -> list[int]:
+    """The prizes of a contest by rank; none where they are shared by quality."""
+    if mechanism != "contest":
+        if weights or shares:
+            raise OpenstallError("bad_weights", "Only a contest has prizes.", "Add --mechanism contest.")
+        return []
+    if bool(weights) == shares:
+        raise OpenstallError(
+            "bad_weights", "Say how the pool is paid out.", "Give --weights 6000,3000,1000, or --shares."
+        )
+    try:
+        return [int(part) for part in (weights or "").split(",") if part]
+    except ValueError as error:
+        raise OpenstallError(
+            "bad_weights", f"“{weights}” are no prizes.", "Write them like 6000,3000,1000."
+        ) from error
 
 
 def _floor(text: str) -> dict[str, str]:

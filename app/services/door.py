@@ -203,4 +203,4 @@ def _words_of_order(body: RequestBody | DeveloperBody) -> str:
     if isinstance(body, DeveloperBody):
         return " ".join([body.skills, *body.tasks])
     texts = [body.summary, body.task, body.metric, body.licence, body.target]
-    return " ".join([*texts, *body.classes, *body.features])
+    return " ".join([*texts, *body.classes, *body.features, *body.evaluators])

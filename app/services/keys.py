@@ -8,6 +8,9 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.public import PrivateKey
+from nacl.signing import SigningKey, VerifyKey
+
+from openstall.market import ids
 
 
 def package_key(seed: bytes, salt: str) -> bytes:
@@ -48,6 +51,16 @@ def box_secret(seed: bytes, nonce: str) -> bytes:
 def box_public(seed: bytes, nonce: str) -> str:
     """The public half of `box_secret`, as hex."""
     return bytes(PrivateKey(box_secret(seed, nonce)).public_key).hex()
+
+
+def peer_box_secret(seed: bytes) -> bytes:
+    """The X25519 secret that belongs to this peer's own key: for what is sealed for the peer itself."""
+    return bytes(SigningKey(seed).to_curve25519_private_key())
+
+
+def peer_box_public(peer_id: str) -> str:
+    """The box of another peer, as hex; it follows from its peer id, so nobody has to be asked for it."""
+    return bytes(VerifyKey(ids.public_key_of(peer_id)).to_curve25519_public_key()).hex()
 
 
 def _derive(seed: bytes, purpose: str, salt: str) -> bytes:

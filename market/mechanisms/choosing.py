@@ -25,7 +25,9 @@ from openstall.market.money import ALL_BPS, MICRO, format_amount
 Goal = Literal["cheapest", "best", "many"]
 Mechanism = Literal["second_price", "second_score", "several_winners", "contest_by_rank", "contest_by_share"]
 
-RUNS_ON_CHAIN: Final[frozenset[Mechanism]] = frozenset({"second_price"})
+RUNS_ON_CHAIN: Final[frozenset[Mechanism]] = frozenset(
+    {"second_price", "contest_by_rank", "contest_by_share"}
+)
 """Those that a request can be made with in this version."""
 ASSUMED_BIDDERS: Final = 5
 MOST_BIDDERS: Final = 100
@@ -149,7 +151,7 @@ def _result(
         working=working,
         prizes=prizes,
         others=tuple(options.values()),
-        here_words=_RUNS if best.runs_here else _DOES_NOT_RUN,
+        here_words=_RUNS + _how(weights),
     )
 
 
@@ -301,6 +303,13 @@ def _share_example() -> str:
     return f"A reaches 90 %, B 60 %: of a pool of {_credits(EXAMPLE_MICRO)} are paid {paid}."
 
 
+def _how(weights_bps: tuple[int, ...]) -> str:
+    """What to add to the command for prizes by rank."""
+    if not weights_bps:
+        return "."
+    return f" --mechanism contest --weights {','.join(map(str, weights_bps))}."
+
+
 def _credits(amount_micro: int) -> str:
     return f"{format_amount(amount_micro)} credits"
 
@@ -333,8 +342,4 @@ _BIDDERS: Final = "If {n} bid whose costs are spread evenly between nothing and 
 _ENTRANTS: Final = (
     "If {n} take part whose talents are spread evenly, and work costs as much as there is of it"
 )
-_RUNS: Final = "This version runs it on chain: openstall request create."
-_DOES_NOT_RUN: Final = (
-    "This version does not run it. On chain it runs sealed bids with the second price, and nothing else: "
-    "one model that reaches your threshold, for the least money (openstall request create)."
-)
+_RUNS: Final = "This version runs it on chain: openstall request create"

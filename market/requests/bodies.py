@@ -30,6 +30,8 @@ MOST_EVALUATORS: Final = 16
 MOST_TRIES: Final = 16
 MOST_PLACES: Final = 1_000
 ALL_BPS: Final = 10_000
+SHARES: Final = frozenset({"accuracy", "macro_f1", "auc"})
+"""Metrics between 0 and 1 of which more is better."""
 LEAST_STAGE_S: Final = 60
 MOST_SPAN_S: Final = 360 * DAY_S
 """From the date of a request to its last delivery; the escrow refuses more than 365 days ahead."""
@@ -44,7 +46,8 @@ Title = Annotated[str, Meta(min_length=3, max_length=120)]
 class RequestBody(Body, frozen=True, kw_only=True):
     """A wanted model: what it must do, how that is measured, what is paid, and until when each stage lasts.
 
-    In a contest `commit_by` ends the entries and `reveal_by` the judging; there is no delivery after it.
+    In a contest `commit_by` ends the entries and `reveal_by` the judging; there is no delivery after it, and
+    `tries` are those for practice. Without `weights_bps` the pool is shared in proportion to quality.
     """
 
     title: Title
@@ -198,5 +201,25 @@ def _check_mechanism(request: RequestBody) -> None:
             raise InvalidRecord("bad_mechanism", "Only a contest shares its prize by weights.")
         if request.auction.lower() == request.escrow.lower():
             raise InvalidRecord("bad_mechanism", "Auction and escrow are two contracts.")
-    elif sum(request.weights_bps) != ALL_BPS:
-        raise InvalidRecord("bad_mechanism", "The weights of a contest add up to 10,000.")
+    else:
+        _check_contest(request)
+
+
+def _check_contest(request: RequestBody) -> None:
+    if request.arbiter:
+        raise InvalidRecord("bad_mechanism", "A contest has no arbiter: its evaluators alone decide.")
+    if request.wallet.lower() in (wallet.lower() for wallet in request.evaluators):
+        raise InvalidRecord(
+            "bad_evaluators",
+            "Whoever asks cannot measure its own contest: it would hold every model for nothing.",
+            "Name others as evaluators.",
+        )
+    weights = request.weights_bps
+    if not weights and request.metric not in SHARES:
+        raise InvalidRecord(
+            "bad_mechanism",
+            "Only accuracy, macro_f1 and auc are shares of 1, so only they can share a pool.",
+            "Give prizes by rank.",
+        )
+    if weights and (sum(weights) != ALL_BPS or list(weights) != sorted(weights, reverse=True)):
+        raise InvalidRecord("bad_mechanism", "The prizes add up to 10,000, and a worse place has no more.")

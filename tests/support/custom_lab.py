@@ -105,7 +105,9 @@ class Maker(Side):
             wallet=self.wallet.address,
             workers=self.workers,
         )
+        self.custom.contests.measuring.evaluation = self.sandbox  # type: ignore[assignment]  # as above
         self.custom.talk.serve()
+        self.custom.contests.talk.serve()
         self.engine.handlers = self.custom.handlers(self.negotiation, self.unpacking)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from openstall.learning.intervals import wilson
 from openstall.market.errors import NotFound
 from openstall.market.records import Peer, Record, SignedRecord, sign_record
 from openstall.market.requests.assessment import Figure, Measured
+from openstall.market.requests.bodies import RequestBody
 
 if TYPE_CHECKING:
     from openstall.app.operations import Progress
@@ -87,8 +89,18 @@ class Catalogue:
     async def held(self, cid: str, *, at: int | None = None) -> SignedRecord | None:
         return await self.shelf.held(cid, at=at)
 
-    async def find(self, **query: Any) -> dict[str, Any]:
-        return await self.shelf.find(**query)
+    async def find(self, *, types: tuple[str, ...] = ("peer",), **query: Any) -> dict[str, Any]:
+        if types != ("request",):
+            return await self.shelf.find(types=types, **query)
+        found = [{"cid": one.cid} for one in self.shelf.records.values() if isinstance(one.body, RequestBody)]
+        return {"items": found, "total": len(found)}
+
+    async def peer_names(self, peer_ids: Sequence[str]) -> dict[str, str]:
+        return {
+            one.record.author: one.body.name
+            for one in self.shelf.records.values()
+            if isinstance(one.body, Peer) and one.record.author in peer_ids
+        }
 
     async def publish(self, type_: str, key: str, body: dict[str, Any], *, life_s: int) -> SignedRecord:
         now, author = self.side.clock.now(), self.side.host.peer_id

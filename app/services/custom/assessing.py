@@ -16,7 +16,7 @@ from openstall.compute_agent.assess_specs import AssessParams
 from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import CustomTerms
 from openstall.market.requests import rows
-from openstall.market.requests.bodies import columns_of
+from openstall.market.requests.bodies import RequestBody, columns_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class SandboxAssessor:
         )
 
 
-def check_rows(path: Path, seed: bytes, terms: CustomTerms) -> None:
+def check_rows(path: Path, seed: bytes, terms: CustomTerms | RequestBody) -> None:
     """Whether a table is the one that the buyer committed to. Blocks on the disk.
 
     Raises:

@@ -25,7 +25,7 @@ ROWS_FILE = "rows.csv"
 
 @dataclass(slots=True, kw_only=True)
 class Sources:
-    """Both, by the order that they are for."""
+    """Both, by the request or the order that they are for."""
 
     requests: RequestService
     books: Requests
@@ -35,13 +35,21 @@ class Sources:
     workers: Workers
 
     async def rows(self, order: OpenOrder) -> SealedRows:
+        """Those of an order; as `rows_of`."""
+        return await self.rows_of(order.contract.custom.request)
+
+    async def training(self, order: OpenOrder) -> SealedTraining:
+        """That of an order; as `training_of`."""
+        return await self.training_of(order.contract.custom.request)
+
+    async def rows_of(self, request_cid: str) -> SealedRows:
         """The rows as one encrypted blob, made when the first evaluator asks.
 
         Raises:
             NotFound: this home does not hold that request.
             StoreError: the rows were lost, or there is no room on the disk.
         """
-        row = await self._row(order)
+        row = await self.workers.store(self.books.get, request_cid)
         key = evaluators_key(self.seed, row.data["salt"])
         kept = row.data.get("rows_blob")
         if kept is None or not self.blobs.have(kept["blob"]["cid"]):
@@ -53,13 +61,13 @@ class Sources:
             seed=await self.requests.seed_of(row.request_id),
         )
 
-    async def training(self, order: OpenOrder) -> SealedTraining:
+    async def training_of(self, request_cid: str) -> SealedTraining:
         """The training data with its key.
 
         Raises:
             NotFound: the request comes without, or this home does not hold it.
         """
-        row = await self._row(order)
+        row = await self.workers.store(self.books.get, request_cid)
         if row.body["training"] is None:
             raise NotFound("no_training", "This request comes without training data.")
         return SealedTraining(
@@ -67,9 +75,6 @@ class Sources:
             file=msgspec.convert(row.data["training_file"], FileEntry),
             key=await self.requests.training_key_of(row.request_id),
         )
-
-    async def _row(self, order: OpenOrder) -> RequestRow:
-        return await self.workers.store(self.books.get, order.contract.custom.request)
 
     async def _seal_rows(self, row: RequestRow, key: bytes) -> dict[str, dict[str, object]]:
         rows = await self.requests.rows_of(row.request_id)

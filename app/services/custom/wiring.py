@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from openstall.app.services.checking import LocalJobs
+from openstall.app.services.contests.service import ContestService
+from openstall.app.services.contests.wiring import make_contests
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.evaluating import Evaluating
@@ -34,6 +36,8 @@ from openstall.app.services.requests.service import RequestService
 from openstall.app.services.requests.wiring import make_requests
 from openstall.app.services.sealed import SealedEvaluation
 from openstall.app.services.selling import Stock
+from openstall.market.records import SignedRecord
+from openstall.market.requests.terms import request_in
 from openstall.store.auctions import Auctions
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
@@ -41,6 +45,23 @@ from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
     from openstall.app.trade import Ground
+
+
+@dataclass(slots=True, kw_only=True)
+class Houses:
+    """Where the budget of a request goes, by its mechanism."""
+
+    auctions: AuctionService
+    contests: ContestService = field(init=False)
+
+    async def check_budget(self, budget_micro: int) -> None:
+        """Whether the wallet holds it; raises MoneyError."""
+        await self.auctions.check_budget(budget_micro)
+
+    async def open(self, record: SignedRecord) -> None:
+        """Pay it in; begun once, it is seen to its end by itself."""
+        contest = request_in(record).mechanism == "contest"
+        await (self.contests.open(record) if contest else self.auctions.open(record))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +79,7 @@ class Custom:
     watch: CustomWatch
     actions: CustomActions
     willing: Willingness
+    contests: ContestService
     desk: OrderDesk
 
     def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
@@ -121,7 +143,8 @@ def make_custom(
         transactions=ground.transactions,
         workers=ground.workers,
     )
-    requests, developer = make_requests(ground, orders=orders, auction=auctions)
+    houses = Houses(auctions=auctions)
+    requests, developer = make_requests(ground, orders=orders, auction=houses)
     auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
@@ -159,6 +182,10 @@ def make_custom(
         workers=ground.workers,
     )
     watch = CustomWatch(desk=desk, models=models)
+    willing = Willingness(settings=Settings(ground.store), workers=ground.workers)
+    contests = make_contests(ground, me=me, stock=stock, jobs=jobs, sources=sources, willing=willing)
+    contests.on_over = requests.over
+    houses.contests = contests
     return Custom(
         models=models,
         auctions=auctions,
@@ -177,7 +204,8 @@ def make_custom(
         talk=talk,
         evaluating=evaluating,
         watch=watch,
-        willing=Willingness(settings=Settings(ground.store), workers=ground.workers),
+        willing=willing,
+        contests=contests,
         actions=CustomActions(desk=desk, models=models, watch=watch),
         desk=desk,
     )

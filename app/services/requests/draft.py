@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from openstall.app.services.requests.looking import Look
+from openstall.app.services.requests.words import as_day, contest_words
 from openstall.market.errors import ChainError
 from openstall.market.fields import DAY_S, BlobRef, body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
-from openstall.market.requests.bodies import RequestBody, check_request
+from openstall.market.requests.bodies import Mechanism, RequestBody, check_request
 from openstall.market.requests.demands import Floor
 from openstall.market.requests.rows import Commitment
 from openstall.market.schema import fit
@@ -27,10 +27,11 @@ class RequestChain:
     chain_id: int
     auction: str
     escrow: str
+    contest: str = ""
 
-    def need(self) -> None:
+    def need(self, mechanism: str) -> None:
         """Raises ChainError `no_requests` in a group that was founded before models could be asked for."""
-        if not (self.auction and self.escrow):
+        if not (self.contest if mechanism == "contest" else self.auction and self.escrow):
             raise ChainError(
                 "no_requests",
                 "This group was founded before models could be asked for, so no request can be paid in it.",
@@ -42,7 +43,9 @@ class RequestChain:
 class Terms:
     """What a requester decides beside the table; money in micro-credits, times in seconds from now on.
 
-    An empty list of evaluators is the requester itself.
+    An empty list of evaluators is the requester itself, but not in a contest. There `bid_s` is the time to
+    enter, `reveal_s` that to judge, `review_s` that to hand over, and `tries` are those of practice; nothing
+    is delivered later. `weights_bps` are its prizes by rank; none: in proportion to quality.
     """
 
     title: str
@@ -63,6 +66,13 @@ class Terms:
     evaluators: tuple[str, ...] = ()
     quorum: int = 0
     """How many must agree; more than half where it is 0."""
+    mechanism: Mechanism = "second_price"
+    weights_bps: tuple[int, ...] = ()
+
+    @property
+    def contest(self) -> bool:
+        """Whether everybody builds, and the best are paid."""
+        return self.mechanism == "contest"
 
 
 def write_body(
@@ -81,6 +91,7 @@ def write_body(
         InvalidRecord: the terms make no sense together.
     """
     evaluators = sorted(terms.evaluators or (chain.wallet,), key=_as_number)
+    judge_by = now + terms.bid_s + terms.reveal_s
     body = RequestBody(
         title=terms.title.strip(),
         summary=terms.summary,
@@ -97,12 +108,12 @@ def write_body(
         floors=list(terms.floors),
         licence=terms.licence,
         framework="onnx",
-        mechanism="second_price",
+        mechanism=terms.mechanism,
         budget_micro=terms.budget_micro,
         deposit_micro=terms.deposit_micro,
         commit_by=now + terms.bid_s,
-        reveal_by=now + terms.bid_s + terms.reveal_s,
-        deliver_by=now + terms.bid_s + terms.reveal_s + terms.deliver_s,
+        reveal_by=judge_by,
+        deliver_by=judge_by if terms.contest else judge_by + terms.deliver_s,
         evaluate_s=terms.evaluate_s,
         review_s=terms.review_s,
         arbiter=terms.arbiter,
@@ -111,12 +122,12 @@ def write_body(
         tries=terms.tries,
         evaluators=evaluators,
         quorum=terms.quorum or len(evaluators) // 2 + 1,
-        weights_bps=[],
+        weights_bps=list(terms.weights_bps),
         wallet=chain.wallet,
         chain_id=chain.chain_id,
-        auction=chain.auction,
-        escrow=chain.escrow,
-        contest="",
+        auction="" if terms.contest else chain.auction,
+        escrow="" if terms.contest else chain.escrow,
+        contest=chain.contest if terms.contest else "",
     )
     checked = fit(body_as_dict(body), RequestBody, "request")
     check_request(checked, issued=now)
@@ -125,6 +136,7 @@ def write_body(
 
 def summary_of(body: RequestBody) -> list[dict[str, str]]:
     """What will be signed, line by line, for somebody who runs a shop."""
+    contest = body.mechanism == "contest"
     what = (
         f"say which of {len(body.classes)} classes of “{body.target}” a row is"
         if body.task == "classification"
@@ -137,20 +149,32 @@ def summary_of(body: RequestBody) -> list[dict[str, str]]:
         f"from {len(body.features)} columns.",
         "It passes if": _demands_words(body),
         "Measured on": f"{body.rows} sealed rows of yours. Only their number and a seal are published; "
-        "no bidder sees them.",
+        "no developer sees them.",
         "Measured by": judges + ".",
-        "Training data": "encrypted; its key goes to the winner alone."
-        if body.training
-        else "none: developers bring their own.",
+        "Training data": _training_words(body),
+    }
+    lines |= contest_words(body) if contest else _auction_words(body)
+    return [{"what": what_, "words": words} for what_, words in lines.items()]
+
+
+def _auction_words(body: RequestBody) -> dict[str, str]:
+    return {
         "Budget": f"{format_amount(body.budget_micro)} credits at most. The lowest bid wins and is paid the "
         "second lowest, or the budget if it is the only one.",
-        "Bids": f"sealed until {_day(body.commit_by)}, opened until {_day(body.reveal_by)}; each puts down "
-        f"{format_amount(body.deposit_micro)} credits.",
-        "Delivery": f"until {_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
+        "Bids": f"sealed until {as_day(body.commit_by)}, opened until {as_day(body.reveal_by)}; each puts "
+        f"down {format_amount(body.deposit_micro)} credits.",
+        "Delivery": f"until {as_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
         "your money comes back.",
         "Dispute": f"arbiter {body.arbiter}" if body.arbiter else "no arbiter is named.",
     }
-    return [{"what": what_, "words": words} for what_, words in lines.items()]
+
+
+def _training_words(body: RequestBody) -> str:
+    if not body.training:
+        return "none: developers bring their own."
+    if body.mechanism == "contest":
+        return "encrypted, but everybody of the group who asks gets its key: all of them build at once."
+    return "encrypted; its key goes to the winner alone."
 
 
 def as_floor(name: str, limit: str, group: str) -> Floor:
@@ -174,10 +198,6 @@ def _demands_words(body: RequestBody) -> str:
 def _grouped(number: str) -> str:
     whole, point, rest = number.partition(".")
     return f"{int(whole):,}{point}{rest}"
-
-
-def _day(at: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
 
 
 def _as_number(wallet: str) -> int:

@@ -67,7 +67,7 @@ class Published:
 
 
 class Auction(Protocol):
-    """Where a request's money goes once it is published."""
+    """Where a request's money goes once it is published: an auction or a contest."""
 
     async def check_budget(self, budget_micro: int) -> None:
         """Raises MoneyError where the wallet holds less."""
@@ -118,7 +118,7 @@ class RequestService:
             "summary": [],
         }
         if terms is not None and table is not None and found is not None and not problems.total:
-            self.chain.need()
+            self.chain.need(terms.mechanism)
             commitment = Commitment(root="00" * 32, rows=len(found.rows))
             body = self._body(terms, found, commitment, file, training=None)
             told["summary"] = summary_of(body)
@@ -155,7 +155,7 @@ class RequestService:
             ChainError: `no_requests`.
             InvalidRecord: the terms make no sense together.
         """
-        self.chain.need()
+        self.chain.need(terms.mechanism)
         progress("Reading your rows")
         problems = Problems()
         read = await self.workers.work(_read, file, problems)
@@ -185,7 +185,7 @@ class RequestService:
         async with self._lock:  # or else a sweep might take rows that no draft names yet
             await self.workers.store(self.sealed.write, request_id, salt, found.columns, found.rows)
             await self.workers.store(self.requests.draft, request_id, body_as_dict(body), data, at=at)
-        progress("Publishing the request, and paying the budget into its auction")
+        progress("Publishing the request, and paying the budget in")
         await self.open(request_id)
         return await self.show(request_id)
 
@@ -365,6 +365,7 @@ def _shown(row: RequestRow) -> dict[str, Any]:
         "cid": row.cid or None,
         "request_hash": ids.digest_in_cid(row.cid).hex() if row.cid else None,
         "title": body["title"],
+        "mechanism": body["mechanism"],
         "budget_micro": body["budget_micro"],
         "commit_by": body["commit_by"],
         "reveal_by": body["reveal_by"],

@@ -26,6 +26,7 @@ def make_requests(
         chain_id=params.chain_id,
         auction=params.auction,
         escrow=params.model_escrow,
+        contest=params.contest,
     )
     training = TrainingData(
         blobs=ground.blobs,

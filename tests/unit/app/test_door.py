@@ -211,8 +211,8 @@ def developer(**changes: Any) -> dict[str, Any]:
 def test_a_request_of_another_contract_is_refused(door: Door) -> None:
     """A deposit for it would go where no rule of ours holds."""
     other = "0x" + "09" * 20
-    contest = {"mechanism": "contest", "auction": "", "escrow": "", "weights_bps": [10_000]}
-    contest["deliver_by"] = NOW + 7_200
+    contest: dict[str, Any] = {"mechanism": "contest", "auction": "", "escrow": "", "weights_bps": [10_000]}
+    contest |= {"deliver_by": NOW + 7_200, "arbiter": "", "evaluators": ["0x" + "0b" * 20], "quorum": 1}
     assert refusal(door, signed("request", request(auction=other)).raw) == "other_chain"
     assert refusal(door, signed("request", request(escrow=other)).raw) == "other_chain"
     assert refusal(door, signed("request", request(chain_id=8)).raw) == "other_chain"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,19 @@ from openstall.store.requests import Requests
 
 NOW = 1_800_000_000
 SEED = b"\x07" * 32
-CHAIN = RequestChain(wallet="0x" + "11" * 20, chain_id=7, auction="0x" + "22" * 20, escrow="0x" + "33" * 20)
+CHAIN = RequestChain(
+    wallet="0x" + "11" * 20,
+    chain_id=7,
+    auction="0x" + "22" * 20,
+    escrow="0x" + "33" * 20,
+    contest="0x" + "66" * 20,
+)
+CONTEST: dict[str, Any] = {
+    "mechanism": "contest",
+    "weights_bps": (6_000, 3_000, 1_000),
+    "evaluators": ("0x" + "55" * 20, "0x" + "44" * 20, "0x" + "77" * 20),
+    "review_s": 7_200,
+}
 
 
 class Killed(BaseException):
@@ -394,6 +406,11 @@ def test_a_group_without_the_contracts_has_no_requests(bench: Bench) -> None:
         ({"evaluators": ("0x" + "22" * 20,)}, "party_is_contract"),
         ({"bid_s": 1}, "bad_times"),
         ({"title": ""}, "bad_schema"),
+        ({"weights_bps": (10_000,)}, "bad_mechanism"),
+        ({**CONTEST, "evaluators": ()}, "bad_evaluators"),
+        ({**CONTEST, "arbiter": "0x" + "88" * 20}, "bad_mechanism"),
+        ({**CONTEST, "weights_bps": (6_000, 3_000)}, "bad_mechanism"),
+        ({**CONTEST, "weights_bps": (3_000, 7_000)}, "bad_mechanism"),
     ],
 )
 def test_terms_without_sense_are_told_at_the_preview(bench: Bench, changes: Any, code: str) -> None:
@@ -418,6 +435,54 @@ def test_the_summary_says_who_judges_and_what_comes_back(bench: Bench) -> None:
             "money comes back",
         ):
             assert part in words
+
+    run(scene)
+
+
+def test_the_summary_of_a_contest_says_what_it_pays_and_who_has_the_data(bench: Bench) -> None:
+    async def scene() -> None:
+        told = await bench.node().preview(bench.file, terms(**CONTEST))
+        words = {line["what"]: line["words"] for line in told["summary"]}
+        assert "By rank: 60 %, 30 %, 10 %." in words["Prizes"]
+        assert "2 of 3 evaluators" in words["Measured by"]
+        assert "have 2 hours to hand" in words["Hand-over"]
+        assert "3 tries for each developer" in words["Practice"]
+        assert "Budget" not in words
+        shared = await bench.node().preview(bench.file, terms(**CONTEST | {"weights_bps": ()}))
+        assert "in proportion to how good" in " ".join(line["words"] for line in shared["summary"])
+
+    run(scene)
+
+
+def test_a_contest_is_signed_with_its_own_contract_and_no_delivery(bench: Bench) -> None:
+    async def scene() -> None:
+        service = bench.node()
+        seen = (await service.preview(bench.file, terms(**CONTEST)))["file_sha256"]
+        data = bench.folder / "wine.csv"
+        made = await service.create(
+            bench.file,
+            terms(**CONTEST),
+            seen=seen,
+            training=data,
+            progress=lambda *_told: None,  # type: ignore[arg-type]
+        )
+        body = made["body"]
+        assert (body["auction"], body["escrow"], body["contest"]) == ("", "", CHAIN.contest)
+        assert body["deliver_by"] == body["reveal_by"]
+        words = {line["what"]: line["words"] for line in made["summary"]}
+        assert "everybody of the group who asks" in words["Training data"]
+        assert bench.auction.opened == [made["cid"]]
+
+    run(scene)
+
+
+def test_a_group_without_the_contract_of_contests_has_none(bench: Bench) -> None:
+    async def scene() -> None:
+        old = replace(CHAIN, contest="")
+        with pytest.raises(ChainError) as caught:
+            await bench.node(old).preview(bench.file, terms(**CONTEST))
+        assert caught.value.code == "no_requests"
+        assert (await bench.node(old).preview(bench.file, terms()))["summary"]
 
     run(scene)
 

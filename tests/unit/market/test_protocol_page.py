@@ -14,7 +14,7 @@ import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
 from openstall.market.orders import documents, machine, results
-from openstall.market.requests import assessment, bodies, openings
+from openstall.market.requests import assessment, bodies, openings, ranking
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -53,6 +53,8 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "job report": results.JobReport,
     "assessment": assessment.Assessment,
     "assessed figure": assessment.Figure,
+    "sheet": ranking.Sheet,
+    "line": ranking.Line,
     "openings": openings.Openings,
     "opened row": openings.OpenedRow,
     "sealed entry": openings.Sealed,

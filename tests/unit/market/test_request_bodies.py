@@ -21,6 +21,8 @@ CONTEST = {
     "contest": AUCTION,
     "weights_bps": [7_000, 3_000],
     "deliver_by": NOW + 7_200,
+    "arbiter": "",
+    "evaluators": [ARBITER, HIGH],
 }
 REGRESSION = {"task": "regression", "classes": [], "metric": "rmse", "threshold": "12.5"}
 FAIR = {"name": "fairness", "limit": "0.1", "group": "region"}
@@ -95,7 +97,10 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("bad_mechanism", {"contest": "0x" + "77" * 20}),
     ("bad_mechanism", {"weights_bps": [10_000]}),
     ("bad_mechanism", {**CONTEST, "weights_bps": [7_000, 2_999]}),
-    ("bad_mechanism", {**CONTEST, "weights_bps": []}),
+    ("bad_mechanism", {**CONTEST, "weights_bps": [3_000, 7_000]}),
+    ("bad_mechanism", {**CONTEST, **REGRESSION, "weights_bps": []}),
+    ("bad_mechanism", {**CONTEST, "arbiter": "0x" + "88" * 20}),
+    ("bad_evaluators", {**CONTEST, "evaluators": [BUYER.upper().replace("X", "x"), HIGH]}),
     ("bad_mechanism", {**CONTEST, "auction": "0x" + "77" * 20}),
     ("bad_times", {**CONTEST, "deliver_by": NOW + 86_400}),
     ("bad_schema", {**CONTEST, "weights_bps": [10_000, 0]}),
@@ -114,7 +119,17 @@ def test_a_senseless_request_is_refused(
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("changes", [{}, CONTEST, REGRESSION, {"training": None, "training_key_sha256": ""}])
+SENSIBLE: list[dict[str, Any]] = [
+    {},
+    CONTEST,
+    {**CONTEST, "weights_bps": []},
+    {**CONTEST, **REGRESSION},
+    REGRESSION,
+    {"training": None, "training_key_sha256": ""},
+]
+
+
+@pytest.mark.parametrize("changes", SENSIBLE)
 def test_a_sensible_one_is_taken(signed: Callable[..., Any], changes: dict[str, Any]) -> None:
     assert isinstance(signed("request", changes).body, RequestBody)
 

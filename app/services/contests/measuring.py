@@ -1,0 +1,245 @@
+"""An evaluator's measurements: rows of the requester, models of the entrants, figures from the sandbox."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
+from openstall.app.services.contests.talk import ENTRY, ContestTalk, own_delivery
+from openstall.app.services.custom.assessing import check_rows
+from openstall.app.services.custom.talk import SealedRows
+from openstall.app.services.keys import answers_seed
+from openstall.app.services.orders.blob_access import check_blob
+from openstall.app.services.sealed import Evaluated, SealedEvaluation, statement_of
+from openstall.app.services.sealing import check_key, unseal
+from openstall.compute_agent.assess_specs import AssessParams
+from openstall.compute_agent.specs import GIB, MIB
+from openstall.market import canonical
+from openstall.market.errors import InvalidOrder, PeerError, StoreError
+from openstall.market.fields import BlobRef, FileEntry
+from openstall.market.requests.assessment import Statement, read_statement
+from openstall.market.requests.delivery import Delivery
+from openstall.market.requests.ranking import Facts
+from openstall.p2p.blob_transfer import BlobTransfer
+from openstall.p2p.blobs import BlobStore
+
+MOST_BYTES = 2 * GIB
+"""A larger model is not measured: an evaluator has many of them to fetch."""
+MOST_ROWS_BYTES = 256 * MIB
+SPARE_BYTES = 64 * MIB
+ROWS = "rows"
+"""The note with what opens the requester's rows."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Measuring:
+    """Fetches and measures, one model at a time."""
+
+    desk: ContestDesk
+    talk: ContestTalk
+    blobs: BlobStore
+    transfer: BlobTransfer
+    evaluation: SealedEvaluation
+    seed: bytes
+    folder: Path
+    """For opened models and rows; nothing else lies in it."""
+    _one_at_a_time: trio.Lock = field(default_factory=trio.Lock)
+
+    async def clear(self) -> None:
+        """Remove what a measurement that was killed has left in the clear."""
+        await self.desk.workers.work(lambda: shutil.rmtree(self.folder, ignore_errors=True))
+
+    async def bring_rows(self, room: Room) -> SealedRows:
+        """The requester's rows, encrypted, on this disk: early, so that it cannot keep them back later.
+
+        Raises:
+            PeerError: the requester cannot be reached now.
+            InvalidOrder: what it gave is not what it said.
+        """
+        kept = await self.desk.workers.store(self.desk.books.noted, room.cid, ROWS, "")
+        rows = None if kept is None else _rows(kept)
+        if rows is None or not self.blobs.have(rows.blob.cid):
+            rows = await self.talk.rows(room)
+            if max(rows.blob.size, rows.file.size) > MOST_ROWS_BYTES:
+                raise InvalidOrder("too_large", "The rows are larger than an evaluator takes.")
+            await self._fetch(rows.blob, [room.requester])
+            await self.desk.workers.store(self.desk.books.note, room.cid, ROWS, "", _note(rows))
+        return rows
+
+    async def step(self, room: Room, seen: Seen) -> dict[str, Statement | None]:
+        """Measure every entry that can be had now; what is known of all, None where nothing is.
+
+        Raises:
+            PeerError: the requester's rows are not here and cannot be had now.
+            InvalidOrder: `wrong_rows`: those are not the rows that were committed to.
+            SandboxError: there is no sandbox to measure in.
+            StoreError: not enough room on the disk.
+        """
+        facts = room.facts(seen)
+        rows = await self.bring_rows(room)
+        found: dict[str, Statement | None] = {}
+        for entrant, model in facts.counted:
+            known = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, entrant)
+            if known is not None and (known.get("model"), known.get("seed")) == (model, facts.seed):
+                found[entrant] = read_statement(canonical.encode(known["statement"]))
+                continue
+            try:
+                found[entrant] = await self._measure(room, facts, rows, entrant, model)
+            except (PeerError, InvalidOrder) as error:
+                if error.code == "wrong_rows":
+                    raise  # the requester's fault, and no entry's
+                log.info("an entry cannot be measured now", request=room.cid, who=entrant, code=error.code)
+                found[entrant] = None
+        return found
+
+    async def _measure(
+        self, room: Room, facts: Facts, rows: SealedRows, entrant: str, model: str
+    ) -> Statement:
+        kept = await self._obtained(room, entrant, bytes.fromhex(model))
+        params = self.params(room, facts.seed, f"{room.cid}/{model}")
+        evaluated = await self.measure(room, own_delivery(kept), bytes.fromhex(kept["key"]), rows, params)
+        body = room.body
+        raw = statement_of(
+            evaluated,
+            params,
+            network=self.desk.me.network,
+            chain_id=body.chain_id,
+            key=room.key.hex(),
+            request=room.request_hash.hex(),
+            attempt=1,
+            evaluator=self.desk.my_wallet,
+            model_sha256=model,
+            rows=body.rows,
+            rows_root=body.rows_root,
+            at=self.desk.clock.now(),
+        )
+        note = {**kept, "model": model, "seed": facts.seed, "statement": canonical.decode(raw)}
+        await self.desk.workers.store(self.desk.books.note, room.cid, ENTRY, entrant, note)
+        return read_statement(raw)
+
+    def params(self, room: Room, seed: int, about: str) -> AssessParams:
+        """What the sandbox is told to measure."""
+        body = room.body
+        return AssessParams(
+            task=body.task,
+            features=tuple(body.features),
+            target=body.target,
+            classes=tuple(body.classes),
+            metric=body.metric,
+            threshold=body.threshold,
+            floors=tuple(body.floors),
+            seed=seed,
+            salt_seed=answers_seed(self.seed, about).hex(),
+        )
+
+    async def measure(
+        self, room: Room, delivery: Delivery, key: bytes, rows: SealedRows, params: AssessParams
+    ) -> Evaluated:
+        """One model on the rows, both opened in a folder that is removed afterwards.
+
+        Raises:
+            InvalidOrder: rows or model are not what was committed to.
+            SandboxError: no sandbox.
+        """
+        async with self._one_at_a_time:
+            place = self.folder / secrets.token_hex(8)
+            work, blobs = self.desk.workers.work, self.blobs
+            try:
+                await work(lambda: place.mkdir(parents=True, mode=0o700))
+                table = await self._open_rows(rows, room, place / "rows")
+                package = blobs.path(delivery.blob.cid)
+                await trio.to_thread.run_sync(lambda: unseal(package, key, delivery.files, place / "package"))
+                opened = place / "package" / delivery.model.name
+                return await self.evaluation.evaluate(opened, table, params, count=room.body.rows)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await work(lambda: shutil.rmtree(place, ignore_errors=True))
+
+    async def _open_rows(self, rows: SealedRows, room: Room, folder: Path) -> Path:
+        sealed = self.blobs.path(rows.blob.cid)
+        try:
+            (table,) = await trio.to_thread.run_sync(lambda: unseal(sealed, rows.key, [rows.file], folder))
+            await self.desk.workers.work(check_rows, table, rows.seed, room.body)
+        except InvalidOrder as error:
+            raise InvalidOrder("wrong_rows", error.message, "Nothing is measured on them.") from error
+        return table
+
+    async def bring(self, delivery: Delivery, sources: Sequence[str]) -> None:
+        """An encrypted model on this disk.
+
+        Raises:
+            InvalidOrder: it is larger than an evaluator takes, or not what was committed to.
+            PeerError: no source can be reached now.
+            StoreError: not enough room on the disk.
+        """
+        opened = sum(entry.size for entry in delivery.files)
+        if max(delivery.blob.size, opened) > MOST_BYTES:
+            raise InvalidOrder("too_large", "The model is larger than an evaluator takes.")
+        needed = delivery.blob.size + opened + SPARE_BYTES
+        if shutil.disk_usage(self.folder.parent).free < needed:
+            raise StoreError(
+                "disk_full",
+                f"To measure a model, {needed // MIB + 1} MiB of free disk are needed.",
+                "Free some space; it is measured by itself.",
+            )
+        await self._fetch(delivery.blob, sources)
+
+    async def _obtained(self, room: Room, entrant: str, model: bytes) -> dict[str, Any]:
+        """The delivery and key of an entry, with its blob here: from the entrant, or a fellow evaluator.
+
+        So an entrant who shows its model to one evaluator has shown it to all.
+        """
+        known = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, entrant)
+        if known is not None and own_delivery(known).model_hash == model:
+            await self.bring(own_delivery(known), await self.sources(room, entrant))
+            return {"doc": known["doc"], "key": known["key"]}
+        last: PeerError | InvalidOrder = PeerError("no_entry", "Nobody shows that entry now.")
+        sources = await self.sources(room, entrant)
+        for peer in sources:
+            try:
+                shown = await self.talk.delivery(room, peer, entrant, model)
+                check_key(bytes.fromhex(shown.key), shown.delivery.key_sha256)
+                await self.bring(shown.delivery, sources)
+            except (PeerError, InvalidOrder) as error:
+                last = error
+            else:
+                note = {"doc": shown.delivery.as_dict(), "key": shown.key}
+                await self.desk.workers.store(self.desk.books.note, room.cid, ENTRY, entrant, note)
+                return note
+        raise last
+
+    async def sources(self, room: Room, entrant: str) -> list[str]:
+        """Who may have the model of an entrant: itself first, then the evaluators."""
+        peers = [await self.desk.catalogue.peer_of(wallet) for wallet in (entrant, *room.evaluators)]
+        return [peer for peer in peers if peer is not None and peer != self.desk.me.peer_id]
+
+    async def _fetch(self, blob: BlobRef, sources: Sequence[str]) -> None:
+        if not self.blobs.have(blob.cid):
+            await self.transfer.fetch(blob.cid, list(sources), expected_size_max=blob.size)
+        check_blob(self.blobs.info(blob.cid), blob)
+
+
+def _note(rows: SealedRows) -> dict[str, Any]:
+    return {
+        "blob": msgspec.to_builtins(rows.blob),
+        "file": msgspec.to_builtins(rows.file),
+        "key": rows.key.hex(),
+        "seed": rows.seed.hex(),
+    }
+
+
+def _rows(note: dict[str, Any]) -> SealedRows:
+    return SealedRows(
+        blob=msgspec.convert(note["blob"], BlobRef),
+        file=msgspec.convert(note["file"], FileEntry),
+        key=bytes.fromhex(note["key"]),
+        seed=bytes.fromhex(note["seed"]),
+    )

@@ -1,0 +1,194 @@
+"""Both sides of `/openstall/contest/1`: what is asked of others, and what they get from here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from openstall.app.services.contests import wire
+from openstall.app.services.contests.desk import ContestDesk, Room
+from openstall.app.services.contests.entering import Entering
+from openstall.app.services.custom.talk import SealedRows, SealedTraining
+from openstall.app.services.custom.wire import DeliveryAnswer, RowsAnswer, TrainingAnswer
+from openstall.app.services.orders.blob_access import BlobAccess
+from openstall.ledger.contest import ContestClient
+from openstall.market.errors import Conflict, NotFound
+from openstall.market.requests.delivery import Delivery, read_delivery
+from openstall.p2p.host import PeerHost
+from openstall.p2p.limits import Pace, Rate
+
+RATE = Rate(per_s=4, burst=60)
+TIMEOUT_S = 20.0
+ENTRY = "entry"
+"""The note of an evaluator about one entry: the delivery, its key, and what was measured."""
+SHEET = "sheet"
+"""The note about one evaluator's sheet, with the signatures on the prizes that follow from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A delivery with its key, as hex; empty for who may not have it."""
+
+    delivery: Delivery
+    key: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ContestTalk:
+    """Asks and answers."""
+
+    desk: ContestDesk
+    peers: PeerHost
+    entering: Entering
+    access: BlobAccess
+    rows_of: Callable[[str], Awaitable[SealedRows]]
+    """The requester's own, by the request's cid. Raises NotFound."""
+    training_of: Callable[[str], Awaitable[SealedTraining]]
+    take_try: Callable[[Room, str, str, wire.Ask], Awaitable[wire.PracticeAnswer]]
+    """Evaluator: a developer's try at practice; the room, the peer, its wallet, what it sent."""
+    board_of: Callable[[Room], Awaitable[wire.BoardAnswer]]
+    _pace: Pace = field(default_factory=lambda: Pace(RATE))
+
+    def serve(self) -> None:
+        """Answer other peers from now on."""
+        self.peers.serve(
+            wire.PROTOCOL,
+            self._answer,
+            max_request=wire.MAX_ASK,
+            max_response=wire.MAX_ANSWER,
+            per_peer_rate=RATE,
+        )
+
+    # --- what this node asks; each raises PeerError or InvalidOrder ---
+
+    async def delivery(self, room: Room, peer_id: str, wallet: str, model_hash: bytes) -> Shown:
+        """What a wallet has entered, as it or an evaluator shows it; checked against the chain."""
+        ask = wire.Ask(do="delivery", request=room.cid, wallet=wallet)
+        answer = wire.read_delivery(await self._ask(peer_id, ask))
+        found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash)
+        return Shown(delivery=found, key=answer.key)
+
+    async def rows(self, room: Room) -> SealedRows:
+        """An evaluator asks the requester for its rows."""
+        answer = wire.read_rows(await self._ask(room.requester, wire.Ask(do="rows", request=room.cid)))
+        return SealedRows(
+            blob=answer.blob, file=answer.file, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
+        )
+
+    async def training(self, requester: str, cid: str) -> TrainingAnswer:
+        """Anybody asks the requester for what opens its training data."""
+        return wire.read_training(await self._ask(requester, wire.Ask(do="training", request=cid)))
+
+    async def sheet(self, peer_id: str, cid: str, wallet: str = "") -> wire.SheetAnswer:
+        """The sheet of an evaluator, or the best supported one, as a peer has it."""
+        return wire.read_sheet(await self._ask(peer_id, wire.Ask(do="sheet", request=cid, wallet=wallet)))
+
+    async def practise(
+        self, peer_id: str, cid: str, delivery: dict[str, Any], key: bytes
+    ) -> wire.PracticeAnswer:
+        """A developer has a model measured."""
+        ask = wire.Ask(do="practice", request=cid, delivery=delivery, key=key.hex())
+        return wire.read_practice(await self._ask(peer_id, ask))
+
+    async def board(self, peer_id: str, cid: str) -> wire.BoardAnswer:
+        """The board of practice."""
+        return wire.read_board(await self._ask(peer_id, wire.Ask(do="board", request=cid)))
+
+    async def _ask(self, peer_id: str, ask: wire.Ask) -> bytes:
+        await self._pace.turn(peer_id)
+        return await self.peers.request(
+            peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=wire.MAX_ANSWER
+        )
+
+    # --- what others ask of this node ---
+
+    async def _answer(self, peer_id: str, raw: bytes) -> bytes:
+        ask = wire.read_ask(raw)
+        room = await self.desk.find(ask.request)
+        wallet = await self.desk.catalogue.wallet_of(peer_id)
+        if room is None or not wallet:
+            raise _stranger()
+        match ask.do:
+            case "delivery":
+                return wire.write(await self._show(room, peer_id, wallet, ask.wallet))
+            case "rows":
+                return wire.write(await self._show_rows(room, peer_id, wallet))
+            case "training":
+                return wire.write(await self._show_training(room, peer_id))
+            case "sheet":
+                return wire.write(await self._show_sheet(room, peer_id, wallet, ask.wallet))
+            case "practice":
+                return wire.write(await self.take_try(room, peer_id, wallet, ask))
+            case "board":
+                return wire.write(await self.board_of(room))
+
+    async def _show(self, room: Room, peer_id: str, asker: str, wallet: str) -> DeliveryAnswer:
+        """Evaluators get the key once nobody can enter any more; the requester only what it has paid for."""
+        evaluates, asks = asker in room.evaluators, peer_id == room.requester
+        if not (evaluates or asks):
+            raise _stranger()
+        over = self.desk.clock.now() > room.body.commit_by
+        if room.row.role == "entrant" and wallet == self.desk.my_wallet:
+            own = await self.entering.own(room)
+            key = own.key.hex() if evaluates and over else ""
+            return DeliveryAnswer(delivery=own.delivery.as_dict(), key=key)
+        if room.row.role != "evaluator":
+            raise _stranger()
+        kept = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, wallet)
+        if kept is None:
+            raise NotFound("nothing_there", "That model is not here.", "Ask again later.")
+        self.access.grant(kept["doc"]["blob"]["cid"], peer_id)
+        paid = asks and await self._is_paid(room, wallet)
+        return DeliveryAnswer(delivery=kept["doc"], key=kept["key"] if evaluates or paid else "")
+
+    async def _is_paid(self, room: Room, entrant: str) -> bool:
+        """Whether the chain shows that an entrant took a prize: its model is the requester's then."""
+        prizes = await self.desk.workers.chain(ContestClient(self.desk.chain).prizes, room.key)
+        return any(prize.entrant == entrant and prize.amount_micro for prize in prizes)
+
+    async def _show_rows(self, room: Room, peer_id: str, asker: str) -> RowsAnswer:
+        """For evaluators only, once the pool is in the contract: no entrant ever sees them."""
+        if room.row.role != "requester" or asker not in room.evaluators:
+            raise _stranger()
+        if (await self.desk.look(room.body, room.cid)).contest.state != "open":
+            raise Conflict("not_now", "The contest does not stand open on the chain.", "Ask again later.")
+        found = await self.rows_of(room.cid)
+        self.access.grant(found.blob.cid, peer_id)
+        return RowsAnswer(blob=found.blob, file=found.file, key=found.key.hex(), seed=found.seed.hex())
+
+    async def _show_training(self, room: Room, peer_id: str) -> TrainingAnswer:
+        """For everybody of the group: all of them build at once."""
+        if room.row.role != "requester":
+            raise _stranger()
+        found = await self.training_of(room.cid)
+        self.access.grant(found.blob.cid, peer_id)
+        return TrainingAnswer(file=found.file, key=found.key.hex())
+
+    async def _show_sheet(self, room: Room, peer_id: str, asker: str, wallet: str) -> wire.SheetAnswer:
+        """To those who judge and pay at any time, to others once the chain has the ranking."""
+        judges = asker in room.evaluators or peer_id == room.requester
+        if not judges and room.row.data.get("state") not in ("judged", "closed"):
+            raise _stranger()
+        sheets = await self.desk.workers.store(self.desk.books.notes, room.cid, SHEET)
+        wanted = [note for name, note in sheets.items() if wallet in ("", name)]
+        if not wanted:
+            raise NotFound("nothing_there", "There is no such ranking here.", "Ask again later.")
+        best = max(wanted, key=lambda note: len(note["signed"]))
+        signed = [
+            wire.Signed(place=room.evaluators.index(signer), signature=signature)
+            for signer, signature in sorted(best["signed"].items())
+        ]
+        return wire.SheetAnswer(sheet=best["sheet"], signature=best["signature"], signed=signed)
+
+
+def own_delivery(kept: dict[str, Any]) -> Delivery:
+    """The delivery in a note."""
+    return msgspec.convert(kept["doc"], Delivery)
+
+
+def _stranger() -> NotFound:
+    """The same words whether the contest exists or not."""
+    return NotFound("no_such_contest", "There is no such contest.")
