@@ -7,18 +7,20 @@ from typing import Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from openstall.ui import words
 from openstall.ui.contests import Contest, contest_stage, own_words
 from openstall.ui.desk import Desk
-from openstall.ui.requests import RequestEntry
+from openstall.ui.documents import Failure
+from openstall.ui.requests import RequestBody, RequestEntry
 from openstall.ui.views.leaderboard import SHOWN, Leaderboard, who
 from openstall.ui.views.practice import PracticePanel
 from openstall.ui.views.prices import Bill
 from openstall.ui.widgets.figures import When
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, row
 from openstall.ui.widgets.marks import Picture
+from openstall.ui.widgets.notices import Banner, ProgressRow
 from openstall.ui.widgets.prize_bar import PrizeBar, prize_words
 from openstall.ui.widgets.text import Text
 
@@ -37,21 +39,27 @@ class ContestParts:
     def __init__(self, desk: Desk, cid: str) -> None:
         self._desk, self._cid = desk, cid
         self._entry, self._contest = RequestEntry(), Contest()
+        self._shown: tuple[RequestEntry, Contest, str] | None = None
         self.models = Panel("Models")
         self.practice = PracticePanel(desk, cid)
         self.do = Panel("What you can do")
         self.prizes = Panel("The prizes")
         self.clocks = Panel("Clocks")
-        self.left: tuple[QWidget, ...] = (self.models, self.practice)
+        self.training = TrainingLine(desk, cid)
+        self.left: tuple[QWidget, ...] = (self.training, self.models, self.practice)
         self.side: tuple[QWidget, ...] = (self.do, self.prizes, self.clocks)
 
     def show_contest(self, entry: RequestEntry, contest: Contest) -> str:
         """Show it as it is now; returns its stage."""
-        self._entry, self._contest = entry, contest
         body = entry.body
         stage, _at = contest_stage(contest, body.commit_by, body.reveal_by, int(time.time()))
+        if (entry, contest, stage) == self._shown:
+            return stage  # nothing is drawn anew under the reader's hands
+        self._shown = (entry, contest, stage)
+        self._entry, self._contest = entry, contest
         self._show_models(stage)
         self.practice.show_contest(contest, stage)
+        self.training.show_request(body, may=contest.role in ("", "entrant") and stage == "entries")
         self._show_do(stage)
         self._show_prizes()
         self._show_clocks(stage)
@@ -146,6 +154,63 @@ class ContestParts:
         made = QWidget()
         made.setLayout(facts)
         add(made)
+
+
+class TrainingLine(Panel):
+    """The training data of a contest, for whoever takes part; hidden where there is none."""
+
+    def __init__(self, desk: Desk, cid: str) -> None:
+        super().__init__("Training data")
+        self._desk, self._cid = desk, cid
+        self._banner, self._progress = Banner(), ProgressRow(cancel=False)
+        self._size = Text("", "muted")
+        self._save = button("&Save…", self._choose, icon="download")
+        self._save.setAccessibleName("Save the training data")
+        line = row(self._size, self._save)
+        line.setStretch(0, 1)
+        self.body.addLayout(line)
+        self.body.addWidget(self._progress)
+        self.body.addWidget(self._banner)
+        self.hide()
+
+    def show_request(self, body: RequestBody, *, may: bool) -> None:
+        """Say how much there is."""
+        self.setVisible(may and body.training is not None)
+        if body.training is not None:
+            size = words.size(body.training.size)
+            self._size.say(f"{size}, encrypted; the requester's node gives you its key.")
+
+    def save(self, folder: str) -> None:
+        """Have the node fetch it into a folder."""
+        self._banner.hide()
+        self._save.setEnabled(False)
+        self._progress.begin("Fetching the training data")
+        self._desk.operations.start(
+            f"/v1/contests/{self._cid}/training",
+            {"folder": folder},
+            owner=self,
+            done=self._saved,
+            failed=self._failed,
+            progress=self._progress.show_operation,
+        )
+
+    def _choose(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save the training data in")
+        if folder:
+            self.save(folder)
+
+    def _saved(self, result: Any) -> None:
+        self._ended()
+        path = str(result.get("path", "")) if isinstance(result, dict) else ""
+        self._banner.say("good", "The training data is saved.", path)
+
+    def _failed(self, failure: Failure) -> None:
+        self._ended()
+        self._banner.fail(failure)
+
+    def _ended(self) -> None:
+        self._progress.hide()
+        self._save.setEnabled(True)
 
 
 class _ModelLine(QWidget):

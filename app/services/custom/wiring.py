@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openstall.app.services.checking import LocalJobs
 from openstall.app.services.contests.service import ContestService
@@ -81,6 +81,17 @@ class Custom:
     willing: Willingness
     contests: ContestService
     desk: OrderDesk
+
+    async def entry(self, cid: str) -> dict[str, Any]:
+        """A request as the catalogue tells it; who takes part has it also when it has left the catalogue.
+
+        Raises:
+            NotFound: this node knows no such request.
+        """
+        room = await self.contests.desk.find(cid)
+        if room is not None:
+            return await self.auctions.catalogue.entry(room.record)
+        return await self.auctions.entry(cid)
 
     def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
