@@ -35,7 +35,7 @@ class AskPage(Page):
         super().__init__(
             desk,
             "Ask for a model",
-            "Your rows stay sealed on this computer: no bidder sees them. Nothing has been paid yet.",
+            "Your rows stay sealed on this computer: no developer sees them. Nothing has been paid yet.",
             back="Back to the requests",
         )
         self._seen = Preview()

@@ -118,7 +118,7 @@ class ContestParts:
             bar = PrizeBar()
             bar.show_prizes(body.weights_bps, body.budget_micro)
             add(bar)
-            if len(body.weights_bps) > 3:
+            if len(body.weights_bps) > 2:  # the parts of the last places are too small for their figures
                 add(Text(prize_words(body.weights_bps, body.budget_micro), "small"))
         else:
             add(Text("Shared by all models that pass, in proportion to their figures."))
@@ -140,7 +140,8 @@ class ContestParts:
         )
 
     def _show_clocks(self, stage: str) -> None:
-        add = _anew(self.clocks, "Clocks")
+        _anew(self.clocks, "Clocks")
+        add_facts = self.clocks.body.addLayout
         facts, body = Facts(), self._entry.body
         for name, at, running in (
             ("Entries until", body.commit_by, stage == "entries"),
@@ -151,9 +152,7 @@ class ContestParts:
                 name,
                 When(at, "strong" if running else "muted") if at else Text("when it is decided", "muted"),
             )
-        made = QWidget()
-        made.setLayout(facts)
-        add(made)
+        add_facts(facts)
 
 
 class TrainingLine(Panel):

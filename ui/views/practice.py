@@ -73,7 +73,9 @@ class PracticePanel(Panel):
         )
 
     def _show_line(self, line: BoardLine) -> None:
-        shown = row(Picture("person", "muted"), Text(named(line.name, line.developer), wrap=False), 1)
+        me = line.developer.lower() == self._desk.status.identity.wallet.lower()
+        name = "you" if me else named(line.name, line.developer)
+        shown = row(Picture("person", "muted"), Text(name, wrap=False), 1)
         shown.addWidget(Text(words.plural(line.tries_used, "try", "tries"), "muted", wrap=False))
         shown.addWidget(When(line.at, "muted"))
         shown.addWidget(Text(words.figure(line.figure) if line.figure else "waits", "strong", wrap=False))

@@ -70,8 +70,13 @@ class RequestPage(Page):
         self._again = QTimer(self)
         self._again.setInterval(AGAIN_MS)
         self._again.timeout.connect(self.load_soon)
-        self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
-        self.body.setStretch(0, 1)
+        self._all = QWidget()
+        both = row(left, side, spacing=2 * theme.GRID)
+        both.setStretch(0, 1)
+        self._all.setLayout(both)
+        self._all.hide()  # until there is something to show
+        self._badge.hide()
+        self.body.addWidget(self._all, 1)
 
     def load(self) -> None:
         self.desk.api.get(
@@ -134,6 +139,8 @@ class RequestPage(Page):
         self.subtitle.say(f"Asked by {'you' if self._entry.mine else words.one_line(who, 60)}{gone}")
         self.subtitle.show()
         self._badge.mark(*mark)
+        self._badge.show()
+        self._all.show()
 
     def _show(self) -> None:
         body, auction = self._entry.body, self._auction or Auction()
@@ -272,7 +279,7 @@ def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
         ("The model must", f"{what}."),
         ("From the columns", f"{columns}{rest}."),
         ("It passes if", "; ".join(demands) + "."),
-        ("Measured on", f"{words.plural(body.rows, 'sealed row')} that no bidder sees."),
+        ("Measured on", f"{words.plural(body.rows, 'sealed row')} that no developer sees."),
         ("Measured by", judges),
         (
             "Training data",

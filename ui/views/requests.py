@@ -128,7 +128,7 @@ COLUMNS: list[Column[Asked]] = [
         title="Stage",
         text=lambda r: r.mark[0],
         icon=lambda r: r.mark[1:],
-        width=120,
+        width=140,
     ),
     Column(title="Clock", text=_clock, sort=lambda r: r.stage[1] or 2**60, width=132),
     Column(
@@ -137,7 +137,7 @@ COLUMNS: list[Column[Asked]] = [
         width=124,
     ),
     Column(
-        title="Budget or prize",
+        title="Pays up to",
         text=lambda r: words.amount(r.budget_micro),
         sort=lambda r: r.budget_micro,
         right=True,
