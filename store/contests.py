@@ -25,19 +25,39 @@ class ContestRow:
     created_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What this node knows of one entry, sheet or developer of a contest."""
+
+    kind: str
+    name: str
+    data: dict[str, Any]
+
+
 class Contests:
     """Thread-safe; every method blocks on the disk, and what it changed is there when it returns."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, request_cid: str, *, role: str, record: bytes, data: dict[str, Any], at: int) -> ContestRow:
-        """Keep a contest; one that is there already is returned as it is."""
+    def add(
+        self,
+        request_cid: str,
+        *,
+        role: str,
+        record: bytes,
+        data: dict[str, Any],
+        at: int,
+        note: Note | None = None,
+    ) -> ContestRow:
+        """Keep a contest, with a first note on it; one that is there already is returned as it is."""
         with self._store.write() as db:
             db.execute(
                 f"INSERT OR IGNORE INTO contests ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
                 [request_cid, role, OPEN, record, _text(data), at],
             )
+            if note is not None:
+                _note(db, request_cid, note)
             return _in(db, request_cid)
 
     def get(self, request_cid: str) -> ContestRow:
@@ -76,11 +96,7 @@ class Contests:
     def note(self, request_cid: str, kind: str, name: str, data: dict[str, Any], *, drop: str = "") -> None:
         """Keep a note, and in the same transaction forget the one of the same name and the kind `drop`."""
         with self._store.write() as db:
-            db.execute(
-                "INSERT INTO contest_notes (request_cid, kind, name, data) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (request_cid, kind, name) DO UPDATE SET data = excluded.data",
-                [request_cid, kind, name, _text(data)],
-            )
+            _note(db, request_cid, Note(kind=kind, name=name, data=data))
             _drop(db, request_cid, drop, name)
 
     def notes(self, request_cid: str, kind: str) -> dict[str, dict[str, Any]]:
@@ -110,6 +126,14 @@ class Contests:
         """Delete all notes of a kind."""
         with self._store.write() as db:
             db.execute("DELETE FROM contest_notes WHERE request_cid = ? AND kind = ?", [request_cid, kind])
+
+
+def _note(db: Any, request_cid: str, note: Note) -> None:
+    db.execute(
+        "INSERT INTO contest_notes (request_cid, kind, name, data) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (request_cid, kind, name) DO UPDATE SET data = excluded.data",
+        [request_cid, note.kind, note.name, _text(note.data)],
+    )
 
 
 def _drop(db: Any, request_cid: str, kind: str, name: str) -> None:

@@ -59,7 +59,7 @@ class RequestBody(Body, frozen=True, kw_only=True):
     rows: Annotated[int, Meta(ge=LEAST_ROWS, le=MOST_SEALED_ROWS)]
     rows_root: Sha256
     training: BlobRef | None
-    """Encrypted; its key is for the winner alone."""
+    """Encrypted; its key is for the winner alone, in a contest for the whole group."""
     training_key_sha256: Sha256OrNone
     metric: MetricName
     threshold: Limit

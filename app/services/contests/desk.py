@@ -27,7 +27,7 @@ from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.ranking import Facts
 from openstall.market.requests.terms import request_in
-from openstall.store.contests import ContestRow, Contests
+from openstall.store.contests import ContestRow, Contests, Note
 
 log = get_logger("openstall.contests")
 
@@ -120,11 +120,13 @@ class ContestDesk:
         """The same contest as the books have it now."""
         return self.room(await self.workers.store(self.books.get, room.cid))
 
-    async def keep(self, record: SignedRecord, role: str) -> Room:
-        """Take part in a contest from now on."""
+    async def keep(self, record: SignedRecord, role: str, note: Note | None = None) -> Room:
+        """Take part in a contest from now on; a first note is kept in the same transaction."""
         add = self.books.add
         now = self.clock.now()
-        row = await self.workers.store(lambda: add(record.cid, role=role, record=record.raw, data={}, at=now))
+        row = await self.workers.store(
+            lambda: add(record.cid, role=role, record=record.raw, data={}, at=now, note=note)
+        )
         return self.room(row)
 
     async def patch(self, room: Room, **data: object) -> None:

@@ -23,6 +23,7 @@ from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.delivery import MODEL_SUFFIX, Delivery
 from openstall.market.requests.ranking import MOST_COUNTED
 from openstall.market.requests.terms import request_in
+from openstall.store.contests import Note
 
 OWN = "own"
 """The note with one's own entry: the delivery, and the salt of its key."""
@@ -67,10 +68,8 @@ class Entering:
             await self.desk.afford(request_in(record).deposit_micro, "the deposit of an entry")
             model = await self.seal(cid, path, progress)
             await self.check(record)
-            room = await self.desk.keep(record, "entrant")
-            await self.desk.workers.store(
-                self.desk.books.note, cid, OWN, self.desk.my_wallet, model.as_note()
-            )
+            note = Note(kind=OWN, name=self.desk.my_wallet, data=model.as_note())
+            room = await self.desk.keep(record, "entrant", note)
             self.access.make_public(model.delivery.blob.cid)
             progress("Paying the deposit, and entering")
             await self.enter(room, model.delivery)

@@ -113,11 +113,14 @@ class PrizeModels:
         self, room: Room, prize: Prize, model: bytes, files: list[dict[str, Any]], target: Path
     ) -> None:
         """Into the library first: a kill in between enters the same once more."""
+        peer = await self.desk.catalogue.peer_of(prize.entrant)
+        by = "" if peer is None else (await self.desk.catalogue.peer_names([peer])).get(peer, "")
+        title = f"{room.body.title}, by {by or prize.entrant}"
         await self.desk.workers.store(
             lambda: self.library.add(
                 package_id=model.hex(),
                 listing_cid=room.cid,
-                title=room.body.title,
+                title=title,
                 path=str(target),
                 files=files,
                 bought_at=self.desk.clock.now(),

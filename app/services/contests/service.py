@@ -104,7 +104,21 @@ class ContestService:
     async def items(self) -> list[dict[str, Any]]:
         """The contests this node takes part in, newest first."""
         rows = await self.desk.workers.store(self.desk.books.items)
-        return [await self.views.view(row.request_cid) for row in rows]
+        found: dict[str, dict[str, Any]] = {}
+        failed: list[OpenstallError] = []
+
+        async def look(cid: str) -> None:
+            try:
+                found[cid] = await self.views.view(cid)
+            except OpenstallError as error:
+                failed.append(error)
+
+        async with trio.open_nursery() as nursery:  # a board that cannot be reached keeps no other waiting
+            for row in rows:
+                nursery.start_soon(look, row.request_cid)
+        if failed:
+            raise failed[0]
+        return [found[row.request_cid] for row in rows]
 
     async def stages(self) -> dict[str, dict[str, Any]]:
         """How far the contest of each own request is, by the request's cid."""

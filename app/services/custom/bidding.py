@@ -26,6 +26,10 @@ def check_bid(record: SignedRecord, amount_micro: int, *, me: Party, params: Cha
         raise Refused("own_request", "This is your own request.", "")
     if wallet in (body.arbiter.lower(), *(evaluator.lower() for evaluator in body.evaluators)):
         raise Refused("own_judgement", "You are named to judge this request, so you cannot bid for it.", "")
+    if body.mechanism == "contest":
+        raise Refused(
+            "no_auction", "This request is a contest: it takes models, no bids.", "openstall contest enter"
+        )
     named = (body.mechanism, body.chain_id, body.auction.lower(), body.escrow.lower())
     if named != ("second_price", params.chain_id, params.auction.lower(), params.model_escrow.lower()):
         raise Refused(

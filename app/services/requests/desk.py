@@ -165,6 +165,8 @@ def _room_words(places: int) -> str:
 
 def _offer_words(body: dict[str, Any]) -> str:
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(body["commit_by"]))
+    if body["mechanism"] == "contest":
+        return f"A contest for {format_amount(body['budget_micro'])} credits; enter until {until}."
     return f"Pays up to {format_amount(body['budget_micro'])} credits; bids until {until}."
 
 
