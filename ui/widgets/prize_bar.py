@@ -61,7 +61,9 @@ class PrizeBar(QWidget):
         painter.drawRoundedRect(box.adjusted(0.5, 0, -0.5, 0), 4, 4)
         painter.setOpacity(1.0)
         painter.setPen(theme.colour("on_accent" if strong else "text"))
-        _write(painter, box, (f"{ordinal(place)}  {share_words(weight)}", share_words(weight), ordinal(place)))
+        _write(
+            painter, box, (f"{ordinal(place)}  {share_words(weight)}", share_words(weight), ordinal(place))
+        )
         if self._pool_micro:
             painter.setPen(theme.colour("muted"))
             below = QRectF(box.left(), _BAR + 2, box.width(), HEIGHT - _BAR - 2)
