@@ -211,8 +211,8 @@ def test_a_requester_finds_the_models_that_were_paid_for(qtbot: QtBot, window: M
     qtbot.addWidget(parts.do)
     entry = RequestEntry(cid="bafy", body=BODY, mine=True)
     parts.show_contest(entry, contest("closed", WON, role="requester", library_paths=["/home/me/wine-ada"]))
-    assert "wine-ada" in said(parts.do)
-    assert named(parts.do, "Open the folder of wine-ada")
+    assert "Model 1" in said(parts.do)
+    assert "/home/me/wine-ada" in named(parts.do, "Open the folder of Model 1").toolTip()
 
 
 def test_the_board_of_practice_tells_no_more_than_the_node(qtbot: QtBot, window: MainWindow) -> None:

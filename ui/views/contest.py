@@ -88,8 +88,8 @@ class ContestParts:
             add(Text(own, "strong"))
         if contest.role == "requester":
             add(Text(_requester_words(stage, contest)))
-            for path in contest.library_paths:
-                add(_ModelLine(path))
+            for number, path in enumerate(contest.library_paths, 1):
+                add(_ModelLine(f"Model {number}", path))
         elif contest.role == "evaluator":
             add(Text("Your node measures for this contest by itself. Leave it running."))
         elif not own and stage == "entries":
@@ -215,12 +215,12 @@ class TrainingLine(Panel):
 class _ModelLine(QWidget):
     """A model that was won, and a button that shows where it lies."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, name: str, path: str) -> None:
         super().__init__()
-        name = words.one_line(path.rstrip("/").rpartition("/")[2] or path, 60)
         folder = QUrl.fromLocalFile(path)
         show = button("Open the folder", lambda: QDesktopServices.openUrl(folder), icon="folder")
         show.setAccessibleName(f"Open the folder of {name}")
+        show.setToolTip(words.tooltip(path))
         line = row(Picture("model", "accent"), Text(name), show)
         line.setStretch(1, 1)
         self.setLayout(line)

@@ -89,7 +89,7 @@ class Leaderboard(QWidget):
     def _prize(self, entry: ContestEntry) -> QWidget:
         made = QWidget()
         if not entry.prize_micro:
-            made.setLayout(column(Text("no prize", "muted", wrap=False)))
+            made.setLayout(column(row(1, Text("no prize", "muted", wrap=False)), 1))
             return made
         taken = Text("paid" if entry.claimed else "not claimed yet", "small", wrap=False)
         made.setLayout(
