@@ -180,7 +180,7 @@ class GoalPanel(Panel):
 
     def show_way(self, *, contest: bool) -> None:
         """In a contest all developers build, so all have the training data."""
-        who = "all developers" if contest else "the winner"
+        who = "all" if contest else "the winner"
         self.training.ask_for(f"training data for {who} (optional)")
 
     def show_table(self, table: TableLook) -> None:
