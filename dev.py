@@ -337,7 +337,7 @@ def cmd_lock(_: Sequence[str]) -> int:
     install(VENV, "development packages", REQUIREMENTS / "dev.lock")
     options = ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
     options += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links", *find_links()]
-    for name in ("build", "app", "dev", "runtime", "runtime-gpu"):
+    for name in ("build", "app", "dev", "prove", "runtime", "runtime-gpu"):
         source, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.lock"
         step(
             f"requirements/{name}.lock",

@@ -82,6 +82,11 @@ class Home:
         return self.root / "requests"
 
     @property
+    def proofs(self) -> Path:
+        """What proves that an evaluator's report was checked again, for an arbiter."""
+        return self.root / "proofs"
+
+    @property
     def log(self) -> Path:
         """The node's log."""
         return self.root / "log" / "node.jsonl"

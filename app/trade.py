@@ -23,12 +23,13 @@ from openstall.app.services.capacity.wiring import CapacityGround, make_capacity
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
 from openstall.app.services.custom.wiring import make_custom
+from openstall.app.services.disputes.wiring import make_disputes
 from openstall.app.services.earnings import Earnings
 from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.chain_wakes import ChainWakes
-from openstall.app.services.orders.channel_desk import ChannelDesk
+from openstall.app.services.orders.channel_desk import make_channel
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
@@ -42,7 +43,7 @@ from openstall.app.services.orders.job_places import open_jobs
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
-from openstall.app.services.orders.sale_wiring import make_sale
+from openstall.app.services.orders.sale_wiring import make_escrow, make_sale
 from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.own_books import OwnBooks
@@ -68,7 +69,6 @@ from openstall.store.job_log import JobLog
 from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
-from openstall.store.vouchers import Vouchers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +166,7 @@ class Trade:
         self._follow.serve()
         self.serving.serve()
         self.custom.talk.serve()
+        self.disputes.talk.serve()
         self.custom.contests.talk.serve()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.requests.resume)
@@ -181,6 +182,8 @@ class Trade:
             nursery.start_soon(steadily, "capacity", self.capacity.run)
             if self._ground.chain.params.auction:
                 nursery.start_soon(steadily, "auctions", self.custom.auctions.run)
+                nursery.start_soon(steadily, "openings", self.custom.opener.run)
+            nursery.start_soon(steadily, "disputes", self.disputes.run)
             if self._ground.chain.params.contest:
                 nursery.start_soon(steadily, "contests", self.custom.contests.run)
             nursery.start_soon(steadily, "service levels", self.levels.run)
@@ -238,18 +241,11 @@ class Trade:
 
     def _make_orders(self) -> None:
         ground, desk = self._ground, self.desk
-        escrow = EscrowDesk(
-            chain=ground.chain, transactions=ground.transactions, wallet=ground.wallet, workers=ground.workers
+        escrow = make_escrow(ground, desk)
+        self.disputes = make_disputes(
+            ground, me=self._me(), desk=desk, orders=self._orders, escrow=escrow, models=self.custom.models
         )
-        channel = ChannelDesk(
-            desk=desk,
-            chain=ground.chain,
-            transactions=ground.transactions,
-            wallet=ground.wallet,
-            vouchers=Vouchers(ground.store),
-            workers=ground.workers,
-        )
-        self._channel = channel
+        channel = self._channel = make_channel(ground, desk)
         self.traffic = Traffic(
             desk=desk, orders=self._orders, rules=ground.house.rules, workers=ground.workers
         )
@@ -318,12 +314,13 @@ class Trade:
             negotiation=self._negotiation,
             stock=self.stock,
             library=self._library,
+            disputes=self.disputes,
         )
         self._engine.handlers = {
             **sale.handlers,
             ("compute", "buyer"): buyer,
             ("compute", "seller"): provider,
-            **self.custom.handlers(self._negotiation, sale.unpacking),
+            **self.custom.handlers(self._negotiation, sale.unpacking, self.disputes),
         }
         self.batches = BatchService(
             books=Batches(ground.store),
@@ -344,7 +341,8 @@ class Trade:
             transactions=ground.transactions,
             channel=channel,
             sale=sale.actions,
-            custom=self.custom.actions,
+            custom=self.custom.actions(self.disputes),
+            talk=self.disputes.talk,
             buyer=buyer,
             provider=provider,
             log=self._log,

@@ -19,6 +19,10 @@ COUNTED: Final = frozenset({"accuracy", "robustness"})
 WITHIN_ONE: Final = HIGHER_IS_BETTER | {"fairness"}
 FIGURES: Final = WITHIN_ONE | {"rmse", "mae", "latency", "size"}
 LEAST_SCORE_DECIMALS: Final = 2
+OPEN_ENDED: Final = FIGURES - WITHIN_ONE - {"size"}
+"""What a model can make as large as it likes."""
+FAR: Final = 2
+FAR_DIGITS: Final = 2
 MOST_DECIMALS: Final = 6
 MOST_UNITS: Final = 2**53 - 1
 
@@ -91,9 +95,25 @@ def released(name: str, grid: Grid, value: Fraction) -> int:
     return grid.down(value) if name in HIGHER_IS_BETTER else grid.up(value)
 
 
+def coarse(name: str, grid: Grid, units: int, limit: str, *, up: bool) -> int:
+    """What is told of a figure that lies beyond twice its limit: two digits, rounded up or down.
+
+    A model sees the rows, and could else write a dozen digits of one of them into an error or a time.
+    """
+    if name not in OPEN_ENDED or units * grid.step <= FAR * Fraction(limit):
+        return units
+    step = int(10 ** max(0, len(str(units)) - FAR_DIGITS))
+    return -(-units // step) * step if up else units // step * step
+
+
 def least_hits(grid: Grid, units: int, rows: int) -> int:
     """The least count of `rows` whose share is told as `units`."""
     return math.ceil(units * grid.step * rows)
+
+
+def most_hits(grid: Grid, units: int, rows: int) -> int:
+    """The greatest count of `rows` whose share is told as `units`."""
+    return min(rows, math.ceil((units + 1) * grid.step * rows) - 1)
 
 
 def meets(name: str, grid: Grid, units: int, limit: str) -> bool:

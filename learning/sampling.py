@@ -44,6 +44,17 @@ def so_few(*, rows: int, hits: int, opened: int, seen: int) -> Fraction:
     return Fraction(ways, comb(rows, opened))
 
 
+def so_many(*, rows: int, hits: int, opened: int, seen: int) -> Fraction:
+    """The chance to see at least `seen` hits among `opened` rows, if `hits` of all rows were hits.
+
+    Small where somebody claims fewer hits than there are.
+
+    Raises:
+        ValueError: more rows than there are.
+    """
+    return so_few(rows=rows, hits=rows - hits, opened=opened, seen=opened - seen)
+
+
 def _check(rows: int, some: int, opened: int) -> None:
     if not (0 <= some <= rows and 0 <= opened <= rows):
         raise ValueError("more rows than there are")

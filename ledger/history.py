@@ -87,7 +87,7 @@ class _Ties:
 
 
 def history(chain: Chain, address: str, *, from_block: int = 0) -> list[HistoryEntry]:
-    """Every movement of an address's credits since `from_block`, oldest first.
+    """Every movement of an address's credits since `from_block`, oldest first; of nothing there is none.
 
     Raises:
         ChainError: unreachable, or not the chain that was joined.
@@ -97,7 +97,8 @@ def history(chain: Chain, address: str, *, from_block: int = 0) -> list[HistoryE
     found: dict[tuple[int, int], Event] = {}
     for topics in ([transfer, topic], [transfer, None, topic]):
         for event in chain.events("Credit", topics, from_block=from_block, to_block=to_block):
-            found[event.block_number, event.log_index] = event
+            if event.args["value"]:
+                found[event.block_number, event.log_index] = event
     ties = _ties(chain, me, to_block)
     times: dict[int, int] = {}
     entries = []

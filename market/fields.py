@@ -15,6 +15,9 @@ from openstall.market.errors import InvalidRecord
 from openstall.market.money import MAX_MICRO
 
 DAY_S = 86_400
+MODEL_ENDINGS = frozenset({".onnx", ".safetensors"})
+TEXT_ENDINGS = frozenset({".md", ".txt", ".json", ".csv"})
+"""What may be sold: no program opens these and runs what they hold."""
 
 Short = Annotated[str, Meta(max_length=120)]
 Text = Annotated[str, Meta(max_length=4000, extra=text.LINES)]
@@ -79,6 +82,24 @@ def check_parties(money: str, *wallets: str) -> None:
         raise InvalidRecord("same_party", "Two parties have one and the same wallet.")
     if money.lower() in named:
         raise InvalidRecord("party_is_contract", "A party cannot be the contract that holds the money.")
+
+
+def check_package(names: list[str]) -> None:
+    """Whether files may be sold together: one model of a format that holds no code, and texts beside it.
+
+    Raises:
+        InvalidRecord: `duplicate_file` or `unsafe_format`.
+    """
+    if has_twins(names):
+        raise InvalidRecord("duplicate_file", "The package names one file twice.")
+    endings = [name[name.rfind(".") :] for name in names]
+    if not MODEL_ENDINGS.isdisjoint(endings) and MODEL_ENDINGS.union(TEXT_ENDINGS).issuperset(endings):
+        return
+    raise InvalidRecord(
+        "unsafe_format",
+        "The package holds a file that could run code, or no model.",
+        "Take ONNX and safetensors models and texts only.",
+    )
 
 
 def has_twins(names: list[str]) -> bool:

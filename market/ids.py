@@ -12,7 +12,11 @@ import hashlib
 from functools import lru_cache
 
 import base58
-from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_scalarmult
+from nacl.bindings import (
+    crypto_core_ed25519_from_uniform,
+    crypto_core_ed25519_is_valid_point,
+    crypto_scalarmult,
+)
 from nacl.exceptions import BadSignatureError
 from nacl.exceptions import RuntimeError as SodiumRuntimeError
 from nacl.signing import SigningKey, VerifyKey
@@ -32,6 +36,11 @@ def peer_id_of(public_key: bytes) -> str:
 def peer_id_of_seed(seed: bytes) -> str:
     """The peer id of a 32-byte Ed25519 seed."""
     return peer_id_of(bytes(SigningKey(seed).verify_key))
+
+
+def peer_id_of_nobody(name: str) -> str:
+    """A peer id that belongs to nobody: its key is drawn from a name, so that no secret of it is known."""
+    return peer_id_of(crypto_core_ed25519_from_uniform(hashlib.sha256(b"nobody\0" + name.encode()).digest()))
 
 
 @lru_cache(maxsize=8192)

@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from openstall.market.errors import StoreError
-from openstall.store.schema import migrations
+from openstall.store.schema_disputes import migrations
 
 BUSY_TIMEOUT_MS = 5_000
 PAGE_CACHE_KIB = 65_536

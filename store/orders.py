@@ -196,6 +196,16 @@ class Orders:
             ).fetchall()
         return [row[0] for row in rows]
 
+    def ids_for(self, request: str) -> list[str]:
+        """Ids of the orders that answer to one request, at most 1,000."""
+        with self._store.read() as db:
+            rows = db.execute(
+                "SELECT order_id FROM orders WHERE kind = 'custom' "
+                "AND json_extract(CAST(doc AS TEXT), '$.terms.request') = ? LIMIT ?",
+                [request, MAX_LISTED],
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def open_ids(self, final: Sequence[str]) -> list[str]:
         """Ids of the orders in none of the final states, oldest first."""
         marks = ",".join("?" * len(final))

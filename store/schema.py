@@ -8,7 +8,8 @@ from sqlite_utils.migrations import Migrations
 migrations = Migrations("openstall")
 
 
-def _run(db: Database, statements: tuple[str, ...]) -> None:
+def run_all(db: Database, statements: tuple[str, ...]) -> None:
+    """Run the statements of one migration, in order."""
     for statement in statements:
         db.execute(statement)
 
@@ -16,7 +17,7 @@ def _run(db: Database, statements: tuple[str, ...]) -> None:
 @migrations()
 def m0001_records(db: Database) -> None:
     """Records, their bodies apart (so that a scan stays small), and the full-text index."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE records (
@@ -80,7 +81,7 @@ def m0001_records(db: Database) -> None:
 @migrations()
 def m0002_orders(db: Database) -> None:
     """Orders, their append-only history, and the transactions that move their money."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE orders (
@@ -142,7 +143,7 @@ def m0002_orders(db: Database) -> None:
 @migrations()
 def m0003_jobs(db: Database) -> None:
     """Vouchers of metered jobs and the jobs' logs."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE vouchers (
@@ -172,7 +173,7 @@ def m0003_jobs(db: Database) -> None:
 @migrations()
 def m0004_node(db: Database) -> None:
     """What the node keeps for itself: library of packages, settings."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE library (
@@ -196,7 +197,7 @@ def m0004_node(db: Database) -> None:
 @migrations()
 def m0005_lost_jobs(db: Database) -> None:
     """Jobs that went elsewhere, and why."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE lost_jobs (
@@ -215,7 +216,7 @@ def m0005_lost_jobs(db: Database) -> None:
 @migrations()
 def m0006_cases(db: Database) -> None:
     """Complaints to the oracles of a bond, on either side, and what challenges of this node have shown."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE cases (
@@ -247,7 +248,7 @@ def m0006_cases(db: Database) -> None:
 @migrations()
 def m0007_provider_log(db: Database) -> None:
     """What a provider's reliability rests on beside its orders, and how its price moved by itself."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE challenges_met (
@@ -284,7 +285,7 @@ def m0007_provider_log(db: Database) -> None:
 @migrations()
 def m0008_watches(db: Database) -> None:
     """Jobs with a service level that this node watches, as their buyer or as an oracle, and what it saw."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE watches (
@@ -309,7 +310,7 @@ def m0008_watches(db: Database) -> None:
 @migrations()
 def m0009_batches(db: Database) -> None:
     """One model on many tables: what was asked for, and what has become of each part."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE batches (
@@ -328,7 +329,7 @@ def m0009_batches(db: Database) -> None:
 @migrations()
 def m0010_auctions(db: Database) -> None:
     """Auctions of this node's own requests, and those in which it bids; the salt of a bid is its secret."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE auctions (
@@ -347,7 +348,7 @@ def m0010_auctions(db: Database) -> None:
 @migrations()
 def m0011_requests(db: Database) -> None:
     """This node's own requests for models, from the draft on."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE requests (
@@ -368,7 +369,7 @@ def m0011_requests(db: Database) -> None:
 @migrations()
 def m0012_contests(db: Database) -> None:
     """Contests that this node runs, enters or judges; and its own notes on entries, sheets and practice."""
-    _run(
+    run_all(
         db,
         (
             """CREATE TABLE contests (

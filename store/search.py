@@ -89,6 +89,20 @@ class Search:
         by_id = {row[0]: row_of(row[1:]) for row in rows}
         return Page(items=[by_id[hit] for hit in wanted if hit in by_id], total=len(hits), exact=exact)
 
+    def peer_bound_to(self, network: str, wallet: str, *, now: int) -> str | None:
+        """The author of the newest live peer record that names this wallet, or None.
+
+        The name of a peer is not looked at: whoever is called like a wallet must not hide its owner.
+        """
+        where, values = _filter(network, now, ("peer",), "")
+        expression = f"words : ({match_expression(f'{wallet} ')})"
+        with self._store.read() as db:
+            row = db.execute(
+                f"SELECT r.author {_MATCHES} AND {where} ORDER BY r.issued DESC, r.id LIMIT 1",
+                [expression, *values],
+            ).fetchone()
+        return None if row is None else str(row[0])
+
 
 # CROSS JOIN keeps the index of words outermost; the planner would scan the records instead.
 _MATCHES = "FROM records_fts f CROSS JOIN records r ON r.id = f.rowid WHERE records_fts MATCH ?"

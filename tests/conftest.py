@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from hypothesis import settings
 
@@ -22,7 +24,13 @@ settings.register_profile("openstall", deadline=None, print_blob=True)
 settings.load_profile("openstall")
 
 
-LONG_FIRST = ("integration/trade/test_kills", "integration/trade/", "integration/", "ui/")
+LONG_FIRST = (
+    "integration/trade/test_custom_kills",
+    "integration/trade/test_kills",
+    "integration/trade/",
+    "integration/",
+    "ui/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +50,14 @@ def pytest_collection_finish() -> None:
     ledger.late_imports.
     """
     sys.setrecursionlimit(RECURSION_LIMIT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_peers() -> Iterator[None]:
+    """Peers of a market start as forks; see `forked`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openstall.app.demo.peers.launch", forked.launch)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
 from msgspec import field
 
-from openstall.ui import documents, words
-from openstall.ui.documents import Document, UnreadableAnswer
+from openstall.ui import words
+from openstall.ui.documents import Document
 from openstall.ui.theme import Mark
 
 AT_MOST = frozenset({"rmse", "mae", "fairness", "latency", "size"})
@@ -226,54 +224,6 @@ class Auctions(Document, frozen=True, kw_only=True):
     items: list[Auction] = []
 
 
-class Figure(Document, frozen=True, kw_only=True):
-    """A figure that an evaluator measured, with the interval in which the true one lies 95 times of 100."""
-
-    name: str = ""
-    hits: int | None = None
-    rows: int = 0
-    value: str = ""
-    low: str = ""
-    high: str = ""
-
-
-class Verdict(Document, frozen=True, kw_only=True):
-    """What one evaluator signed about one try."""
-
-    attempt: int = 0
-    evaluator: str = ""
-    passed: bool = False
-    fault: str = ""
-    figures: list[Figure] = []
-    report_hash: str = ""
-    statement: str = ""
-
-
-class CustomPart(Document, frozen=True, kw_only=True):
-    """What was handed in to an order, and how it was judged."""
-
-    attempt: int = 0
-    tries: int = 0
-    model_hash: str | None = None
-    verdicts: list[Verdict] = []
-
-
-class Predicate(Document, frozen=True, kw_only=True):
-    """What a statement commits to."""
-
-    rows: int = 0
-    rows_root: str = ""
-    code_sha256: str = ""
-    outputs_root: str = ""
-    seed: int = 0
-
-
-class Statement(Document, frozen=True, kw_only=True):
-    """A signed assessment."""
-
-    predicate: Predicate = field(default_factory=Predicate)
-
-
 class Problem(Document, frozen=True, kw_only=True):
     """Why a table cannot be used."""
 
@@ -323,14 +273,6 @@ class Preview(Document, frozen=True, kw_only=True):
     table: TableLook | None = None
     file_sha256: str = ""
     summary: list[Line] = []
-
-
-def statement_of(verdict: Verdict) -> Statement | None:
-    """The statement beside a verdict; the node has checked it, here it is only shown."""
-    try:
-        return documents.read(json.loads(base64.b64decode(verdict.statement)), Statement)
-    except (ValueError, UnreadableAnswer):
-        return None
 
 
 def demand_words(metric: str, threshold: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import field
 
+from openstall.ui.assessments import CustomPart
 from openstall.ui.documents import Document, Failure
-from openstall.ui.requests import CustomPart
 from openstall.ui.service_levels import OrderService
 
 
@@ -315,6 +315,9 @@ class Order(Document, frozen=True, kw_only=True):
     verified: bool | None = None
     fault: str = ""
     dispute_reason: str = ""
+    calls_arbiter: bool = False
+    """The arbiter is called as soon as the chain can be reached."""
+    unread: int = 0
     continues: str = ""
     continued_by: str = ""
     service: OrderService | None = None

@@ -40,6 +40,13 @@ class FolderBody(Body):
     folder: PathText
 
 
+class ReplayBody(Body):
+    """A proof that another party saved, in the place of asking the evaluators; a model to check with it."""
+
+    proof: PathText | None = None
+    model: PathText | None = None
+
+
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1")
@@ -97,3 +104,13 @@ def _deliveries(routes: APIRouter, node: Node) -> None:
             return await node.trade.custom.training.save(order_id, Path(body.folder), progress)
 
         return {"operation_id": node.operations.start("training", "Fetch the training data", action)}
+
+    @routes.post("/orders/{order_id}/replay")
+    async def replay(order_id: str, body: ReplayBody) -> dict[str, Any]:
+        """Buyer, developer or arbiter: have rows opened, and let the model answer them again."""
+        given, model = (None if path is None else Path(path) for path in (body.proof, body.model))
+
+        async def action(progress: Progress) -> dict[str, Any]:
+            return await node.trade.custom.replaying.replay(order_id, progress, given=given, model=model)
+
+        return {"operation_id": node.operations.start("replay", "Check a report again", action)}

@@ -16,6 +16,7 @@ from openstall.app.api import (
     contests,
     custom,
     developer,
+    disputes,
     group,
     identity,
     machines,
@@ -51,6 +52,7 @@ def all_routers() -> list[Callable[[Node], APIRouter]]:
         models.router,
         serving.router,
         custom.router,  # before the orders, whose routes take any word as an action
+        disputes.router,  # as above
         orders.router,
         batches.router,
         wanted.router,

@@ -11,9 +11,12 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, plain, table
 from openstall.app.cli.promise import service_fields
+from openstall.app.cli.talk import check_evidence, evidence, say, shown, talk
 from openstall.market.errors import OpenstallError
 from openstall.market.mechanisms.agreement import check_words
+from openstall.market.requests.replays import replay_words
 
+_WAITS = "The arbiter is called as soon as the chain can be reached. Your evidence is kept until then."
 ACTIONS = ("complete", "cancel", "refund", "claim")
 
 
@@ -129,7 +132,7 @@ def _reached(found: dict[str, Any], until: str | None) -> bool:
 def dispute(cli: Cli, order_id: str, reason: str) -> None:
     """Call the arbiter, with your REASON in words."""
     found = cli.api.post(f"/v1/orders/{order_id}/dispute", reason=reason)
-    cli.output.document(found, found["state_words"])
+    cli.output.document(found, _WAITS if found["calls_arbiter"] else found["state_words"])
 
 
 @group.command()
@@ -174,6 +177,10 @@ for _name, _words in zip(
     group.add_command(_action(_name, _words))
 
 
+for _verb in (say, talk, evidence, shown, check_evidence):
+    group.add_command(_verb)
+
+
 @group.command(name="hand-in")
 @click.argument("order_id")
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
@@ -196,6 +203,44 @@ def training(cli: Cli, order_id: str, folder: Path) -> None:
     cli.output.document(done, done["path"])
 
 
+@group.command()
+@click.argument("order_id")
+@click.option(
+    "--proof",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file that another party's check has saved; nobody is asked then.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --proof: the ONNX file that was handed in, where this node does not hold it.",
+)
+@command
+def replay(cli: Cli, order_id: str, proof: Path | None, model: Path | None) -> None:
+    """Check again what evaluators reported of a model; exit status 1 if a report cannot be believed.
+
+    They open rows that nobody could foresee, and your own computer lets the model answer them again.
+    """
+    found = cli.api.operate(
+        f"/v1/orders/{order_id}/replay",
+        cli.output,
+        proof=None if proof is None else str(proof.resolve()),
+        model=None if model is None else str(model.resolve()),
+    )
+    checks = [
+        {
+            "evaluator": one["evaluator"],
+            "found": replay_words(one["outcome"]),
+            "words": one["words"],
+            "proof": one["proof"],
+        }
+        for one in found["checks"]
+    ]
+    cli.output.document(found, "\n\n".join(fields({k: v for k, v in one.items() if v}) for one in checks))
+    if found["doubted"]:
+        raise OpenstallError("report_doubted", "A report cannot be believed.", found["what_next"])
+
+
 def _page(found: dict[str, Any]) -> str:
     head = {
         "order": found["order_id"],
@@ -208,6 +253,8 @@ def _page(found: dict[str, Any]) -> str:
         ).strip(),
         "amount": cell(found, "amount_micro"),
         "paid": cell(found, "paid_micro") if found["final"] or found["kind"] == "compute" else None,
+        "messages": f"{found['unread']} new: openstall order talk" if found["unread"] else "",
+        "waits": _WAITS if found["calls_arbiter"] else "",
         "clock": found["deadline_words"] and f"{cell(found, 'deadline_at')} {plain(found['deadline_words'])}",
         "checked": [f"{cell(check, 'at')}: {plain(check_words(check))}" for check in _checks(found)],
         "way back": found["way_back"],
@@ -217,7 +264,26 @@ def _page(found: dict[str, Any]) -> str:
     shown = {name: value for name, value in head.items() if value}
     timeline = [{**step, "tx": _short(step["tx"])} for step in found["timeline"]]
     steps = table(timeline, [("WHEN", "at"), ("WHO", "actor"), ("WHAT", "words"), ("TRANSACTION", "tx")])
-    return f"{fields(shown)}\n\n{steps}"
+    measured = "\n".join(_measured(found))
+    return "\n\n".join(part for part in (fields(shown), measured, steps) if part)
+
+
+def _measured(found: dict[str, Any]) -> list[str]:
+    """What each evaluator reported of the model, and what came of checking that again."""
+    return [line for verdict in (found["custom"] or {}).get("verdicts", []) for line in _verdict(verdict)]
+
+
+def _verdict(verdict: dict[str, Any]) -> list[str]:
+    figures = ", ".join(
+        f"{figure['name']} {figure['value']} ({figure['low']} to {figure['high']})"
+        for figure in verdict["figures"]
+    )
+    outcome = "passed" if verdict["passed"] else "missed"
+    signed = "on the chain" if verdict["on_chain"] else "signed, not on the chain"
+    by = f"measured, try {verdict['attempt']}, by {verdict['evaluator']}"
+    lines = [f"{by}: {outcome}: {figures or verdict['fault']}; {signed}"]
+    again = verdict["replay"]
+    return [*lines, f"  checked again: {plain(again['words'])}"] if again else lines
 
 
 def _checks(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -157,6 +157,11 @@ def running_peer(name: str, home: Path, program: Sequence[str] = PROGRAM) -> Ite
         peer.stop()
 
 
+def launch(command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process of its own, whose output goes into `log`."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+
 def start_node(home: Path, program: Sequence[str] = PROGRAM) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """Start the node of a home on loopback and wait until it answers.
 
@@ -167,7 +172,7 @@ def start_node(home: Path, program: Sequence[str] = PROGRAM) -> tuple[subprocess
     if (home / PASSPHRASE_FILE).exists():
         command += ["--passphrase-file", str(home / PASSPHRASE_FILE)]
     with (home / "output.log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        process = launch(command, log)
     try:
         return process, _api_of(process, home)
     except BaseException:

@@ -197,9 +197,10 @@ class Catalogue:
 
     async def peer_of(self, wallet: str) -> str | None:
         """The peer that is bound to a wallet, where the catalogue knows one."""
-        page = await self.find(query=wallet, types=("peer",))
-        same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
-        return same[0] if same else None
+        if not self._group.joined:
+            return None
+        network, now = self._group.membership.network, self._clock.now()
+        return await self._workers.store(self._search.peer_bound_to, network, wallet, now=now)
 
     async def _peer(self, peer_id: str) -> Peer | None:
         if not self._group.joined:

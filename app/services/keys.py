@@ -43,6 +43,11 @@ def answers_seed(seed: bytes, about: str) -> bytes:
     return _derive(seed, "openstall assessment salts v1", about)
 
 
+def trials_key(seed: bytes, order_id: str) -> bytes:
+    """Under which an evaluator keeps the keys of what it measured for an order, until that is final."""
+    return _derive(seed, "openstall evaluated trials v1", order_id)
+
+
 def box_secret(seed: bytes, nonce: str) -> bytes:
     """The X25519 secret for which the seller seals the key of one order; `nonce` is the order's."""
     return _derive(seed, "openstall order box v1", nonce)

@@ -19,7 +19,7 @@ from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.sealing import describe, seal, seal_key
 from openstall.app.threads import Workers
 from openstall.market.errors import NotFound, Refused, StoreError
-from openstall.market.fields import BlobRef, FileEntry, body_as_dict
+from openstall.market.fields import TEXT_ENDINGS, BlobRef, FileEntry, body_as_dict
 from openstall.market.orders.documents import SaleTerms
 from openstall.market.records import Card, Listing
 from openstall.p2p.blobs import BlobStore
@@ -29,7 +29,6 @@ MAX_FILES = 64
 _PACKAGE = "package."
 LISTING_LIFE_S = 90 * 86_400
 SUFFIXES = {".onnx": "onnx", ".safetensors": "safetensors"}
-TEXTS = {".md", ".txt", ".json", ".csv"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +214,7 @@ def package_files(path: Path) -> tuple[list[Path], Path]:
         )
     models = [item for item in found if item.suffix in SUFFIXES]
     others = [item for item in found if item.suffix not in SUFFIXES]
-    unsafe = [item.name for item in others if item.suffix not in TEXTS]
+    unsafe = [item.name for item in others if item.suffix not in TEXT_ENDINGS]
     if unsafe:
         raise Refused(
             "unsafe_format",

@@ -156,14 +156,14 @@ def _figure(work: Work, name: str, limit: str, group: str) -> Told:
         case "robustness":
             return _counted(name, of, _holding(work), len(work.labels))
         case "fairness":
-            return _fairness(of, work, group)
+            return _fairness(of, limit, work, group)
         case "latency":
-            return _latency(of, work)
+            return _latency(of, limit, work)
         case "size":
             size = Fraction((INPUTS / "model.onnx").stat().st_size)
-            return _told(name, of, 1, (size, size, size))
+            return _told(name, of, limit, 1, (size, size, size))
         case _:
-            return _told(name, of, len(work.labels), _measured(work, name))
+            return _told(name, of, limit, len(work.labels), _measured(work, name))
 
 
 def _counted(name: str, of: grid.Grid, hits: int, rows: int) -> Told:
@@ -181,19 +181,24 @@ def _counted(name: str, of: grid.Grid, hits: int, rows: int) -> Told:
     }
 
 
-def _told(name: str, of: grid.Grid, rows: int, found: tuple[Fraction, Fraction, Fraction]) -> Told:
-    """A figure and its interval: the figure to its worse side, the interval outwards."""
+def _told(
+    name: str, of: grid.Grid, limit: str, rows: int, found: tuple[Fraction, Fraction, Fraction]
+) -> Told:
+    """A figure and its interval: the figure to its worse side, the interval outwards; far off, coarsely."""
     value, low, high = found
     units = grid.released(name, of, value)
-    if max(units, of.up(high)) > grid.MOST_UNITS:
+    least, most = min(units, of.down(low)), max(units, of.up(high))
+    units, most = (grid.coarse(name, of, one, limit, up=True) for one in (units, most))
+    least = grid.coarse(name, of, least, limit, up=False)
+    if most > grid.MOST_UNITS:
         raise Fault("model_failed", "An error of the model is beyond every measure.")
     return {
         "name": name,
         "hits": None,
         "rows": rows,
         "value": of.text(units),
-        "low": of.text(min(units, of.down(low))),
-        "high": of.text(max(units, of.up(high))),
+        "low": of.text(least),
+        "high": of.text(most),
     }
 
 
@@ -233,7 +238,7 @@ def _holding(work: Work) -> int:
     return int(np.count_nonzero(np.abs(_numbers(moved) - _numbers(work.said)) <= allowed))
 
 
-def _fairness(of: grid.Grid, work: Work, column: str) -> Told:
+def _fairness(of: grid.Grid, limit: str, work: Work, column: str) -> Told:
     """The widest gap between two groups: of accuracies; of mean errors, as a part of the larger one."""
     named = read_table(INPUTS / "rows.csv", label=column, features=work.model.features).labels or ()
     names, members, sizes = np.unique(np.array(named), return_inverse=True, return_counts=True)
@@ -250,7 +255,8 @@ def _fairness(of: grid.Grid, work: Work, column: str) -> Told:
         return widest if work.classify or not widest else widest / max(means)
 
     seed = work.params["seed"]
-    return _told("fairness", of, len(errors), _exact(metrics.with_interval(gap, len(errors), seed=seed)))
+    found = _exact(metrics.with_interval(gap, len(errors), seed=seed))
+    return _told("fairness", of, limit, len(errors), found)
 
 
 def _errors(work: Work) -> Floats:
@@ -262,7 +268,7 @@ def _errors(work: Work) -> Floats:
     return errors
 
 
-def _latency(of: grid.Grid, work: Work) -> Told:
+def _latency(of: grid.Grid, limit: str, work: Work) -> Told:
     """Milliseconds within which 95 of 100 single rows are answered on this machine."""
     values = work.table.values
     spent: list[float] = []
@@ -272,7 +278,7 @@ def _latency(of: grid.Grid, work: Work) -> Told:
         work.model.predict(values[at : at + 1])
         spent.append((time.perf_counter() - began) * 1000)
     ranked = sorted(spent[WARM_CALLS:])
-    return _told("latency", of, MOST_CALLS, _exact(_percentile(ranked, 0.95)))
+    return _told("latency", of, limit, MOST_CALLS, _exact(_percentile(ranked, 0.95)))
 
 
 def _percentile(ranked: Sequence[float], share: float) -> tuple[float, float, float]:

@@ -132,7 +132,7 @@ class CustomTerms(Body, frozen=True, kw_only=True):
     """It names the money on chain: the SHA-256 inside is the request hash."""
     title: Short
     task: Task
-    features: Annotated[list[ColumnName], Meta(min_length=1, max_length=1000)]
+    features: Annotated[list[ColumnName], Meta(min_length=1, max_length=1024)]
     target: ColumnName
     classes: Annotated[list[ColumnName], Meta(max_length=256)]
     """The labels of a classification, as its columns of scores follow each other."""

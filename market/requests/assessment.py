@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from openstall.learning import intervals
-from openstall.learning.grid import COUNTED, WITHIN_ONE, Grid, least_hits
+from openstall.learning.grid import COUNTED, WITHIN_ONE, Grid, coarse, least_hits
 from openstall.learning.grid import meets as is_met
 from openstall.market import canonical, text
 from openstall.market.fields import Address, Body, Network, Sha256, Time
@@ -192,6 +192,7 @@ def check_figures(
         raise contradiction("these are not the figures that were asked for")
     for figure, (_, limit) in zip(figures, wanted, strict=True):
         _check_figure(figure, grid_of(figure.name, limit), rows)
+        _check_digits(figure, grid_of(figure.name, limit), limit)
 
 
 def has_passed(metric: str, threshold: str, floors: Sequence[Floor], figures: Sequence[Figure]) -> bool:
@@ -226,6 +227,12 @@ def _check_figure(figure: Figure, of: Grid, rows: int) -> None:
         raise contradiction(f"the count of {name} says more than its value")
     if name == "size" and not low == value == high:
         raise contradiction("the size is known exactly")
+
+
+def _check_digits(figure: Figure, of: Grid, limit: str) -> None:
+    for part, up in ((figure.value, True), (figure.low, False), (figure.high, True)):
+        if coarse(figure.name, of, of.units(part), limit, up=up) != of.units(part):
+            raise contradiction(f"{figure.name} lies far from its limit and is told too finely")
 
 
 def _rows_fit(figure: Figure, rows: int) -> bool:

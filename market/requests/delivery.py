@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from openstall.market import canonical, text
 from openstall.market.errors import InvalidOrder, InvalidRecord
-from openstall.market.fields import BlobRef, Body, Cid, FileEntry, Sha256, has_twins
+from openstall.market.fields import BlobRef, Body, Cid, FileEntry, Sha256, check_package
 from openstall.market.schema import fit
 
 MODEL_SUFFIX = ".onnx"
@@ -49,10 +49,11 @@ def read_delivery(value: Any, *, request: str, model_hash: bytes) -> Delivery:
     try:
         found = fit(value, Delivery, "delivery")
         text.refuse_hidden(found)
+        check_package([entry.name for entry in found.files])
     except InvalidRecord as error:
         raise InvalidOrder(error.code, error.message, error.what_next) from error
     models = [entry for entry in found.files if entry.name.endswith(MODEL_SUFFIX)]
-    if has_twins([entry.name for entry in found.files]) or len(models) != 1:
+    if len(models) != 1:
         raise InvalidOrder("wrong_package", "What was handed in is not a package with one ONNX model.")
     if found.request != request or found.model_hash != model_hash:
         raise InvalidOrder(

@@ -27,6 +27,7 @@ B: Final = 0.75
 NEWCOMER_EVERY: Final = 4
 PLACES_THAT_COUNT: Final = 3
 SHOWN_WORDS: Final = 6
+MOST_CHARS: Final = 8_000
 _WORD: Final = re.compile(r"\w{2,40}")
 
 Lane = Literal["known", "newcomer"]
@@ -70,8 +71,8 @@ class Match:
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text, in one spelling."""
-    return _WORD.findall(text.casefold().replace("_", " "))
+    """The words of a text, in one spelling; no more of a text are looked at than anybody would read."""
+    return _WORD.findall(text[:MOST_CHARS].casefold().replace("_", " "))
 
 
 def bm25(query: str, documents: Sequence[str]) -> list[float]:

@@ -15,15 +15,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from openstall.learning.sampling import so_few
+from openstall.learning.grid import most_hits
+from openstall.learning.sampling import so_few, so_many
 from openstall.market import canonical, merkle
 from openstall.market.errors import InvalidRecord
 from openstall.market.fields import Body, Network, Sha256
 from openstall.market.requests.assessment import Statement, statement_hash
-from openstall.market.requests.demands import MOST_OPENED, MOST_ROWS
+from openstall.market.requests.demands import MOST_OPENED, MOST_ROWS, grid_of
 from openstall.market.schema import fit
 
 OPENED = 30
+DEVELOPERS_PART = 10
+"""A developer is shown one row in so many at most, over the statements of all evaluators together."""
 MAX_OPENINGS = 1024 * 1024
 MOST_CELLS = 10_000
 MOST_PROOF = 24
@@ -78,6 +81,14 @@ def rows_to_open(statement_sha256: str, block_hash: str, rows: int, count: int =
             found.add(number % rows)
         draw += 1
     return sorted(found)
+
+
+def shown_to_developer(rows: int, evaluators: int) -> int:
+    """How many rows of each statement a developer is shown of those drawn: few, because they are secret.
+
+    Of the statements of all evaluators together it is a tenth of the rows, but of each one at least.
+    """
+    return max(1, min(OPENED, rows // (DEVELOPERS_PART * evaluators)))
 
 
 def seal(cells: Sequence[Sequence[str]], seed: bytes) -> list[bytes]:
@@ -161,17 +172,26 @@ def check_openings(
         check_opening(opened, rows_root=found.rows_root, outputs_root=found.outputs_root, rows=found.rows)
 
 
-def plausible(opened: Sequence[OpenedRow], statement: Statement, target: int) -> Fraction:
-    """The chance to see as few right answers as these, if the assessment counted honestly.
+def right_answers(opened: Sequence[OpenedRow], target: int) -> int:
+    """How many of these labels are right; `target` is the place of the right one among the cells of a row."""
+    return sum(_equal(entry.row.cells[target], entry.output.cells[0]) for entry in opened)
 
-    `target` is the place of the right answer among the cells of a row. Near zero, the count was made up
-    though the answers were not; 1 where the metric is no count.
+
+def plausible(opened: Sequence[OpenedRow], statement: Statement, target: int) -> Fraction:
+    """The chance to see so few right answers as these, if the assessment counted honestly.
+
+    Where it says that the model missed, the chance to see so many. Near zero, the count was made up though
+    the answers were not; 1 where the metric is no count. For `target` see `right_answers`.
     """
-    counted = statement.predicate.figures[:1]
-    if not counted or counted[0].name != "accuracy" or counted[0].hits is None:
+    found = statement.predicate
+    if not found.figures or found.figures[0].name != "accuracy" or found.figures[0].hits is None:
         return Fraction(1)
-    seen = sum(_equal(entry.row.cells[target], entry.output.cells[0]) for entry in opened)
-    return so_few(rows=counted[0].rows, hits=counted[0].hits, opened=len(opened), seen=seen)
+    told, seen = found.figures[0], right_answers(opened, target)
+    if found.passed:
+        return so_few(rows=told.rows, hits=found.figures[0].hits, opened=len(opened), seen=seen)
+    grid = grid_of(told.name, found.threshold)
+    most = most_hits(grid, grid.units(told.value), told.rows)
+    return so_many(rows=told.rows, hits=most, opened=len(opened), seen=seen)
 
 
 def _equal(right: str, said: str) -> bool:

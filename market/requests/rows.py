@@ -5,7 +5,8 @@ All salts follow from one seed that stays with the requester, so that the rows n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -27,16 +28,19 @@ class Commitment:
     rows: int
 
 
-def leaves_of(rows: Rows, seed: bytes) -> list[bytes]:
+def leaves_of(rows: Iterable[Sequence[str]], seed: bytes) -> Iterator[bytes]:
     """The hash of each row, in order."""
     if len(seed) != SEED_BYTES:
         raise ValueError("the seed of the salts has 32 bytes")
-    return [merkle.sealed_leaf(merkle.salt_of(seed, index), cells) for index, cells in enumerate(rows)]
+    return (merkle.sealed_leaf(merkle.salt_of(seed, index), cells) for index, cells in enumerate(rows))
 
 
-def commit(rows: Rows, seed: bytes) -> Commitment:
-    """Commit to all rows."""
-    return Commitment(root=merkle.root_of(leaves_of(rows, seed)).hex(), rows=len(rows))
+def commit(rows: Iterable[Sequence[str]], seed: bytes) -> Commitment:
+    """Commit to all rows, one after the other."""
+    count = itertools.count()
+    leaves = (leaf for leaf, _ in zip(leaves_of(rows, seed), count, strict=False))
+    root = merkle.root_of(leaves)
+    return Commitment(root=root.hex(), rows=next(count))
 
 
 def prove(rows: Rows, seed: bytes, wanted: Sequence[int]) -> list[Sealed]:
@@ -45,7 +49,7 @@ def prove(rows: Rows, seed: bytes, wanted: Sequence[int]) -> list[Sealed]:
     Raises:
         IndexError: there is no such row.
     """
-    leaves = leaves_of(rows, seed)
+    leaves = list(leaves_of(rows, seed))
     return [
         Sealed(
             cells=list(rows[index]),
@@ -70,7 +74,7 @@ def check_shown(shown: Sealed, *, index: int, commitment: Commitment) -> None:
         raise _other_rows()
 
 
-def check_rows(rows: Rows, seed: bytes, commitment: Commitment) -> None:
+def check_rows(rows: Iterable[Sequence[str]], seed: bytes, commitment: Commitment) -> None:
     """Whether these are all the rows that were committed to, under this seed.
 
     Raises:

@@ -145,6 +145,15 @@ class OpenShelf(Shelf):
         ]
         return {"items": items, "total": len(items)}
 
+    async def peer_of(self, wallet: str) -> str | None:
+        """The peer that is bound to a wallet."""
+        bound = [
+            one.record.author
+            for one in self.records.values()
+            if isinstance(one.body, Peer) and one.body.wallet.lower() == wallet.lower()
+        ]
+        return next(iter(bound), None)
+
     def put(self, side: Side, type_: str, key: str, body: Any) -> SignedRecord:
         """Sign a record of a side and let everybody know it."""
         seq = 1 + sum(one.record.author == side.host.peer_id for one in self.records.values())

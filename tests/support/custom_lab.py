@@ -24,7 +24,9 @@ from openstall.app.operations import Operation, Progress
 from openstall.app.paths import Home
 from openstall.app.services.checking import LocalJobs
 from openstall.app.services.custom.assessing import SandboxAssessor
+from openstall.app.services.custom.handlers import CustomActions
 from openstall.app.services.custom.wiring import Custom, make_custom
+from openstall.app.services.disputes.wiring import make_disputes
 from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.requests.draft import Terms
@@ -47,6 +49,7 @@ class Maker(Side):
     """A side that takes part in models made to order."""
 
     custom: Custom = field(init=False)
+    made_to_order: CustomActions = field(init=False)
     start: int = 0
     sandbox: Sandbox = field(default_factory=Sandbox)
 
@@ -107,8 +110,18 @@ class Maker(Side):
         )
         self.custom.contests.measuring.evaluation = self.sandbox  # type: ignore[assignment]  # as above
         self.custom.talk.serve()
+        self.disputes = make_disputes(
+            ground,  # type: ignore[arg-type]  # the parts that are used of it
+            me=self.party,
+            desk=self.desk,
+            orders=self.desk.orders,
+            escrow=self.escrow,
+            models=self.custom.models,
+        )
+        self.disputes.talk.serve()
         self.custom.contests.talk.serve()
-        self.engine.handlers = self.custom.handlers(self.negotiation, self.unpacking)
+        self.made_to_order = self.custom.actions(self.disputes)
+        self.engine.handlers = self.custom.handlers(self.negotiation, self.unpacking, self.disputes)
 
     @property
     def party(self) -> Party:

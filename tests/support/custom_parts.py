@@ -16,10 +16,12 @@ from openstall.app.services.sealed import Evaluated
 from openstall.compute_agent.assess_specs import AssessParams
 from openstall.learning.grid import grid_of, least_hits
 from openstall.learning.intervals import wilson
-from openstall.market.errors import NotFound
+from openstall.market import merkle
+from openstall.market.errors import NotFound, SandboxError
 from openstall.market.records import Peer, Record, SignedRecord, sign_record
 from openstall.market.requests.assessment import Figure, Measured
 from openstall.market.requests.bodies import RequestBody
+from openstall.market.requests.openings import OpenedRow, Sealed, differing, seal, show
 
 if TYPE_CHECKING:
     from openstall.app.operations import Progress
@@ -28,24 +30,68 @@ MARKS = {"code_sha256": "03" * 32, "sandbox_sha256": "04" * 32, "runtime_sha256"
 
 
 class Sandbox:
-    """Where a model would be measured: it counts what the model says of itself."""
+    """Where a model would be measured: it counts what the model says of itself, which is how many of the
+    first rows it tells right."""
 
     def __init__(self) -> None:
         self.measured = 0
+        self.opened = 0
+        self.replayed = 0
         self.said: int | None = None
-        """What a lying evaluator makes it say."""
+        """What a lying evaluator makes it say; it commits to answers that fit, and opens them."""
+        self.counted: int | None = None
+        """What a lying evaluator says that it counted, of true answers."""
 
     async def evaluate(self, model: Path, rows: Path, params: AssessParams, *, count: int) -> Evaluated:
-        right, lines = await trio.to_thread.run_sync(_read, model, rows)
-        assert lines == count + 1
+        right, table = await trio.to_thread.run_sync(_read, model, rows)
+        assert len(table) == count
         self.measured += 1
-        figure = accuracy(right if self.said is None else self.said, count, params.threshold)
-        measured = Measured(rows=count, figures=[figure], outputs_root="0c" * 32)
+        right = right if self.said is None else self.said
+        leaves = seal(_answers(table, right), bytes.fromhex(params.salt_seed))
+        counted = right if self.counted is None else self.counted
+        figure = accuracy(counted, count, params.threshold)
+        measured = Measured(rows=count, figures=[figure], outputs_root=merkle.root_of(leaves).hex())
         return Evaluated(fault="", measured=measured, **MARKS)
 
+    async def open(
+        self,
+        model: Path,
+        rows: Path,
+        params: AssessParams,
+        wanted: Sequence[int],
+        *,
+        outputs_root: str,
+    ) -> list[Sealed]:
+        right, table = await trio.to_thread.run_sync(_read, model, rows)
+        self.opened += 1
+        answers = _answers(table, right if self.said is None else self.said)
+        salts = bytes.fromhex(params.salt_seed)
+        leaves = seal(answers, salts)
+        if merkle.root_of(leaves).hex() != outputs_root:
+            raise SandboxError("not_reproduced", "The model answers otherwise than when it was assessed.")
+        return [show(leaves, salts, at, answers[at]) for at in wanted]
 
-def _read(model: Path, rows: Path) -> tuple[int, int]:
-    return int(model.read_text()), len(rows.read_text().splitlines())
+    async def replay(
+        self, model: Path, header: Sequence[str], opened: Sequence[OpenedRow], _params: AssessParams
+    ) -> list[int]:
+        right = int(await trio.Path(model).read_text())
+        self.replayed += 1
+        target = list(header).index("kind")
+        said = [_answer(entry.row.cells[target], at=entry.index, right=right) for entry in opened]
+        places = differing([entry.output.cells for entry in opened], said)
+        return [opened[at].index for at in places]
+
+
+def _read(model: Path, rows: Path) -> tuple[int, list[list[str]]]:
+    return int(model.read_text()), [line.split(",") for line in rows.read_text().splitlines()[1:]]
+
+
+def _answers(table: Sequence[Sequence[str]], right: int) -> list[list[str]]:
+    return [_answer(row[2], at=at, right=right) for at, row in enumerate(table)]
+
+
+def _answer(label: str, *, at: int, right: int) -> list[str]:
+    return [label if at < right else {"good": "bad", "bad": "good"}[label]]
 
 
 def accuracy(right: int, rows: int, threshold: str) -> Figure:

@@ -116,6 +116,9 @@ def hostile() -> None:
     repeats = {"times": np.array([1, 1_000_000])}
     save("huge.onnx", [node("Tile", ["x", "times"], ["y"])], floats("k"), width, repeats)
     save("number.onnx", [cut, node("Identity", ["c"], ["y"])], floats(1), width, one)
+    # its error is the first column of the rows, a billion times over
+    loud = {**one, "loud": np.float32(1e9)}
+    save("loud.onnx", [cut, node("Mul", ["c", "loud"], ["y"])], floats(1), 10, loud)
     save("other.onnx", [node("Identity", ["x"], ["y"])], floats(width), width, {}, features=["strange"])
 
 

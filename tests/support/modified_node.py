@@ -5,6 +5,7 @@ python modified_node.py TRICK[:ROLE:STATE] [the command line of openstall]
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import trio
 from openstall.app.cli.main import main
 from openstall.app.services import sealing, selling
 from openstall.app.services.capacity import claims, testbench
-from openstall.app.services.custom import handlers
+from openstall.app.services.custom import assessing, handlers
 from openstall.app.services.orders import (
     job_buyer,
     job_checkpoints,
@@ -27,9 +28,12 @@ from openstall.app.services.orders import (
 )
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.compute_agent import client, specs
-from openstall.market import metering
+from openstall.learning.grid import grid_of
+from openstall.learning.intervals import wilson
+from openstall.market import merkle, metering
 from openstall.market.errors import Refused
 from openstall.market.orders import results
+from openstall.market.requests import assessment, openings
 
 IMPATIENT_S = 5
 """A cheat waits no longer for its last voucher: nobody will send it."""
@@ -206,6 +210,46 @@ def made_up_result() -> None:
     job_provider.JobProvider._finish = finish  # type: ignore[method-assign]
 
 
+def made_up_report() -> None:
+    """The evaluator says of a second try that all is right, and commits to answers that fit its words."""
+    honest, honest_reopen = assessing.SandboxAssessor.assess, assessing.SandboxAssessor.reopen
+
+    def right_answers(order: Any, rows: Path) -> list[list[str]]:
+        with rows.open(newline="") as file:
+            return [[line[order.contract.custom.target]] for line in csv.DictReader(file)]
+
+    async def assess(self: Any, order: Any, trial: Any, *, key: bytes, at: int) -> bytes:
+        raw = await honest(self, order, trial, key=key, at=at)
+        if order.data["attempt"] == 1:
+            return raw
+        found, salts = assessment.read_statement(raw), self._params(order, 2, seed=0).salt_seed
+        leaves = openings.seal(right_answers(order, trial.rows), bytes.fromhex(salts))
+        told = found.predicate.figures[0]
+        low, _ = wilson(told.rows, told.rows)
+        grid = grid_of(told.name, found.predicate.threshold)
+        figure = msgspec.structs.replace(
+            told,
+            hits=told.rows,
+            value=grid.text(10**grid.decimals),
+            low=grid.text(grid.down(low)),
+            high="1.00",
+        )
+        false = msgspec.structs.replace(
+            found.predicate, figures=[figure], passed=True, outputs_root=merkle.root_of(leaves).hex()
+        )
+        return assessment.write_statement(found.model_sha256, false)
+
+    async def reopen(self: Any, order: Any, trial: Any, statement: Any, wanted: list[int]) -> Any:
+        if order.data["attempt"] == 1:
+            return await honest_reopen(self, order, trial, statement, wanted)
+        answers, salts = right_answers(order, trial.rows), self._params(order, 2, seed=0).salt_seed
+        leaves = openings.seal(answers, bytes.fromhex(salts))
+        return [openings.show(leaves, bytes.fromhex(salts), at, answers[at]) for at in wanted]
+
+    assessing.SandboxAssessor.assess = assess  # type: ignore[method-assign]
+    assessing.SandboxAssessor.reopen = reopen  # type: ignore[method-assign]
+
+
 TRICKS: dict[str, Callable[..., None]] = {
     "never_deliver": never_deliver,
     "wrong_key": wrong_key,
@@ -217,6 +261,7 @@ TRICKS: dict[str, Callable[..., None]] = {
     "stay_in": stay_in,
     "stay_as_titled": stay_as_titled,
     "made_up_result": made_up_result,
+    "made_up_report": made_up_report,
     "claimed_gpu": claimed_gpu,
     "claimed_speed": claimed_speed,
 }

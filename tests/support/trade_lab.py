@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ import trio
 from ledger_lab import CREDIT, Clock, Lab
 
 from openstall.app.events import EventBus
+from openstall.app.services.custom.model_desk import ModelDesk
+from openstall.app.services.disputes.wiring import make_disputes
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
@@ -109,8 +112,14 @@ class Shelf:
     async def find(self, **_query: Any) -> dict[str, Any]:
         return {"items": [], "total": 0}
 
+    async def held(self, cid: str) -> SignedRecord | None:
+        return self.records.get(cid)
+
     async def peer_of(self, _wallet: str) -> str | None:
         return None
+
+    async def wallet_of(self, _peer_id: str) -> str:
+        return ""
 
 
 @dataclass(slots=True)
@@ -176,7 +185,11 @@ class Side:
         self.transfer = BlobTransfer(host=self.host, store=self.blobs, allow=self.access.allowed)
         self.log = JobLog(store)
         self.escrow = EscrowDesk(
-            chain=lab.chain, transactions=self.transactions, wallet=self.wallet, workers=workers
+            desk=self.desk,
+            chain=lab.chain,
+            transactions=self.transactions,
+            wallet=self.wallet,
+            workers=workers,
         )
         self.channel = ChannelDesk(
             desk=self.desk,
@@ -187,7 +200,31 @@ class Side:
             workers=workers,
         )
         self.watch = SaleWatch(desk=self.desk, escrow=self.escrow)
-        self.actions = SaleActions(desk=self.desk, escrow=self.escrow, watch=self.watch)
+        models = ModelDesk(
+            desk=self.desk,
+            chain=lab.chain,
+            transactions=self.transactions,
+            wallet=self.wallet,
+            workers=workers,
+        )
+        self.disputes = make_disputes(
+            SimpleNamespace(  # type: ignore[arg-type]  # the parts that are used of it
+                chain=lab.chain,
+                transactions=self.transactions,
+                store=store,
+                catalogue=self.shelf,
+                host=self.host,
+                workers=workers,
+            ),
+            me=self._me(),
+            desk=self.desk,
+            orders=Orders(store),
+            escrow=self.escrow,
+            models=models,
+        )
+        self.actions = SaleActions(
+            desk=self.desk, escrow=self.escrow, watch=self.watch, calling=self.disputes.calling
+        )
         self.engine = OrderEngine(desk=self.desk)
         self.provider = JobProvider(
             desk=self.desk,
@@ -257,21 +294,24 @@ class Side:
             watch=self.watch,
             negotiation=self.negotiation,
             unpacking=self.unpacking,
+            calling=self.disputes.calling,
         )
-        self.arbiter = SaleArbiter(desk=self.desk, watch=self.watch)
+        self.arbiter = SaleArbiter(desk=self.desk, watch=self.watch, gathering=self.disputes.gathering)
         self.negotiation.serve()
         self.follow.serve()
 
-    def _placing(self) -> Placing:
-        me = Party(
+    def _me(self) -> Party:
+        return Party(
             peer_id=self.host.peer_id,
             seed=self.seed,
             wallet=self.wallet.address,
             chain_id=self.chain_lab.chain.params.chain_id,
             network=NETWORK,
         )
+
+    def _placing(self) -> Placing:
         return Placing(
-            me=me,
+            me=self._me(),
             desk=self.desk,
             engine=self.engine,
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue

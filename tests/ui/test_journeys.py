@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.dataset import LABEL
@@ -213,3 +213,53 @@ def test_the_terms_of_the_arbiter_are_shown_before_one_buys(
     assert any(
         text.startswith("Without a ruling within 7 days of the dispute, the whole") for text in texts(page)
     )
+
+
+def test_both_sides_write_and_the_arbiter_sees_what_they_show(
+    qtbot: QtBot, open_window: Callable[[Path], MainWindow], stage: Market, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    head = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    listing = stage.publish(weights, title="Weights", review_s=3600)
+    order_id = stage.buyer.post("/v1/orders/buy", listing_cid=listing)["order_id"]
+    stage.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
+
+    buyer = show(qtbot, shell_of(qtbot, open_window(stage.buyer.home)), f"orders:{order_id}")
+    assert isinstance(buyer, OrderPage)
+    qtbot.waitUntil(buyer._talk.field.isVisible, timeout=WAIT_MS)
+    assert not buyer._talk.send.isEnabled()
+    buyer._talk.field.setPlainText("It has one <b>number</b> only.")
+    push(qtbot, buyer, "Send")
+    seller = shell_of(qtbot, open_window(stage.seller.home))
+    stage.seller.order_until(order_id, lambda o: o["unread"] == 1, 60)
+    orders = show(qtbot, seller, "orders")
+    assert isinstance(orders, OrdersPage)
+    qtbot.waitUntil(lambda: any(o.unread for o in orders._orders), timeout=WAIT_MS)
+    shown = next(order for order in orders._orders if order.order_id == order_id)
+    assert COLUMNS[0].second is not None
+    assert COLUMNS[0].second(shown).startswith("1 new message · ")
+    sold = show(qtbot, seller, f"orders:{order_id}")
+    qtbot.waitUntil(lambda: "It has one <b>number</b> only." in texts(sold), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not stage.seller.get(f"/v1/orders/{order_id}")["unread"], timeout=WAIT_MS)
+    assert "1 new" in texts(sold), "the mark stays while the page does"
+
+    push(qtbot, buyer, "Open a dispute…")
+    (reason,) = [
+        one for one in buyer.findChildren(QLineEdit) if one.accessibleName() == "Reason of the dispute"
+    ]
+    reason.setText("It is not a model.")
+    push(qtbot, buyer, "Yes: open a dispute")
+    qtbot.waitUntil(lambda: buyer._order.state == "disputed", timeout=WAIT_MS)
+    path = tmp_path / "shown.evidence"
+    buyer._evidence.save_to(str(path))
+    qtbot.waitUntil(path.exists, timeout=WAIT_MS)
+    arbiter = show(qtbot, shell_of(qtbot, open_window(stage.provider.home)), f"orders:{order_id}")
+    qtbot.waitUntil(lambda: texts(arbiter).count("all of it holds") == 2, timeout=WAIT_MS)
+    push(qtbot, arbiter, "Read 1 message that the buyer shows")
+    qtbot.waitUntil(lambda: "It has one <b>number</b> only." in texts(arbiter), timeout=WAIT_MS)
+    assert "Read by the buyer and the seller." in texts(arbiter)
+    assert "Nothing was written yet." in texts(arbiter), "there was no dispute yet when it was written"
+    for page in (buyer, sold, arbiter):
+        assert nameless(page) == []
+        assert rich_labels(page) == []

@@ -11,19 +11,17 @@ from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.peers import DemoPeer, running_peer
 from openstall.market.errors import OpenstallError
+from openstall.ui.assessments import CustomPart, Figure, Verdict
 from openstall.ui.documents import Failure
 from openstall.ui.main_window import MainWindow
 from openstall.ui.requests import (
     Auction,
-    CustomPart,
-    Figure,
     Match,
     Matches,
     NamedColumn,
     OwnBid,
     SealedBid,
     TableLook,
-    Verdict,
     outcome_words,
 )
 from openstall.ui.theme import Theme

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["build", "app", "dev", "runtime", "runtime-gpu"]
+LOCKS = ["build", "app", "dev", "prove", "runtime", "runtime-gpu"]
 ROOMS = ["app", "compute_agent", "ledger", "market", "p2p", "store", "ui"]
 
 

@@ -7,19 +7,12 @@ from typing import Any
 from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from openstall.ui import theme, words
+from openstall.ui.assessments import CustomPart, Figure, Verdict, statement_of
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Operation
-from openstall.ui.requests import (
-    AT_MOST,
-    FIGURE_WORDS,
-    CustomPart,
-    Figure,
-    RequestEntry,
-    Verdict,
-    demand_words,
-    statement_of,
-)
+from openstall.ui.requests import AT_MOST, FIGURE_WORDS, RequestEntry, demand_words
 from openstall.ui.trade import Order
+from openstall.ui.views.replays import ReplayAsk, replay_lines
 from openstall.ui.widgets.figures import CopyId
 from openstall.ui.widgets.inputs import FileDrop
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
@@ -71,6 +64,8 @@ class MadeToOrder(QWidget):
         self._result = Panel("What the evaluators measured")
         self._verdicts = column(spacing=2 * theme.GRID)
         self._result.body.addLayout(self._verdicts)
+        self.again = ReplayAsk(desk, order_id)
+        self._result.body.addWidget(self.again)
         made = QVBoxLayout(self)
         made.setContentsMargins(0, 0, 0, 0)
         made.setSpacing(2 * theme.GRID)
@@ -98,6 +93,7 @@ class MadeToOrder(QWidget):
             f"Try {part.attempt + 1} of {part.tries}. The file takes {words.plural(count, 'column')}, in the "
             "order of the request. It is encrypted here: before it passes, only evaluators get its key."
         )
+        self.again.show_part(part, order.role)
         if (part, order.state) != self._shown:
             self._shown = (part, order.state)
             self._show_verdicts(part)
@@ -214,7 +210,10 @@ class VerdictView(QWidget):
         if model_hash:
             facts.add("Model", CopyId(model_hash, what="hash of the model that was handed in"))
         facts.add("Signed report", CopyId(verdict.report_hash, what="hash of the signed report"))
+        facts.add("On the chain", "yes" if verdict.on_chain else "no")
         body.addLayout(facts)
+        if verdict.replay is not None:
+            body.addLayout(replay_lines(verdict.replay))
 
 
 class _FigureRow(QWidget):

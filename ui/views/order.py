@@ -14,6 +14,7 @@ from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.trade import LogPage, Order
 from openstall.ui.views.endpoint import EndpointPanel
+from openstall.ui.views.evidence import EvidencePanel
 from openstall.ui.views.job_check import JobCheckPanel
 from openstall.ui.views.made_to_order import MadeToOrder
 from openstall.ui.views.order_actions import ACTIONS
@@ -22,6 +23,7 @@ from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
 from openstall.ui.views.ruling import RulingForm
 from openstall.ui.views.service_levels import OrderPromise
+from openstall.ui.views.talk import TalkPanel
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, focus, row
 from openstall.ui.widgets.marks import Badge, Picture, Provenance
@@ -40,10 +42,8 @@ class OrderPage(Page):
 
     def __init__(self, desk: Desk, order_id: str) -> None:
         super().__init__(desk, "Order", back="Back to the orders")
-        self._id = order_id
-        self._order = Order()
-        self._log_from = 0
-        self._log_busy = False
+        self._id, self._order = order_id, Order()
+        self._log_from, self._log_busy = 0, False
         self._badge = Badge()
         self.tools.addWidget(self._badge, 0, Qt.AlignmentFlag.AlignTop)
         self._progress, self._endpoint = ProgressRow(cancel=False), EndpointPanel(desk, order_id)
@@ -91,10 +91,10 @@ class OrderPage(Page):
         side.setFixedWidth(352)
         panels = (self._money, self._promise, self._way, self._files, self._check)
         side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
-        self._made = MadeToOrder(desk, order_id)
-        left = column(
-            self._now, self._made, self._endpoint, course, self._log_panel, 1, spacing=2 * theme.GRID
-        )
+        self._made, self._talk = MadeToOrder(desk, order_id), TalkPanel(desk, order_id)
+        self._evidence = EvidencePanel(desk, order_id)
+        heard = column(self._made, self._evidence, self._talk, self._endpoint, spacing=2 * theme.GRID)
+        left = column(self._now, heard, course, self._log_panel, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
 
@@ -138,6 +138,8 @@ class OrderPage(Page):
         self._check.show_order(order)
         self._endpoint.show_order(order)
         self._made.show_order(order)
+        self._talk.show_order(order)
+        self._evidence.show_order(order)
         if order.job is not None:
             self._log_panel.setVisible(not order.final or order.job.log_lines > 0)
             self._more_log()
@@ -147,7 +149,10 @@ class OrderPage(Page):
         """What keeps the order from moving now; it is tried again by itself."""
         trouble = order.trouble or Failure(message="", code="")
         self._trouble.setVisible(False)
-        if order.trouble is not None:
+        if order.calls_arbiter:
+            waits = "Your call and your evidence are kept. They go out as soon as the chain can be reached."
+            self._trouble.say("care", "The arbiter is not called yet: the chain is away.", waits)
+        elif order.trouble is not None:
             self._trouble.say("care", trouble.message, trouble.what_next, code=trouble.code)
         elif order.verified is False:
             self._trouble.say(

@@ -44,11 +44,18 @@ def deadline_text(order: Order) -> str:
     return words.ago(order.deadline_at, int(time.time())) if order.deadline_at and not order.final else "—"
 
 
+def second_line(order: Order) -> str:
+    """How it stands, after what was written and not read yet."""
+    if not order.unread:
+        return order.state_words
+    return f"{words.plural(order.unread, 'new message')} · {order.state_words}"
+
+
 COLUMNS: list[Column[Order]] = [
     Column(
         title="Order",
         text=lambda o: o.title or words.short_id(o.order_id),
-        second=lambda o: o.state_words,
+        second=second_line,
         stretch=True,
     ),
     Column(

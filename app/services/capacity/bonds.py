@@ -137,9 +137,7 @@ class Bonds:
 
     async def peer_of(self, wallet: str) -> str | None:
         """The peer that is bound to a wallet, where the catalogue knows one."""
-        page = await self.catalogue.find(query=wallet, types=("peer",))
-        same = [item["author"] for item in page["items"] if item["body"]["wallet"].lower() == wallet.lower()]
-        return same[0] if same else None
+        return await self.catalogue.peer_of(wallet)
 
     async def _on_its_way(self, bond_id: str, seen: BondOnChain | None) -> bool:
         not_seen = seen is not None and seen.state == "none"

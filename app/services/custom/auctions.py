@@ -15,16 +15,17 @@ import trio
 
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
-from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid
+from openstall.app.services.custom.auction_view import Seen, shown
+from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid, escrow_key
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
-from openstall.ledger.auction import AuctionClient, AuctionOnChain, Bid, BidSeen, auction_key
+from openstall.ledger.auction import AuctionClient, AuctionOnChain, Bid, auction_key
 from openstall.ledger.chain import Chain
-from openstall.ledger.model_escrow import ENDED, ModelEscrowClient, model_order_key
+from openstall.ledger.model_escrow import ENDED, ModelEscrowClient
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
 from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
@@ -40,14 +41,6 @@ POLL_S = 5.0
 AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """An auction as the chain has it, with its bids."""
-
-    auction: AuctionOnChain
-    bids: list[BidSeen]
 
 
 async def _nobody(_cid: str) -> None:
@@ -121,29 +114,8 @@ class AuctionService:
         """
         row = await self.workers.store(self.books.find, cid)
         record = await self._held(cid) if row is None else self.record(row)
-        body = request_in(record)
-        seen = await self._look(body, record.cid)
-        auction = seen.auction
-        own = None
-        if row is not None and row.role == "bidder":
-            own = {"amount_micro": int(row.data["amount_micro"]), "state": row.state}
-        return {
-            "request": record.cid,
-            "title": body.title,
-            "role": row.role if row is not None else "",
-            "state": auction.state,
-            "budget_micro": body.budget_micro,
-            "deposit_micro": body.deposit_micro,
-            "commit_by": body.commit_by,
-            "reveal_by": body.reveal_by,
-            "bids": [{"bidder": bid.bidder, "amount_micro": bid.amount_micro} for bid in seen.bids],
-            "winner": auction.winner if auction.state in ("settled", "awarded", "expired") else "",
-            "price_micro": auction.price_micro if auction.winner and auction.state != "open" else None,
-            "order_id": row.data.get("order_id") if row is not None else None,
-            "own_bid": own,
-            "transactions": await self.transactions.of_order(record.cid),
-            "trouble": row.data.get("trouble") if row is not None else None,
-        }
+        seen = await self._look(request_in(record), record.cid)
+        return shown(record, seen, row, await self.transactions.of_order(record.cid))
 
     async def entry(self, cid: str) -> dict[str, Any]:
         """A request as the catalogue tells it; who takes part has it also when it has left the catalogue.
@@ -168,7 +140,7 @@ class AuctionService:
         """Developer: may this proposed order be signed?
 
         Raises:
-            InvalidOrder: this node made no bid, did not win, or a term differs.
+            InvalidOrder: this node made no bid, did not win, signed another order for it, or a term differs.
         """
         row = await self.workers.store(self.books.find, contract.custom.request)
         if row is None or row.role != "bidder":
@@ -186,6 +158,10 @@ class AuctionService:
             price_micro=seen.auction.price_micro,
             now=self.desk.now(),
         )
+        # Kept before the signature: of two orders for one price, the key could be right for one alone.
+        if row.data.get("order_id", contract.order_id) != contract.order_id:
+            raise InvalidOrder("other_order", "This peer has signed another order for that auction.")
+        await self.workers.store(lambda: self.books.patch(record.cid, order_id=contract.order_id))
 
     # --- what the node does by itself ---
 
@@ -249,15 +225,21 @@ class AuctionService:
             case "settled":
                 await self._send(row.request_cid, "expire", lambda client, key: client.expire(key), body)
                 await self._close(row, "expired")
+            case "awarded" if await self._goes_on(record):
+                await self._order(row, record, auction)
+                await self.workers.store(self.books.close, row.request_cid, "awarded")
             case "awarded":
-                await self._take_back(row, body)
+                await self._take_back(row, record)
 
-    async def _take_back(self, row: AuctionRow, body: RequestBody) -> None:
+    async def _goes_on(self, record: SignedRecord) -> bool:
+        """Whether the winner has handed something in, known to us or not."""
+        key = escrow_key(record, self.chain.params)
+        found = await self.workers.chain(ModelEscrowClient(self.chain).order_by_key, key)
+        return found.state not in ("funded", *ENDED)
+
+    async def _take_back(self, row: AuctionRow, record: SignedRecord) -> None:
         """The price of an order that could never be written, out of the escrow into which it was moved."""
-        client, named = ModelEscrowClient(self.chain), ids.digest_in_cid(row.request_cid)
-        key = model_order_key(
-            payer=self.chain.contract("SealedBidAuction"), buyer=body.wallet, request_hash=named
-        )
+        client, key = ModelEscrowClient(self.chain), escrow_key(record, self.chain.params)
         if (await self.workers.chain(client.order_by_key, key)).state not in ENDED:
             await self.transactions.send("refund", row.request_cid, lambda: client.refund(key))
         await self._close(row, "expired")
@@ -272,7 +254,9 @@ class AuctionService:
         mine = next((bid for bid in seen.bids if bid.bidder == self.me.wallet.lower()), None)
         sealed = mine is not None and mine.amount_micro is None
         match seen.auction.state:
-            case "open" if mine is None and now > body.commit_by:
+            case "open" if (
+                mine is None and now > body.commit_by and not await self.transactions.started(cid, "commit")
+            ):  # what was signed may still be taken, by the chain's clock: it must be opened then
                 await self.workers.store(self.books.close, cid, "expired")
             case "open" if mine is None:
                 await self._commit(row, body)
@@ -293,6 +277,9 @@ class AuctionService:
         if row.data.get("order_id"):
             return
         seller = await self.catalogue.peer_of(auction.winner)
+        if seller is None and await self._goes_on(record):
+            # Whoever hides could else call an arbiter who knows of no order, and have half by its silence.
+            seller = ids.peer_id_of_nobody(auction.winner)
         if seller is None:
             raise Refused(
                 "winner_unknown", "The developer who won has not told the group where it can be reached."

@@ -6,6 +6,8 @@ from openstall.app.services.custom.model_desk import rules_of
 from openstall.app.services.orders.placing import Party
 from openstall.ledger.auction import AuctionOnChain, AuctionTerms
 from openstall.ledger.chain import ChainParams
+from openstall.ledger.model_escrow import model_order_key
+from openstall.market import ids
 from openstall.market.errors import Conflict, Refused
 from openstall.market.money import format_amount
 from openstall.market.records import SignedRecord
@@ -71,3 +73,9 @@ def auction_terms(body: RequestBody) -> AuctionTerms:
         reveal_by=body.reveal_by,
         rules=rules_of(body),
     )
+
+
+def escrow_key(record: SignedRecord, params: ChainParams) -> bytes:
+    """The name of the order that follows from a request's auction, in the escrow."""
+    named = ids.digest_in_cid(record.cid)
+    return model_order_key(payer=params.auction, buyer=request_in(record).wallet, request_hash=named)

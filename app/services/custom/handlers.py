@@ -7,12 +7,15 @@ refunded, and whoever is silent is passed by when the deadline of the state has 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.model_desk import ModelDesk, ModelView
+from openstall.app.services.custom.opening import Opener
 from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.disputes.calling import Calling
+from openstall.app.services.disputes.gathering import Gathering
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.negotiation import Negotiation
 from openstall.market.errors import InvalidOrder, PeerError
@@ -64,7 +67,7 @@ class CustomWatch:
                 words=words,
                 tx=seen.tx_hash,
                 at=seen.at,
-                data={**seen.data, "seen": number},
+                data={**seen.data, "seen": number, **_words_of(order, seen.data)},
             )
         return order, view
 
@@ -82,6 +85,12 @@ class CustomWatch:
         way_out = CUSTOM.exits.get(order.state)
         if way_out is not None:
             await self.after_deadline(order, way_out.event, getattr(self._models, way_out.event))
+
+
+def _words_of(order: OpenOrder, seen: Mapping[str, object]) -> dict[str, object]:
+    """What the party that called the arbiter had said before the arbiter saw the call."""
+    said = order.data.get(f"reason_{seen.get('called_by')}")
+    return {"dispute_reason": said} if said is not None else {}
 
 
 def _actor(order: OpenOrder, cause: str) -> str:
@@ -103,6 +112,8 @@ class CustomBuyer:
         negotiation: Negotiation,
         evaluating: Evaluating,
         receiving: Receiving,
+        calling: Calling,
+        opener: Opener,
     ) -> None:
         self._desk = desk
         self._models = models
@@ -110,22 +121,47 @@ class CustomBuyer:
         self._negotiation = negotiation
         self._evaluating = evaluating
         self._receiving = receiving
+        self._calling = calling
+        self._opener = opener
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, view = await self._watch.catch_up(order)
+        if order.state in ("submitted", "delivered") and await self._calling.call_again(order):
+            order, view = await self._watch.catch_up(order)
         if order.state == "proposed" and not self._overdue(order):
             await self._negotiation.propose(order)
             return
+        try:
+            await self._act(order, view)
+        finally:
+            await self._after_verdict(await self._desk.load(order.order_id))
+            await self._make_known(await self._desk.load(order.order_id))
+
+    async def _act(self, order: OpenOrder, view: ModelView) -> None:
         if order.state in ("agreed", "submitted", "passed") and not self._overdue(order):
             await self._go_on(order)
         elif order.state in ("delivered", "completed", "disputed"):
             await self._take_in(order, view)
         await self._watch.timed_exits(await self._desk.load(order.order_id))
-        if order.state in CUSTOM.exits:
+
+    async def _make_known(self, order: OpenOrder) -> None:
+        """Give the judges their copies; a winner that does not sign cannot keep them from it."""
+        if order.state not in CUSTOM.exits:
+            return
+        try:
             if not order.seller_signature:  # the price was moved before the answer was on this disk
                 await self._negotiation.propose(order)
+                await self._desk.patch(order.order_id, has_copy=None)
+        finally:
             await self._negotiation.copy_to_others(await self._desk.load(order.order_id))
+
+    async def _after_verdict(self, order: OpenOrder) -> None:
+        """What it owes as an evaluator, where it is one."""
+        if order.final:
+            await self._opener.forget(order)
+        else:
+            await self._evaluating.tell_late(order)
 
     async def _go_on(self, order: OpenOrder) -> None:
         """What moves an order on that no deadline has ended."""
@@ -174,9 +210,8 @@ class CustomBuyer:
         self._desk.rest(order.order_id)
 
     async def _complain(self, order: OpenOrder, reason: str) -> None:
-        if order.contract.arbiter and not self._overdue(order) and order.state == "delivered":
-            await self._desk.patch(order.order_id, dispute_reason=reason)
-            await self._models.dispute(order, reason)
+        possible = order.contract.arbiter and not self._overdue(order) and order.state == "delivered"
+        if possible and await self._calling.call(order, reason):
             await self._watch.catch_up(order)
 
 
@@ -192,6 +227,7 @@ class CustomSeller:
         negotiation: Negotiation,
         evaluating: Evaluating,
         hand_in: HandIn,
+        calling: Calling,
     ) -> None:
         self._desk = desk
         self._models = models
@@ -199,10 +235,13 @@ class CustomSeller:
         self._negotiation = negotiation
         self._evaluating = evaluating
         self._hand_in = hand_in
+        self._calling = calling
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
+        if order.state in ("submitted", "failed") and await self._calling.call_again(order):
+            order, _view = await self._watch.catch_up(order)
         late = order.deadline_at is not None and self._desk.now() > order.deadline_at
         match order.state:
             case "agreed" if not late and self._desk.now() > order.entered_at + AFTER_THE_BUYER_S:
@@ -233,44 +272,51 @@ class CustomSeller:
 class CustomEvaluator:
     """An evaluator measures what is handed in, and signs; nothing else of the order is its business."""
 
-    def __init__(self, *, watch: CustomWatch, evaluating: Evaluating) -> None:
+    def __init__(self, *, watch: CustomWatch, evaluating: Evaluating, opener: Opener) -> None:
         self._watch = watch
         self._evaluating = evaluating
+        self._opener = opener
 
     async def step(self, order: OpenOrder) -> None:
         """Do what is due; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
         if order.state == "submitted":
             await self._evaluating.step(order)
-            await self._watch.catch_up(order)
+            order, _view = await self._watch.catch_up(order)
+        if order.final:
+            await self._opener.forget(order)
+        else:
+            await self._evaluating.tell_late(order)
 
 
 class CustomArbiter:
     """The arbiter follows every order that names it; it rules only when asked to by a dispute."""
 
-    def __init__(self, *, watch: CustomWatch) -> None:
+    def __init__(self, *, watch: CustomWatch, gathering: Gathering) -> None:
         self._watch = watch
+        self._gathering = gathering
 
     async def step(self, order: OpenOrder) -> None:
         """Follow the chain; see `Handler.step`."""
         order, _view = await self._watch.catch_up(order)
         await self._watch.timed_exits(order)
+        if order.state == "disputed":
+            self._gathering.want(order)
 
 
 class CustomActions:
     """What a person may do in such an order, by button or command."""
 
-    def __init__(self, *, desk: OrderDesk, models: ModelDesk, watch: CustomWatch) -> None:
-        self._desk = desk
+    def __init__(self, *, models: ModelDesk, watch: CustomWatch, calling: Calling) -> None:
         self._models = models
         self._watch = watch
+        self._calling = calling
 
     async def dispute(self, order: OpenOrder, reason: str) -> None:
         """Either party: ask the arbiter."""
         CUSTOM.target(order.state, f"call_{order.role}")
-        await self._desk.patch(order.order_id, dispute_reason=reason)
-        await self._models.dispute(order, reason)
-        await self._watch.catch_up(order)
+        if await self._calling.call(order, reason):
+            await self._watch.catch_up(order)
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
         """Arbiter: split the escrow; `buyer_bps` of 10,000 go to the buyer."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from openstall.app.services.orders.desk import OpenOrder, check_chain
+from openstall.app.services.custom.judged import judged_as
+from openstall.app.services.orders import first_block
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk, check_chain
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
@@ -43,12 +44,15 @@ class ModelView:
 
     steps: tuple[ModelStep, ...] = ()
     sealed_key: bytes | None = None
+    nothing_before: int | None = None
+    """Where there is nothing yet: a block that comes before all there can be."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ModelDesk:
     """Reads and moves the escrows of models made to order for one wallet on one chain."""
 
+    desk: OrderDesk
     chain: Chain
     transactions: TransactionService
     wallet: Wallet
@@ -64,7 +68,9 @@ class ModelDesk:
 
     async def look(self, order: OpenOrder) -> ModelView:
         """What the chain shows; money under other terms than the signed ones counts as no money."""
-        return await self.workers.chain(self._look, order)
+        view = await self.workers.chain(self._look, order)
+        await first_block.note(self.desk, order, view.nothing_before)
+        return view
 
     async def award(self, order: OpenOrder) -> None:
         """Anybody: the price goes from the auction into the escrow, the rest back to the requester."""
@@ -116,9 +122,8 @@ class ModelDesk:
         """Developer: give the whole price back."""
         await self._send(order, "cancel", lambda client, key: client.cancel(key))
 
-    async def dispute(self, order: OpenOrder, reason: str) -> None:
-        """Call the arbiter; the chain keeps the hash of the reason."""
-        evidence = hashlib.sha256(reason.encode()).digest()
+    async def dispute(self, order: OpenOrder, evidence: bytes) -> None:
+        """Call the arbiter; the chain keeps the hash of the evidence."""
         await self._send(order, "dispute", lambda client, key: client.dispute(key, evidence))
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
@@ -164,28 +169,33 @@ class ModelDesk:
         check_chain(order, self.chain.params.chain_id)
         contract, params = order.contract, self.chain.params
         key = self.key(contract)
+        mark = first_block.mark(self.chain, order)
         now = ModelEscrowClient(self.chain).order_by_key(key)
         deepest = self.chain.head().number - params.confirmations + 1
         if now.state == "none":
-            return self._in_auction(contract, deepest)
+            return self._in_auction(order, deepest, mark)
         wanted = model_terms(contract)
         if not now.matches(buyer=contract.order.buyer_wallet, terms=wanted, token=params.credit):
             raise InvalidOrder("wrong_escrow", "The escrow on chain does not hold what was signed.")
         events = self.chain.events(
             "ModelEscrow",
             [None, "0x" + key.hex()],
-            from_block=int(order.data.get("from_block", 0)),
+            from_block=first_block.first_block(order),
             to_block=deepest,
         )
         times = [self.chain.block(event.block_number).timestamp for event in events]
         return read_steps(contract.custom, list(zip(events, times, strict=True)))
 
-    def _in_auction(self, contract: Contract, deepest: int) -> ModelView:
+    def _in_auction(self, order: OpenOrder, deepest: int, mark: int | None) -> ModelView:
+        contract = order.contract
         key = auction_key(contract.order.buyer_wallet, contract.custom.request_hash)
         if AuctionClient(self.chain).auction(key).state != "expired":
-            return ModelView()
+            return ModelView(nothing_before=mark)
         events = self.chain.events(
-            "SealedBidAuction", [None, "0x" + key.hex()], from_block=0, to_block=deepest
+            "SealedBidAuction",
+            [None, "0x" + key.hex()],
+            from_block=first_block.first_block(order),
+            to_block=deepest,
         )
         return ModelView(
             steps=tuple(
@@ -216,7 +226,13 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
             case "Assessed":
                 name = "pass" if args["passed"] else "fail"
                 reports = [bytes(report).hex() for report in args["reportHashes"]]
-                data = {"reports": dict(zip(map(str, args["places"]), reports, strict=True))}
+                data = {
+                    judged_as(args["attempt"]): {
+                        "passed": args["passed"],
+                        "block": event.block_number,
+                        "reports": dict(zip(map(str, args["places"]), reports, strict=True)),
+                    }
+                }
             case "HandedOver":
                 sealed_key, name = bytes(args["sealedKey"]), "hand_over"
                 if steps and steps[-1].event.startswith("call_"):
@@ -224,6 +240,7 @@ def read_steps(terms: CustomTerms, events: list[tuple[Event, int]]) -> ModelView
             case "Disputed":
                 by_seller = str(args["by"]).lower() == str(events[0][0].args["seller"]).lower()
                 name = "call_seller" if by_seller else "call_buyer"
+                data = {"called_by": "seller" if by_seller else "buyer"}
             case "Settled" if not steps:
                 raise ChainError(
                     "gap_in_chain", "The chain shows the end of an escrow but not its beginning.", ""

@@ -67,6 +67,8 @@ class Talk:
     grant: Callable[[str, str], None]
     """Lets a peer fetch a blob: cid, peer id."""
     take_verdict: VerdictTaker
+    open_rows: Callable[[OpenOrder, str], Awaitable[bytes]]
+    """What an evaluator shows of its own report to a peer. Raises NotFound where it may see nothing."""
     _pace: Pace = field(default_factory=lambda: Pace(RATE))
 
     def serve(self) -> None:
@@ -75,7 +77,7 @@ class Talk:
             wire.PROTOCOL,
             self._answer,
             max_request=wire.MAX_ASK,
-            max_response=wire.MAX_ANSWER,
+            max_response=wire.MOST_ANSWER,
             per_peer_rate=RATE,
         )
 
@@ -113,7 +115,7 @@ class Talk:
         return wire.read_training_answer(await self._ask(order.contract.order.buyer, ask))
 
     async def verdict(self, order: OpenOrder, peer_id: str, statement: bytes, signature: bytes) -> None:
-        """An evaluator tells a party its verdict."""
+        """An evaluator tells a party, or the arbiter, its verdict."""
         ask = wire.Ask(
             do="verdict",
             order_id=order.order_id,
@@ -123,10 +125,15 @@ class Talk:
         )
         await self._ask(peer_id, ask)
 
-    async def _ask(self, peer_id: str, ask: wire.Ask) -> bytes:
+    async def openings(self, order: OpenOrder, peer_id: str) -> bytes:
+        """A party asks an evaluator to open rows of its newest report; nothing of the answer is checked."""
+        ask = wire.Ask(do="openings", order_id=order.order_id, attempt=int(order.data["attempt"]))
+        return await self._ask(peer_id, ask, most=wire.MOST_ANSWER)
+
+    async def _ask(self, peer_id: str, ask: wire.Ask, *, most: int = wire.MAX_ANSWER) -> bytes:
         await self._pace.turn(peer_id)
         return await self.peers.request(
-            peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=wire.MAX_ANSWER
+            peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=most
         )
 
     # --- what others ask of this node ---
@@ -144,10 +151,15 @@ class Talk:
             case "training":
                 return wire.write(await self._show_training(order, peer_id))
             case "verdict":
-                if order.role not in ("buyer", "seller") or not await self._evaluates(order, peer_id):
+                told = order.role in ("buyer", "seller", "arbiter")
+                if not told or not await self._evaluates(order, peer_id):
                     raise _stranger()
                 await self.take_verdict(order, ask)
                 return b"{}"
+            case "openings":
+                if ask.attempt != int(order.data.get("attempt", 0)):
+                    raise _stranger()
+                return await self.open_rows(order, peer_id)
 
     async def _show(self, order: OpenOrder, peer_id: str, attempt: int) -> wire.DeliveryAnswer:
         """The delivery of a try that is on the chain; its key for evaluators only, while they measure it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from openstall.app.operations import Progress
@@ -13,6 +14,7 @@ from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OrderDesk
+from openstall.app.services.requests.training import FILE
 from openstall.app.services.sealing import unseal
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict, NotFound
@@ -51,7 +53,8 @@ class Training:
             raise NotFound("no_training", "This request comes without training data.")
         progress("Asking the buyer")
         answer = await self.talk.training(order)
-        target = folder / answer.file.name
+        entry = msgspec.structs.replace(answer.file, name=FILE)  # the buyer does not name files here
+        target = folder / entry.name
         if target.exists():
             raise Conflict("file_exists", f"{target} exists already.", "Choose another folder.")
         if not self.blobs.have(blob.cid):
@@ -63,5 +66,5 @@ class Training:
             )
         check_blob(self.blobs.info(blob.cid), blob)
         path, key = self.blobs.path(blob.cid), bytes.fromhex(answer.key)
-        await trio.to_thread.run_sync(lambda: unseal(path, key, [answer.file], folder))
+        await trio.to_thread.run_sync(lambda: unseal(path, key, [entry], folder))
         return {"path": str(target)}

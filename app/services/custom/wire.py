@@ -1,7 +1,8 @@
 """What the parties and evaluators of a model made to order ask of one another.
 
 Protocol `/openstall/custom/1`: one canonical JSON request of at most 64 KiB, answered by one of at most
-128 KiB. Who asks is known by its peer id, which its `peer` record binds to a wallet.
+128 KiB, or of 1 MiB where rows are opened. Who asks is known by its peer id, which its `peer` record binds
+to a wallet.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from msgspec import Meta
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.fields import BlobRef, Body, FileEntry, Sha256
+from openstall.market.requests.openings import MAX_OPENINGS
 from openstall.market.schema import fit
 
 PROTOCOL = "/openstall/custom/1"
 MAX_ASK = 64 * 1024
 MAX_ANSWER = 128 * 1024
+MOST_ANSWER = MAX_OPENINGS
+"""That of `openings`, the largest."""
 T = TypeVar("T", bound=Body)
 
 Attempt = Annotated[int, Meta(ge=0, le=16)]
@@ -29,10 +33,11 @@ class Ask(Body, frozen=True, kw_only=True):
     """A request about one order.
 
     `delivery`: buyer or evaluator of the developer; `rows`: evaluator of the buyer; `training`: developer of
-    the buyer; `verdict`: evaluator to both parties.
+    the buyer; `verdict`: evaluator to both parties and the arbiter; `openings`: parties and arbiter of an
+    evaluator.
     """
 
-    do: Literal["delivery", "rows", "training", "verdict"]
+    do: Literal["delivery", "rows", "training", "verdict", "openings"]
     order_id: Sha256
     attempt: Attempt = 0
     statement: Base64 = ""

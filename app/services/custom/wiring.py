@@ -10,6 +10,7 @@ from openstall.app.services.contests.service import ContestService
 from openstall.app.services.contests.wiring import make_contests
 from openstall.app.services.custom.assessing import SandboxAssessor
 from openstall.app.services.custom.auctions import AuctionService
+from openstall.app.services.custom.draws import Draws
 from openstall.app.services.custom.evaluating import Evaluating
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.custom.handlers import (
@@ -21,11 +22,16 @@ from openstall.app.services.custom.handlers import (
     CustomWatch,
 )
 from openstall.app.services.custom.model_desk import ModelDesk
+from openstall.app.services.custom.opening import Opener
+from openstall.app.services.custom.proof import Proofs
 from openstall.app.services.custom.receiving import Receiving
+from openstall.app.services.custom.replaying import Replaying
 from openstall.app.services.custom.sources import Sources
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.training import Training
+from openstall.app.services.custom.trials import Trials
 from openstall.app.services.custom.willing import Willingness
+from openstall.app.services.disputes.wiring import Disputes
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler, OrderEngine
 from openstall.app.services.orders.negotiation import Negotiation
@@ -39,6 +45,7 @@ from openstall.app.services.selling import Stock
 from openstall.market.records import SignedRecord
 from openstall.market.requests.terms import request_in
 from openstall.store.auctions import Auctions
+from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
 from openstall.store.settings import Settings
@@ -63,6 +70,10 @@ class Houses:
         contest = request_in(record).mechanism == "contest"
         await (self.contests.open(record) if contest else self.auctions.open(record))
 
+    async def stages(self) -> dict[str, dict[str, Any]]:
+        """How far each of them is, by the cid of its request."""
+        return await self.auctions.stages() | await self.contests.stages()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Custom:
@@ -77,10 +88,12 @@ class Custom:
     talk: Talk
     evaluating: Evaluating
     watch: CustomWatch
-    actions: CustomActions
     willing: Willingness
     contests: ContestService
     desk: OrderDesk
+
+    opener: Opener
+    replaying: Replaying
 
     async def entry(self, cid: str) -> dict[str, Any]:
         """A request as the catalogue tells it; who takes part has it also when it has left the catalogue.
@@ -93,7 +106,13 @@ class Custom:
             return await self.auctions.catalogue.entry(room.record)
         return await self.auctions.entry(cid)
 
-    def handlers(self, negotiation: Negotiation, unpacking: Unpacking) -> dict[tuple[str, str], Handler]:
+    def actions(self, disputes: Disputes) -> CustomActions:
+        """What a person may do in such orders."""
+        return CustomActions(models=self.models, watch=self.watch, calling=disputes.calling)
+
+    def handlers(
+        self, negotiation: Negotiation, unpacking: Unpacking, disputes: Disputes
+    ) -> dict[tuple[str, str], Handler]:
         """What the engine drives such orders with."""
         receiving = Receiving(
             desk=self.desk,
@@ -110,6 +129,8 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 receiving=receiving,
+                calling=disputes.calling,
+                opener=self.opener,
             ),
             ("custom", "seller"): CustomSeller(
                 desk=self.desk,
@@ -118,9 +139,12 @@ class Custom:
                 negotiation=negotiation,
                 evaluating=self.evaluating,
                 hand_in=self.hand_in,
+                calling=disputes.calling,
             ),
-            ("custom", "evaluator"): CustomEvaluator(watch=self.watch, evaluating=self.evaluating),
-            ("custom", "arbiter"): CustomArbiter(watch=self.watch),
+            ("custom", "evaluator"): CustomEvaluator(
+                watch=self.watch, evaluating=self.evaluating, opener=self.opener
+            ),
+            ("custom", "arbiter"): CustomArbiter(watch=self.watch, gathering=disputes.gathering),
         }
 
 
@@ -137,6 +161,7 @@ def make_custom(
     """All of it, for one open wallet on one chain."""
     scratch = ground.home.jobs / "assessing"
     models = ModelDesk(
+        desk=desk,
         chain=ground.chain,
         transactions=ground.transactions,
         wallet=ground.wallet,
@@ -175,13 +200,21 @@ def make_custom(
         training_data=sources.training,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
+        open_rows=lambda order, peer_id: opener.answer(order, peer_id),  # noqa: PLW0108 - as above
+    )
+    trials = Trials(
+        blobs=ground.blobs,
+        transfer=ground.transfer,
+        seed=ground.seed,
+        folder=scratch,
+        workers=ground.workers,
     )
     evaluating = Evaluating(
         desk=desk,
         models=models,
         talk=talk,
-        blobs=ground.blobs,
-        transfer=ground.transfer,
+        trials=trials,
+        catalogue=ground.catalogue,
         assessor=SandboxAssessor(
             evaluation=SealedEvaluation(jobs=replace(jobs, folder=scratch), workers=ground.workers),
             seed=ground.seed,
@@ -189,8 +222,21 @@ def make_custom(
             workers=ground.workers,
         ),
         engine=engine,
-        folder=scratch,
         workers=ground.workers,
+    )
+    draws = Draws(
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
+    )
+    opener = Opener(
+        desk=desk,
+        catalogue=ground.catalogue,
+        draws=draws,
+        trials=trials,
+        reopener=lambda: evaluating.assessor,
+        wallet=ground.wallet.address,
     )
     watch = CustomWatch(desk=desk, models=models)
     willing = Willingness(settings=Settings(ground.store), workers=ground.workers)
@@ -214,9 +260,24 @@ def make_custom(
         ),
         talk=talk,
         evaluating=evaluating,
+        opener=opener,
+        replaying=Replaying(
+            desk=desk,
+            talk=talk,
+            catalogue=ground.catalogue,
+            opener=opener,
+            draws=draws,
+            player=lambda: evaluating.assessor,
+            hand_in=hand_in,
+            blobs=ground.blobs,
+            library=Library(ground.store),
+            proofs=Proofs(folder=ground.home.proofs),
+            wallet=ground.wallet.address,
+            folder=scratch,
+            workers=ground.workers,
+        ),
         watch=watch,
         willing=willing,
         contests=contests,
-        actions=CustomActions(desk=desk, models=models, watch=watch),
         desk=desk,
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from openstall.app.services.orders import first_block
 from openstall.app.services.orders.channel_terms import channel_terms, holds_the_cap
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk, check_chain
 from openstall.app.services.orders.escrow_desk import Seen
@@ -12,12 +14,15 @@ from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
 from openstall.ledger.chain import Chain, TxRequest
-from openstall.ledger.channel import ChannelClient, ChannelTerms
+from openstall.ledger.channel import ChannelClient, ChannelOnChain, ChannelTerms
 from openstall.ledger.vouchers import Voucher
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import InvalidOrder
 from openstall.market.orders.machine import COMPUTE
 from openstall.store.vouchers import Vouchers
+
+if TYPE_CHECKING:
+    from openstall.app.trade import Ground
 
 _AFTER_FUND = frozenset({"funded", "running", "ended"})
 _WORDS = {
@@ -41,7 +46,7 @@ class ChannelDesk:
 
     async def catch_up(self, order: OpenOrder) -> OpenOrder:
         """The order after every final step of the chain was entered."""
-        for seen in await self.workers.chain(self._steps, order):
+        for seen in await self._look_and_note(order):
             if not COMPUTE.allows(order.state, seen.event):
                 continue
             words, cause = _WORDS[seen.event]
@@ -59,6 +64,7 @@ class ChannelDesk:
     async def open(self, order: OpenOrder) -> None:
         """Buyer: set the cap aside, in one transaction with its allowance."""
         pay_by = order.contract.compute.fund_by
+        await self._look_and_note(order)
         await self._send(
             order,
             "fund",
@@ -173,12 +179,24 @@ class ChannelDesk:
         client = ChannelClient(self.chain)
         await self.transactions.send(purpose, order.order_id, lambda: build(client))
 
-    def _steps(self, order: OpenOrder) -> list[Seen]:
+    async def _look_and_note(self, order: OpenOrder) -> list[Seen]:
+        steps, nothing_before = await self.workers.chain(self._look, order)
+        await first_block.note(self.desk, order, nothing_before)
+        return steps
+
+    def _look(self, order: OpenOrder) -> tuple[list[Seen], int | None]:
+        """The steps that the chain shows; where there is nothing yet, a block before all there can be."""
         check_chain(order, self.chain.params.chain_id)
         client = ChannelClient(self.chain)
         terms = _terms(order)
+        mark = first_block.mark(self.chain, order)
         channel = client.channel(client.channel_id(terms))
-        if channel.state == "none" or not holds_the_cap(self.chain, channel, terms):
+        if channel.state == "none":
+            return [], mark
+        return self._steps(order, channel, terms), None
+
+    def _steps(self, order: OpenOrder, channel: ChannelOnChain, terms: ChannelTerms) -> list[Seen]:
+        if not holds_the_cap(self.chain, channel, terms):
             return []
         if channel.state == "open" and order.state in _AFTER_FUND:
             return []  # as it was; most looks end here, with one question to the chain
@@ -186,7 +204,7 @@ class ChannelDesk:
         events = self.chain.events(
             "MeteredChannel",
             [None, "0x" + channel.channel_id.hex()],
-            from_block=int(order.data.get("from_block", 0)),
+            from_block=first_block.first_block(order),
             to_block=deepest,
         )
         return [found for found in (self._step(event, channel.withdraw_at) for event in events) if found]
@@ -204,6 +222,18 @@ class ChannelDesk:
             tx_hash=event.tx_hash,
             paid_micro=int(event.args["claimed"]) if closed else None,
         )
+
+
+def make_channel(ground: Ground, desk: OrderDesk) -> ChannelDesk:
+    """The channels of jobs, for one open wallet on one chain."""
+    return ChannelDesk(
+        desk=desk,
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        vouchers=Vouchers(ground.store),
+        workers=ground.workers,
+    )
 
 
 def _terms(order: OpenOrder) -> ChannelTerms:

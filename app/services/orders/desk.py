@@ -156,6 +156,12 @@ class OrderDesk:
         row = await self._thread(lambda: self.orders.find(order_id))
         return None if row is None else self._opened(row)
 
+    async def for_request(self, cid: str) -> list[OpenOrder]:
+        """The orders that answer to one request."""
+        return [
+            await self.load(order_id) for order_id in await self._thread(lambda: self.orders.ids_for(cid))
+        ]
+
     async def count_open(self, other: str) -> int:
         """How many orders with a peer are not final."""
         final = sorted({state for machine in MACHINES.values() for state in machine.final})

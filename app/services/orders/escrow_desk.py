@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
 
-from openstall.app.services.orders.desk import OpenOrder, check_chain
+from openstall.app.services.orders import first_block
+from openstall.app.services.orders.desk import OpenOrder, OrderDesk, check_chain
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.abi import Event
@@ -40,12 +40,15 @@ class EscrowView:
 
     steps: tuple[Seen, ...] = ()
     sealed_key: bytes | None = None
+    nothing_before: int | None = None
+    """Where there is nothing yet: a block that comes before all there can be."""
 
 
 @dataclass(slots=True, kw_only=True)
 class EscrowDesk:
     """Reads and moves escrows for one wallet on one chain."""
 
+    desk: OrderDesk
     chain: Chain
     transactions: TransactionService
     wallet: Wallet
@@ -58,7 +61,9 @@ class EscrowDesk:
 
     async def look(self, order: OpenOrder) -> EscrowView:
         """What the chain shows; money under other terms than the signed ones counts as no money."""
-        return await self.workers.chain(self._look, order)
+        view = await self.workers.chain(self._look, order)
+        await first_block.note(self.desk, order, view.nothing_before)
+        return view
 
     async def is_funded(self, contract: Contract) -> bool:
         """Whether the chain holds, or held, the price under the signed terms."""
@@ -80,6 +85,7 @@ class EscrowDesk:
     async def fund(self, order: OpenOrder) -> None:
         """Buyer: pay the price in, in one transaction with its allowance."""
         terms = _terms(order.contract)
+        await self.look(order)  # notes the chain's height before there is anything
         await self._send(
             order,
             "fund",
@@ -108,9 +114,8 @@ class EscrowDesk:
         """Seller: give the whole price back."""
         await self._send(order, "cancel", lambda client: client.cancel(_key(order)))
 
-    async def dispute(self, order: OpenOrder, reason: str) -> None:
-        """Buyer: call the arbiter; the chain keeps the hash of the reason."""
-        evidence = hashlib.sha256(reason.encode()).digest()
+    async def dispute(self, order: OpenOrder, evidence: bytes) -> None:
+        """Buyer: call the arbiter; the chain keeps the hash of the evidence."""
         await self._send(order, "dispute", lambda client: client.dispute(_key(order), evidence))
 
     async def rule(self, order: OpenOrder, buyer_bps: int) -> None:
@@ -130,9 +135,10 @@ class EscrowDesk:
         check_chain(order, self.chain.params.chain_id)
         client = EscrowClient(self.chain)
         contract = order.contract
+        mark = first_block.mark(self.chain, order)
         now = client.order(contract.order.buyer_wallet, contract.order_hash)
         if now.state == "none":
-            return EscrowView()
+            return EscrowView(nothing_before=mark)
         params = self.chain.params
         if not now.matches(buyer=contract.order.buyer_wallet, terms=_terms(contract), token=params.credit):
             if order.role == "buyer":
@@ -142,7 +148,7 @@ class EscrowDesk:
         events = self.chain.events(
             "OrderEscrow",
             [None, "0x" + now.key.hex()],
-            from_block=int(order.data.get("from_block", 0)),
+            from_block=first_block.first_block(order),
             to_block=deepest,
         )
         return self._steps(contract, events)

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.orders import copies
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, NotFound, OpenstallError, PeerError, Refused
@@ -51,6 +52,7 @@ _PASSING = frozenset(
         "internal",
         "wallet_locked",
         "evaluates_not",
+        "request_unknown",
     }
 )
 """Refusals that say nothing about the order: asked again later."""
@@ -67,6 +69,16 @@ class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     buyer_signature: str = ""
     seller_signature: str = ""
     reason: str = ""
+
+
+def reason_of(order: OpenOrder, side: str, reason: str) -> dict[str, str]:
+    """What an arbiter's books keep of a party's words: they are the dispute's if that party has called.
+
+    The first words of each side count. Where either may call, the chain says who did.
+    """
+    first = order.data.get(f"reason_{side}", reason)
+    called = order.kind != "custom" or order.data.get("called_by") == side
+    return {f"reason_{side}": first} | ({"dispute_reason": first} if called else {})
 
 
 class Negotiation:
@@ -182,7 +194,7 @@ class Negotiation:
             await self._desk.patch(order.order_id, has_copy=sorted({*have, wallet}))
 
     async def tell_reason(self, order: OpenOrder) -> None:
-        """Give the arbiter the words whose hash is on the chain, once; again while it is away."""
+        """Give the arbiter the reason, once; again while it is away. Its evidence has it with a signature."""
         reason = str(order.data.get("dispute_reason", ""))
         if not reason or order.data.get("reason_told"):
             return
@@ -246,9 +258,9 @@ class Negotiation:
                 return ""
             case "reason":
                 order = await self._disputed(peer_id, ask.order_id)
-                if "dispute_reason" not in order.data:
-                    reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
-                    await self._desk.patch(order.order_id, dispute_reason=reason)
+                side = "buyer" if peer_id == order.contract.order.buyer else "seller"
+                reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
+                await self._desk.patch(order.order_id, **reason_of(order, side, reason))
                 return ""
             case "cancel_job":
                 await self._on_cancel(await self._order_of(peer_id, ask.order_id, "seller"))
@@ -293,6 +305,8 @@ class Negotiation:
             record = await self._catalogue.live_record(record_named(contract))
             check_proposal(contract, record, wallet=self._wallet, now=self._desk.now())
         self._check_group(contract)
+        if contract.order.seller != self._peers.peer_id:
+            raise InvalidOrder("not_my_order", "The order is addressed to another seller.")
         if await self._desk.count_unpaid("seller") >= MAX_UNPAID:
             raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")
         if await self._desk.count_open(contract.order.buyer) >= MAX_OPEN_PER_BUYER:
@@ -330,11 +344,21 @@ class Negotiation:
         role: Party = "arbiter" if me == contract.arbiter.lower() else "evaluator"
         if peer_id not in (contract.order.buyer, contract.order.seller):
             raise Refused("not_a_party", "Only a party can hand over an order.")
-        check_signature(contract, "buyer", ask.buyer_signature)
-        check_signature(contract, "seller", ask.seller_signature)
+        await copies.check(
+            contract,
+            role=role,
+            buyer_signature=ask.buyer_signature,
+            seller_signature=ask.seller_signature,
+            catalogue=self._catalogue,
+            now=self._desk.now(),
+        )
         self._check_group(contract)
-        if await self._desk.find(contract.order_id) is not None:
+        known = await self._desk.find(contract.order_id)
+        if known is not None:
+            if ask.seller_signature:
+                await self._desk.keep_signature(known, ask.seller_signature)
             return
+        await copies.refuse_twins(contract, self._desk, both_signed=bool(ask.seller_signature))
         if not may_be_watched(contract, self._desk.now()):
             raise Refused("bad_times", "This order is not one to watch now.")
         if not await self._is_funded(contract):  # else a stranger could fill the arbiter's books for nothing
@@ -343,6 +367,7 @@ class Negotiation:
             )
         if role == "evaluator":
             await self._evaluates()
+            await copies.refuse_crowd(contract, self._desk)
         order = await self._desk.create(
             contract,
             role=role,
@@ -356,7 +381,9 @@ class Negotiation:
                 order,
                 "agree",
                 actor="other",
-                words="Both parties signed the contract.",
+                words="Both parties signed the contract."
+                if ask.seller_signature
+                else "The developer who won has not signed, but is bound by its bid.",
                 seller_signature=ask.seller_signature,
             )
         self._on_agreed(contract.order_id)

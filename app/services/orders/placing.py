@@ -12,12 +12,12 @@ from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.job_work import Work, disk_bytes, from_checkpoint, gpu_memory
-from openstall.app.services.selling import SUFFIXES, TEXTS
+from openstall.app.services.selling import SUFFIXES
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
 from openstall.market.errors import MoneyError, NotFound, Refused
-from openstall.market.fields import BlobRef, body_as_dict
+from openstall.market.fields import TEXT_ENDINGS, BlobRef, body_as_dict
 from openstall.market.job_kinds import SCRIPT
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
@@ -360,7 +360,7 @@ def _check_package(listing: Listing) -> None:
     strange = [
         entry.name
         for entry, suffix in zip(listing.files, suffixes, strict=True)
-        if suffix not in SUFFIXES and suffix not in TEXTS
+        if suffix not in SUFFIXES and suffix not in TEXT_ENDINGS
     ]
     if strange or sum(suffix in SUFFIXES for suffix in suffixes) != 1:
         raise Refused(

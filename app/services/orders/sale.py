@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from openstall.app.services.disputes.calling import Calling
+from openstall.app.services.disputes.gathering import Gathering
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.escrow_desk import EscrowDesk, EscrowView
 from openstall.app.services.orders.negotiation import Negotiation
@@ -88,9 +90,11 @@ class SaleBuyer:
         watch: SaleWatch,
         negotiation: Negotiation,
         unpacking: Unpacking,
+        calling: Calling,
     ) -> None:
         self._desk = desk
         self._escrow = escrow
+        self._calling = calling
         self._watch = watch
         self._negotiation = negotiation
         self._unpacking = unpacking
@@ -107,7 +111,7 @@ class SaleBuyer:
             await self._unpacking.fetch(order)
         if order.state == "agreed":
             order = await self._pay(order)
-        order, view = await self._watch.catch_up(order)
+        order, view = await self._caught_up(order)
         match order.state:
             case "funded":
                 await self._watch.after_deadline(order, "refund", self._escrow.refund)
@@ -120,6 +124,13 @@ class SaleBuyer:
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
         if order.state in _MONEY_HELD:
             await self._negotiation.copy_to_others(order)
+
+    async def _caught_up(self, order: OpenOrder) -> tuple[OpenOrder, EscrowView]:
+        """The order as the chain shows it, with the arbiter called where that had to wait for the chain."""
+        order, view = await self._watch.catch_up(order)
+        if order.state == "delivered" and await self._calling.call_again(order):
+            return await self._watch.catch_up(order)
+        return order, view
 
     async def _pay(self, order: OpenOrder) -> OpenOrder:
         """Pay, unless the buyer stepped back or the time ran out while the package was on its way."""
@@ -150,10 +161,8 @@ class SaleBuyer:
     async def _complain(self, order: OpenOrder) -> None:
         """Call the arbiter about a fault that is in the books, for as long as that is possible."""
         overdue = order.deadline_at is not None and self._desk.now() > order.deadline_at
-        if order.contract.sale.arbiter and not overdue and SALE.allows(order.state, "dispute"):
-            reason = str(order.data["fault"]["message"])
-            await self._desk.patch(order.order_id, dispute_reason=reason)
-            await self._escrow.dispute(order, reason)
+        possible = order.contract.sale.arbiter and not overdue and SALE.allows(order.state, "dispute")
+        if possible and await self._calling.call(order, str(order.data["fault"]["message"])):
             await self._watch.catch_up(order)
 
 
@@ -193,9 +202,10 @@ class SaleSeller:
 class SaleArbiter:
     """The arbiter follows every order that names it; it rules only when asked to by a dispute."""
 
-    def __init__(self, *, desk: OrderDesk, watch: SaleWatch) -> None:
+    def __init__(self, *, desk: OrderDesk, watch: SaleWatch, gathering: Gathering) -> None:
         self._desk = desk
         self._watch = watch
+        self._gathering = gathering
 
     async def step(self, order: OpenOrder) -> None:
         """Follow the chain; see `Handler.step`."""
@@ -205,25 +215,28 @@ class SaleArbiter:
             and self._desk.now() > order.contract.sale.fund_by + LAPSE_GRACE_S
         ):
             await self._desk.advance(order, "lapse", actor="clock", words="The buyer did not pay in time.")
+        elif order.state == "disputed":
+            self._gathering.want(order)
 
 
 class SaleActions:
     """What a person may do in a sale, by button or command."""
 
-    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch) -> None:
+    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch, calling: Calling) -> None:
         self._desk = desk
         self._escrow = escrow
         self._watch = watch
+        self._calling = calling
 
     async def complete(self, order: OpenOrder) -> None:
         """Buyer: pay the seller now."""
         await self._do(order, "complete", lambda: self._escrow.complete(order))
 
     async def dispute(self, order: OpenOrder, reason: str) -> None:
-        """Buyer: ask the arbiter."""
+        """Buyer: ask the arbiter; where the chain is away, it is asked as soon as the chain is back."""
         SALE.target(order.state, "dispute")
-        await self._desk.patch(order.order_id, dispute_reason=reason)
-        await self._do(order, "dispute", lambda: self._escrow.dispute(order, reason))
+        if await self._calling.call(order, reason):
+            await self._watch.catch_up(order)
 
     async def cancel(self, order: OpenOrder) -> None:
         """Buyer before paying: step back. Seller after payment: give the whole price back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from openstall.app.services.disputes.wiring import Disputes
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import Handler
 from openstall.app.services.orders.escrow_desk import EscrowDesk
@@ -27,6 +28,17 @@ class Sale:
     unpacking: Unpacking
 
 
+def make_escrow(ground: Ground, desk: OrderDesk) -> EscrowDesk:
+    """The escrow of sales, for one open wallet on one chain."""
+    return EscrowDesk(
+        desk=desk,
+        chain=ground.chain,
+        transactions=ground.transactions,
+        wallet=ground.wallet,
+        workers=ground.workers,
+    )
+
+
 def make_sale(
     ground: Ground,
     *,
@@ -35,6 +47,7 @@ def make_sale(
     negotiation: Negotiation,
     stock: Stock,
     library: Library,
+    disputes: Disputes,
 ) -> Sale:
     """All of it, for one open wallet on one chain."""
     watch = SaleWatch(desk=desk, escrow=escrow)
@@ -47,14 +60,22 @@ def make_sale(
         seed=ground.seed,
         workers=ground.workers,
     )
-    buyer = SaleBuyer(desk=desk, escrow=escrow, watch=watch, negotiation=negotiation, unpacking=unpacking)
+    calling = disputes.calling
+    buyer = SaleBuyer(
+        desk=desk,
+        escrow=escrow,
+        watch=watch,
+        negotiation=negotiation,
+        unpacking=unpacking,
+        calling=calling,
+    )
     seller = SaleSeller(desk=desk, escrow=escrow, watch=watch, stock=stock, negotiation=negotiation)
     return Sale(
         handlers={
             ("sale", "buyer"): buyer,
             ("sale", "seller"): seller,
-            ("sale", "arbiter"): SaleArbiter(desk=desk, watch=watch),
+            ("sale", "arbiter"): SaleArbiter(desk=desk, watch=watch, gathering=disputes.gathering),
         },
-        actions=SaleActions(desk=desk, escrow=escrow, watch=watch),
+        actions=SaleActions(desk=desk, escrow=escrow, watch=watch, calling=calling),
         unpacking=unpacking,
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.handlers import CustomActions
+from openstall.app.services.disputes.calling import waits_to_call
+from openstall.app.services.disputes.talk import TalkService
 from openstall.app.services.orders.channel_desk import ChannelDesk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -39,6 +41,7 @@ class OrderService:
     channel: ChannelDesk
     sale: SaleActions
     custom: CustomActions
+    talk: TalkService
     buyer: JobBuyer
     provider: JobProvider
     log: JobLog
@@ -49,8 +52,10 @@ class OrderService:
         """All orders, newest first."""
         ids = await self.workers.store(self.orders.list_ids, role=role or None)
         found = [await self.desk.load(order_id) for order_id in ids]
+        unread = await self.talk.unread()
         return [
             summary(order, await self.catalogue.peer_name(order.other), self.desk.live.get(order.order_id))
+            | {"unread": unread.get(order.order_id, 0)}
             for order in found
             if not (open_only and order.final)
         ]
@@ -90,7 +95,11 @@ class OrderService:
             library_path=package.path if package else None,
             now=self.desk.now(),
         )
-        return detail(order, around)
+        unread = (await self.talk.unread()).get(order_id, 0)
+        page = detail(order, around) | {"unread": unread, "calls_arbiter": waits_to_call(order)}
+        if page["calls_arbiter"]:
+            page["actions"] = [name for name in page["actions"] if name != "dispute"]
+        return page
 
     async def read_log(self, order_id: str, start: int, limit: int = 500) -> dict[str, Any]:
         """Log lines of a job from line `start` on."""

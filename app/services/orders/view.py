@@ -9,6 +9,14 @@ from typing import Any
 
 import msgspec
 
+from openstall.app.services.custom.judged import (
+    evaluators_of,
+    is_on_chain,
+    judges_on_chain,
+    replay_as,
+    rows_for,
+    verdict_as,
+)
 from openstall.app.services.orders.desk import Live, OpenOrder
 from openstall.app.services.orders.job_check import CHECK_OF, CHECKS, may_check
 from openstall.market import canonical
@@ -97,7 +105,7 @@ def detail(order: OpenOrder, around: Surroundings) -> dict[str, Any]:
         "dispute_reason": order.data.get("dispute_reason"),
         "job": _job(order, around) if order.kind == "compute" else None,
         "service": _service(order) if order.kind == "compute" else None,
-        "custom": _custom(order),
+        "custom": _custom(order, around.now),
         "library_path": around.library_path,
     }
 
@@ -189,27 +197,30 @@ def _custom_actions(order: OpenOrder, *, overdue: bool, now: int) -> list[str]:
     return found
 
 
-def _custom(order: OpenOrder) -> dict[str, Any] | None:
+def _custom(order: OpenOrder, now: int) -> dict[str, Any] | None:
     """What was handed in, and how the evaluators judged it, newest try first."""
     if order.kind != "custom":
         return None
     terms, attempt = order.contract.custom, int(order.data.get("attempt", 0))
     verdicts = [
-        _verdict(number, wallet, order.data[f"verdict {number} {wallet}"])
+        _verdict(order, number, wallet)
         for number in range(attempt, 0, -1)
-        for wallet in (one.lower() for one in terms.evaluators)
-        if f"verdict {number} {wallet}" in order.data
+        for wallet in evaluators_of(order)
+        if verdict_as(number, wallet) in order.data
     ]
     return {
         "attempt": attempt,
         "tries": terms.tries,
         "model_hash": order.data.get("model_hash"),
         "verdicts": verdicts,
+        "may_replay": bool(judges_on_chain(order)) and rows_for(order, order.role, now) > 0,
+        "rows_to_open": min(terms.rows, rows_for(order, order.role, now)),
     }
 
 
-def _verdict(attempt: int, evaluator: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _verdict(order: OpenOrder, attempt: int, evaluator: str) -> dict[str, Any]:
     """One evaluator's verdict with its figures; the statement itself is beside it, for whoever checks it."""
+    entry = order.data[verdict_as(attempt, evaluator)]
     found = read_statement(base64.b64decode(entry["statement"])).predicate
     return {
         "attempt": attempt,
@@ -218,8 +229,10 @@ def _verdict(attempt: int, evaluator: str, entry: dict[str, Any]) -> dict[str, A
         "fault": found.fault,
         "figures": [msgspec.to_builtins(figure) for figure in found.figures],
         "report_hash": entry["report_hash"],
+        "on_chain": is_on_chain(order, attempt, entry),
         "signature": entry["signature"],
         "statement": entry["statement"],
+        "replay": order.data.get(replay_as(attempt, evaluator)),
     }
 
 

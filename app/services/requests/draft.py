@@ -165,7 +165,9 @@ def _auction_words(body: RequestBody) -> dict[str, str]:
         f"down {format_amount(body.deposit_micro)} credits.",
         "Delivery": f"until {as_day(body.deliver_by)}, in {body.tries} tries at most. If no model passes, "
         "your money comes back.",
-        "Dispute": f"arbiter {body.arbiter}" if body.arbiter else "no arbiter is named.",
+        "Dispute": f"arbiter {body.arbiter}"
+        if body.arbiter
+        else "no arbiter is named. Once a model has passed, even a key that opens nothing is paid for.",
     }
 
 

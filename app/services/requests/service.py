@@ -32,7 +32,7 @@ from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.threads import Workers
 from openstall.market import ids
-from openstall.market.errors import Conflict, NotFound, OpenstallError
+from openstall.market.errors import Conflict, MoneyError, NotFound, OpenstallError
 from openstall.market.fields import DAY_S, body_as_dict
 from openstall.market.records import MAX_LIFE_S, SignedRecord
 from openstall.market.requests.bodies import LEAST_STAGE_S, RequestBody
@@ -74,6 +74,9 @@ class Auction(Protocol):
 
     async def open(self, record: SignedRecord) -> None:
         """Pay the budget in; begun once, it is seen to its end by itself."""
+
+    async def stages(self) -> dict[str, Any]:
+        """Those that were begun, by the cid of their request."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -194,13 +197,20 @@ class RequestService:
 
         Raises:
             InvalidRecord: its deadlines have passed meanwhile.
+            MoneyError: the wallet holds less than the budget by now.
             ChainError: the chain cannot be reached now; the auction is opened later, by itself.
         """
         published = await self.publish(request_id)
         await self.workers.store(
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
-        await self.auction.open(published.record)
+        try:
+            await self.auction.open(published.record)
+        except MoneyError:  # nothing was signed: it may be taken back, or opened once there is money
+            await self.workers.store(
+                self.requests.move, request_id, ("open",), "published", at=self.clock.now()
+            )
+            raise
 
     async def publish(self, request_id: str) -> Published:
         """Sign and announce a draft; one that was published before is only read.
@@ -306,6 +316,8 @@ class RequestService:
             await self.workers.store(self.requests.remove_draft, row.request_id)
         elif not too_late:
             await self.open(row.request_id)
+        elif row.state == "open" and row.cid not in await self.auction.stages():
+            await self.over(row.request_id)  # a kill came before the budget was even noted
 
     async def _finish_withdrawal(self, row: RequestRow) -> None:
         try:

@@ -177,6 +177,9 @@ def _decoded(raw: bytes, encoding: str, problems: Problems) -> tuple[str, str] |
         fix = f"{_SAVE_AS} Or say how it was written, as windows-1252."
         problems.add(line, f"There are letters that are not {used.upper()}.", fix)
         return None
+    if not words.strip():  # a byte order mark and nothing else
+        problems.add(0, "The file is empty.", "Choose the CSV file with your rows.")
+        return None
     if "\0" in words:
         line = words.count("\n", 0, words.index("\0")) + 1
         problems.add(line, "There are bytes that no text has.", _SAVE_AS)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import psutil
 import pytest
+
+from openstall.app.demo.peers import PROGRAM
 
 PASSPHRASE = "a passphrase for tests"
 PATIENCE_S = 60.0
@@ -30,21 +32,27 @@ class NodeProcess:
     home: Path
     options: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    forks: bool = True
+    """Whether it starts as a fork (see `forked`), or as a user starts it."""
+    process: subprocess.Popen[bytes] | forked.Forked | None = None
     api: httpx.Client = field(init=False)
     token: str = ""
     port: int = 0
 
     def start(self, *more: str) -> None:
-        command = [sys.executable, "-m", "openstall.app.cli.main", "--home", str(self.home), "node", "run"]
+        command = [*PROGRAM, "--home", str(self.home), "node", "run", *self.options, *more]
         self.home.mkdir(exist_ok=True)
         with (self.home / "output.txt").open("ab") as output:
-            self.process = subprocess.Popen(
-                [*command, *self.options, *more],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **self.environment},
+            self.process = (
+                forked.launch(command, output, self.environment)
+                if self.forks
+                else subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **self.environment},
+                )
             )
         until(self._answers, f"node of {self.home.name}: {self.output()}")
 
@@ -149,9 +157,11 @@ def nodes_in(folder: Path) -> Iterator[NodeFactory]:
     """Makes nodes with homes below a folder, and ends them all."""
     made: list[NodeProcess] = []
 
-    def make(name: str, *options: str, agent: bool = False, start: bool = True, **env: str) -> NodeProcess:
+    def make(
+        name: str, *options: str, agent: bool = False, start: bool = True, forks: bool = True, **env: str
+    ) -> NodeProcess:
         fixed = ("--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", *(() if agent else ("--no-agent",)))
-        node = NodeProcess(home=folder / name, options=(*fixed, *options), environment=env)
+        node = NodeProcess(home=folder / name, options=(*fixed, *options), environment=env, forks=forks)
         made.append(node)
         if start:
             node.start()

@@ -36,7 +36,7 @@ def test_second_node_on_a_home_says_who_holds_it(node: NodeProcess) -> None:
 
 @pytest.mark.parametrize("way", [signal.SIGTERM, None])
 def test_clean_end_leaves_no_children(make_node: MakeNode, way: signal.Signals | None) -> None:
-    node = make_node("node", agent=True)
+    node = make_node("node", agent=True, forks=False)
     node.create_identity("Ann")
     node.done("/v1/group/create", name="G")
     until(lambda: node.get("/v1/status")["agent"]["state"] != "starting", "agent")
@@ -55,7 +55,7 @@ def test_clean_end_leaves_no_children(make_node: MakeNode, way: signal.Signals |
 
 
 def test_children_die_with_a_killed_node(make_node: MakeNode) -> None:
-    node = make_node("node", agent=True)
+    node = make_node("node", agent=True, forks=False)
     node.create_identity("Ann")
     node.done("/v1/group/create", name="G")
     until(lambda: node.get("/v1/status")["agent"]["state"] != "starting", "agent")
@@ -66,7 +66,7 @@ def test_children_die_with_a_killed_node(make_node: MakeNode) -> None:
 
 
 def test_kills_at_random_moments_lose_nothing_that_was_confirmed(make_node: MakeNode) -> None:
-    node = make_node("node")
+    node = make_node("node", forks=False)
     made = node.create_identity("Ann")
     node.done("/v1/group/create", name="G")
     node.done("/v1/wallet/faucet")
@@ -107,7 +107,7 @@ def _settled(node: NodeProcess) -> object:
 
 
 def test_a_killed_nodes_api_file_fools_nobody(make_node: MakeNode) -> None:
-    node = make_node("node")
+    node = make_node("node", forks=False)
     node.kill()
     assert (node.home / "api.json").exists()
     asked = cli(node.home, "--json", "node", "status")
@@ -118,7 +118,7 @@ def test_a_killed_nodes_api_file_fools_nobody(make_node: MakeNode) -> None:
 
 
 def test_damaged_store_stops_the_start_with_words(make_node: MakeNode) -> None:
-    node = make_node("node", start=False)
+    node = make_node("node", start=False, forks=False)
     node.home.mkdir()
     (node.home / "store.sqlite").write_bytes(b"not a database at all" * 500)
     ended = cli(node.home, "--json", "node", "run", "--no-mdns")

@@ -160,6 +160,19 @@ async def test_a_model_that_answers_with_the_rows_gains_nothing(
     assert [cell for cell in cells_of(models) if cell in said] == []
 
 
+async def test_an_error_without_end_carries_no_row(lab: Evaluator, models: Path) -> None:
+    """Told to the last digit, it would be the cells of a row, whatever the right answers are."""
+    _, rows = table(models / "diabetes.csv")
+    asked = params("diabetes", models, metric="rmse", threshold="60.0")
+    found = await lab.service.evaluate(models / "loud.onnx", models / "diabetes.csv", asked, count=len(rows))
+    assert found.measured is not None
+    (figure,) = found.measured.figures
+    assert float(figure.low) > 1e9
+    for told in (figure.value, figure.low, figure.high):
+        assert len(told.replace(".", "").rstrip("0")) <= 2, told
+    assert not read_statement(statement(found, asked, rows)).predicate.passed
+
+
 @pytest.mark.parametrize(
     ("model", "fault"),
     [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from stage import CREDIT, PRICE_MICRO, RULES, START_MICRO, Market
+from stage import CREDIT, PRICE_MICRO, RULES, START_MICRO, Market, typed
 
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.journeys import metric
@@ -53,16 +54,25 @@ def test_a_model_is_found_bought_checked_and_paid(market: Market, model: Path) -
     assert market.money() == 3 * START_MICRO
 
 
-def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path) -> None:
+def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path, tmp_path: Path) -> None:
+    """It is called while it is away, and the chain with it; both sides show it their evidence."""
     cid = market.publish(model, title="Disputed model", review_s=3600)
     before = {peer.name: peer.balance_micro() for peer in market.peers}
     order_id = market.buyer.post("/v1/orders/buy", listing_cid=cid)["order_id"]
     market.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
-    market.buyer.post(f"/v1/orders/{order_id}/dispute", reason="Not what the card says.")
+    typed(market.buyer, "order", "say", order_id, "It does not reach its accuracy.")
+    market.seller.order_until(order_id, lambda o: o["unread"] == 1, 60)
+    market.provider.kill()  # the arbiter, who also hosts the chain
+    said = typed(market.buyer, "order", "dispute", order_id, "Not what the card says.").stdout
+    assert said.startswith("The arbiter is called as soon as the chain can be reached.")
+    called = market.buyer.get(f"/v1/orders/{order_id}")
+    assert (called["state"], called["calls_arbiter"], called["actions"]) == ("delivered", True, ["complete"])
+    market.provider.start_again()
     seen = market.provider.order_until(
-        order_id, lambda o: o["state"] == "disputed" and bool(o["dispute_reason"]), 60
+        order_id, lambda o: o["state"] == "disputed" and bool(o["dispute_reason"]), 90
     )
     assert seen["dispute_reason"] == "Not what the card says."
+    check_both_are_heard(market, order_id, tmp_path / "dispute.evidence")
     market.provider.post(f"/v1/orders/{order_id}/rule", buyer_bps=5_000)
     market.buyer.order_until(order_id, lambda o: o["state"] == "ruled", 30)
     fee = PRICE_MICRO * 200 // 10_000
@@ -70,6 +80,33 @@ def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path) ->
     assert market.provider.balance_micro() == before["provider"] + fee
     assert market.buyer.balance_micro() == before["buyer"] - PRICE_MICRO + half
     assert market.money() == 3 * START_MICRO
+
+
+def check_both_are_heard(market: Market, order_id: str, file: Path) -> None:
+    """The arbiter has both sides' evidence, all of which holds, and writes with both."""
+
+    def shown() -> list[dict[str, Any]] | None:
+        items: list[dict[str, Any]] = market.provider.get(f"/v1/orders/{order_id}/evidence")["items"]
+        return items if len(items) == 2 else None
+
+    both = wait_for(shown, 60, "both sides have shown their evidence")
+    assert [(one["by"], one["holds"]) for one in both] == [("buyer", True), ("seller", True)]
+    assert {"what": "hash of the dispute", "holds": True} in [
+        {name: one[name] for name in ("what", "holds")} for one in both[0]["findings"]
+    ]
+    market.buyer.order_until(order_id, lambda o: o["state"] == "disputed", 60)
+    market.buyer.post(f"/v1/orders/{order_id}/say", text="I can show it.")
+    market.provider.order_until(order_id, lambda o: o["unread"] == 1, 60)
+    page = typed(market.provider, "order", "talk", order_id).stdout
+    assert "I can show it." in page
+    assert "It does not reach its accuracy." not in page  # written before there was a dispute
+    market.provider.post(f"/v1/orders/{order_id}/say", text="Then do.")
+    market.seller.order_until(order_id, lambda o: o["unread"] == 3, 60)
+    typed(market.buyer, "order", "evidence", order_id, "--to", str(file))
+    checked = typed(market.seller, "order", "check-evidence", str(file)).stdout
+    assert "DOES NOT HOLD" not in checked
+    file.write_bytes(file.read_bytes().replace(b"I can show it.", b"I cannot show "))
+    typed(market.seller, "order", "check-evidence", str(file), status=1)
 
 
 def test_a_rented_inference_job_returns_predictions(market: Market, model: Path) -> None:

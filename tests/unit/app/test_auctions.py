@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from custom_lab import BUDGET, DEPOSIT, CustomLab, Maker, custom_lab
-from ledger_lab import CREDIT
+import trio
+from custom_lab import BUDGET, DEPOSIT, STAGE_S, CustomLab, Maker, custom_lab
+from ledger_lab import CREDIT, Clock
 
 from openstall.app.services.custom import auctions as module
 from openstall.app.services.custom.bidding import auction_terms
 from openstall.ledger.auction import AuctionClient
+from openstall.ledger.chain import Chain
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.model_escrow import ModelRules
 from openstall.market import ids
@@ -181,6 +183,33 @@ async def test_a_bid_that_was_kept_but_not_sent_is_sent_after_a_restart_and_in_t
         assert lab.ben.gain == 0
 
 
+async def test_a_bid_on_its_way_when_the_time_for_bids_ends_is_still_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer's clock runs ahead of the chain's; an unopened bid would lose its deposit."""
+
+    def cut(*_args: object) -> None:
+        raise ChainError("chain_unreachable", "The line is cut.")
+
+    async with custom_lab(tmp_path) as lab:
+        cid = await lab.ask()
+        ahead = Clock()
+        ahead.ahead_s = lab.trade.clock.ahead_s + STAGE_S + 60
+        with monkeypatch.context() as patched:
+            patched.setattr(Chain, "broadcast", cut)
+            with pytest.raises(ChainError, match="cut"):
+                await lab.ada.custom.auctions.bid(cid, BID)
+            patched.setattr(lab.ada.desk, "clock", ahead)
+            with trio.move_on_after(1):
+                await lab.look(lab.ada)
+        await lab.ada.transactions.resume()
+        assert lab.ada.gain == -DEPOSIT
+        lab.pass_to((await lab.terms_of(cid)).commit_by)
+        await lab.look(lab.ada)
+        assert [bid["amount_micro"] for bid in await bids_on_chain(lab, cid)] == [BID]
+        assert lab.ada.gain == 0
+
+
 async def killed(*_args: object, **_kwargs: object) -> None:
     raise ChainError("killed", "The node was killed here.")
 
@@ -212,6 +241,44 @@ async def test_a_requester_without_the_money_announces_nothing(tmp_path: Path) -
         with pytest.raises(MoneyError):
             await lab.ask(budget_micro=lab.buyer.start + 1)
         assert [one for one in lab.shelf.records.values() if one.record.type == "request"] == []
+
+
+async def test_a_request_whose_budget_was_spent_meanwhile_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with custom_lab(tmp_path) as lab:
+        publish = lab.buyer.catalogue.publish
+
+        async def spend_first(*args: Any, **rest: Any) -> Any:
+            chain = lab.trade.chain
+            chain.do(lab.buyer.wallet, CreditClient(chain.chain).transfer(lab.ben.wallet.address, CREDIT))
+            return await publish(*args, **rest)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(lab.buyer.catalogue), "publish", staticmethod(spend_first))
+            with pytest.raises(MoneyError):
+                await lab.ask(budget_micro=lab.buyer.start)
+        service = lab.buyer.custom.requests
+        (row,) = await service.items()
+        assert (await service.withdraw(row["request_id"]))["state"] == "withdrawn"
+
+
+async def test_a_request_that_a_kill_left_without_an_auction_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node comes back after the time for bids: nothing was paid, and there is nothing to wait for."""
+    async with custom_lab(tmp_path) as lab:
+        with monkeypatch.context() as patched:
+            patched.setattr(module.AuctionService, "_keep", killed)
+            with pytest.raises(ChainError, match="killed"):
+                await lab.ask()
+        lab.pass_to(lab.now() + STAGE_S)
+        lab.buyer.start_custom()
+        service = lab.buyer.custom.requests
+        await service.resume()
+        (row,) = await service.items()
+        assert (await service.withdraw(row["request_id"]))["state"] == "withdrawn"
+        assert lab.buyer.gain == 0
 
 
 async def test_a_winner_that_nobody_knows_strands_no_money(tmp_path: Path) -> None:

@@ -130,16 +130,16 @@ async def test_where_the_evaluators_are_silent_either_side_may_call_the_arbiter(
         order_id = await lab.submitted(40)
         side: Maker = getattr(lab, caller)
         with pytest.raises(ChainError) as caught:
-            await side.custom.actions.dispute(await side.desk.load(order_id), "Too slow.")
+            await side.made_to_order.dispute(await side.desk.load(order_id), "Too slow.")
         assert caught.value.code == "contract_refuses"
         lab.pass_to(lab.now() + EVALUATE_S)
-        await side.custom.actions.dispute(await side.desk.load(order_id), "No verdict came.")
+        await side.made_to_order.dispute(await side.desk.load(order_id), "No verdict came.")
         await side.step(order_id)
         await lab.see(order_id)
         assert await lab.states(order_id) == {"disputed"}
         held = await lab.arbiter.desk.load(order_id)
         assert held.data["dispute_reason"] == "No verdict came."
-        await lab.arbiter.custom.actions.rule(held, 2_500)
+        await lab.arbiter.made_to_order.rule(held, 2_500)
         await lab.see(order_id)
         assert await lab.states(order_id) == {"ruled"}
         fee = PRICE * 200 // 10_000
@@ -153,11 +153,11 @@ async def test_where_the_arbiter_is_silent_too_each_side_has_half(tmp_path: Path
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(35)
         await fail(lab, order_id)
-        await lab.ada.custom.actions.dispute(await lab.ada.desk.load(order_id), "Measured wrongly.")
+        await lab.ada.made_to_order.dispute(await lab.ada.desk.load(order_id), "Measured wrongly.")
         lab.pass_to(lab.now() + ARBITER_S)
         await lab.see(order_id)
         with pytest.raises(ChainError):
-            await lab.arbiter.custom.actions.rule(await lab.arbiter.desk.load(order_id), 0)
+            await lab.arbiter.made_to_order.rule(await lab.arbiter.desk.load(order_id), 0)
         await lab.buyer.step(order_id)
         await lab.see(order_id)
         assert await lab.states(order_id) == {"ruled"}
@@ -207,7 +207,7 @@ async def test_a_model_that_the_developer_keeps_to_itself_goes_to_the_arbiter(tm
         assert await lab.buyer.state(order_id) == "disputed"
         with pytest.raises(PeerError):
             await lab.buyer.step(order_id)
-        held = await lab.arbiter.desk.load(order_id)
+        held = await lab.arbiter.step(order_id)
         assert held.data["dispute_reason"] == "The model that is paid for cannot be fetched."
         lab.pass_to(lab.now() + ARBITER_S)
         order = await lab.buyer.step(order_id)  # its own deadline is taken, reachable or not
@@ -256,7 +256,7 @@ async def test_a_wrong_key_is_disputed_by_the_buyers_node_itself(
         await lab.see(order_id)
         held = await lab.arbiter.desk.load(order_id)
         assert held.data["dispute_reason"] == caught.value.message
-        await lab.arbiter.custom.actions.rule(held, 10_000)
+        await lab.arbiter.made_to_order.rule(held, 10_000)
         assert lab.buyer.gain == -PRICE * 200 // 10_000
         lab.check_conserved()
 
@@ -274,7 +274,7 @@ async def test_another_package_than_the_one_on_the_chain_gets_no_verdict(tmp_pat
             assert caught.value.code == "wrong_delivery"
             assert one.sandbox.measured == 0
         lab.pass_to(lab.now() + EVALUATE_S)
-        await lab.buyer.custom.actions.dispute(await lab.buyer.desk.load(order_id), "Shows another model.")
+        await lab.buyer.made_to_order.dispute(await lab.buyer.desk.load(order_id), "Shows another model.")
         assert await lab.buyer.state(order_id) == "disputed"
 
 
@@ -301,7 +301,7 @@ async def test_other_rows_than_those_committed_to_get_no_verdict(
             assert one.sandbox.measured == 0
             assert list((one.folder / "jobs" / "assessing").iterdir()) == []
         lab.pass_to(lab.now() + EVALUATE_S)
-        await lab.ada.custom.actions.dispute(await lab.ada.desk.load(order_id), "The rows are others.")
+        await lab.ada.made_to_order.dispute(await lab.ada.desk.load(order_id), "The rows are others.")
         assert await lab.ada.state(order_id) == "disputed"
 
 
@@ -341,12 +341,12 @@ async def test_the_developer_can_give_all_of_the_price_back(tmp_path: Path, stat
             await lab.ada.step(order_id)
             await lab.buyer.step(order_id)
         if state == "disputed":
-            await lab.buyer.custom.actions.dispute(await lab.order(order_id), "Not what was asked for.")
+            await lab.buyer.made_to_order.dispute(await lab.order(order_id), "Not what was asked for.")
         if state == "failed":
             lab.pass_to(lab.now() + REVIEW_S)  # a try and time are left, so nobody may refund yet
         await lab.see(order_id)
         assert await lab.states(order_id) == {state}
-        await lab.ada.custom.actions.do(await lab.ada.desk.load(order_id), "cancel")
+        await lab.ada.made_to_order.do(await lab.ada.desk.load(order_id), "cancel")
         await lab.see(order_id)
         assert await lab.states(order_id) == {"refunded"}
         assert await last_event(lab.buyer, order_id) == "cancel"

@@ -8,37 +8,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from custom_asks import NOBODY, STRANGER, ask, refusal
 from custom_lab import CustomLab, Maker, custom_lab
 
-from openstall.app.services.custom import evaluating, wire
+from openstall.app.services.custom import trials, wire
 from openstall.ledger.model_escrow import ModelEscrowClient, Verdict
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.orders.documents import write_contract
 from openstall.market.requests.assessment import MAX_STATEMENT, statement_hash
-
-NOBODY = "ab" * 32
-PLAIN = {"attempt": 0, "statement": "", "signature": ""}
-"""What every message names, whether it is needed or not."""
-STRANGER = ("no_such_order", "There is no such order.")
-
-
-async def ask(asker: Maker, asked: Maker, **message: Any) -> dict[str, Any]:
-    raw = await asker.host.request(
-        asked.host.peer_id,
-        wire.PROTOCOL,
-        canonical.encode(PLAIN | message),
-        timeout_s=10,
-        max_response=wire.MAX_ANSWER,
-    )
-    found: dict[str, Any] = canonical.decode(raw)
-    return found
-
-
-async def refusal(asker: Maker, asked: Maker, **message: Any) -> tuple[str, str]:
-    with pytest.raises(PeerError) as caught:
-        await ask(asker, asked, **message)
-    return caught.value.code, caught.value.message
 
 
 async def test_strangers_and_the_wrong_party_learn_nothing(tmp_path: Path) -> None:
@@ -286,7 +264,7 @@ async def test_files_that_no_evaluation_needs_are_not_fetched(
         blob = (await lab.ada.desk.load(order_id)).data["handed_in"]["1"]["doc"]["blob"]["cid"]
         for name in ("MOST_BYTES", "MOST_ROWS_BYTES"):
             with monkeypatch.context() as patched:
-                patched.setattr(evaluating, name, 1)
+                patched.setattr(trials, name, 1)
                 with pytest.raises(InvalidOrder) as caught:
                     await one.step(order_id)
             assert caught.value.code == "too_large"

@@ -117,6 +117,9 @@ class House:
         if record.cid not in self.opened:
             self.opened.append(record.cid)
 
+    async def stages(self) -> dict[str, Any]:
+        return dict.fromkeys(self.opened)
+
 
 @dataclass
 class Bench:

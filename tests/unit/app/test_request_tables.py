@@ -101,6 +101,8 @@ def test_other_encodings(tmp_path: Path) -> None:
     [
         (b"", 0, "empty"),
         (b"  \n \n", 0, "empty"),
+        (b"\xff\xfe", 0, "empty"),
+        (b"\xef\xbb\xbf", 0, "empty"),
         (b"PK\x03\x04rest of a workbook", 0, "workbook"),
         (b"\xd0\xcf\x11\xe0old workbook", 0, "workbook"),
         (GOOD.encode().replace(b"3.5", b"3\x00.5", 1), 5, "bytes that no text has"),

@@ -147,3 +147,35 @@ async def test_a_payment_that_reaches_the_chain_after_the_time_to_pay_moves_noth
             await lab.buyer.sale_buyer.step(order)
         await lab.buyer.sale_buyer.step(await lab.buyer.desk.load(order_id))
         assert (await lab.buyer.desk.load(order_id)).state == "lapsed"
+
+
+async def test_a_call_that_waited_for_the_chain_goes_out_and_a_silent_arbiter_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trade_lab(tmp_path) as lab:
+        order_id = await sale_in_books(lab, arbiter=lab.chain.arbiter.address)
+        buyer = lab.buyer
+        before = lab.chain.balance(buyer.wallet)
+        await buyer.sale_buyer.step(await buyer.desk.load(order_id))
+        order = await buyer.desk.load(order_id)
+        await lab.seller.escrow.deliver(
+            await lab.seller.desk.load(order_id), seal_key(KEY, order.contract.sale.box_key)
+        )
+        order, _view = await buyer.watch.catch_up(order)
+
+        def silent(*_call: object) -> object:
+            raise ChainError("chain_unreachable", "The chain is away.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(lab.chain.chain, "_transport", silent)
+            await buyer.actions.dispute(order, "It is not a model.")
+        await buyer.sale_buyer.step(await buyer.desk.load(order_id))
+        order = await buyer.desk.load(order_id)
+        assert order.state == "disputed"
+        assert order.deadline_at is not None
+        lab.clock.ahead_s += order.deadline_at + 2 - lab.clock.now()
+        lab.next_block()
+        await buyer.sale_buyer.step(order)
+        assert (await buyer.desk.load(order_id)).state == "ruled"
+        assert buyer.desk.orders.events(order_id)[-1].event == "settle_silent"
+        assert lab.chain.balance(buyer.wallet) == before  # as both had signed for a silent arbiter

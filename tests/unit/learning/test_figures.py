@@ -42,9 +42,10 @@ def test_rounding_to_the_worse_side_changes_no_outcome(hits: int, rows: int, thr
     of = grid.grid_of("accuracy", limit)
     units = grid.released("accuracy", of, Fraction(hits, rows))
     assert grid.meets("accuracy", of, units, limit) == (Fraction(hits, rows) >= Fraction(limit))
-    least = grid.least_hits(of, units, rows)
-    assert least <= hits
-    assert of.down(Fraction(least, rows)) == units
+    least, most = grid.least_hits(of, units, rows), grid.most_hits(of, units, rows)
+    assert least <= hits <= most
+    assert of.down(Fraction(least, rows)) == of.down(Fraction(most, rows)) == units
+    assert most == rows or of.down(Fraction(most + 1, rows)) > units
 
 
 @given(st.fractions(0, 1000, max_denominator=10**6), st.integers(0, 10**6))
@@ -54,6 +55,21 @@ def test_an_error_is_rounded_up(value: Fraction, threshold: int) -> None:
     units = grid.released("rmse", of, value)
     assert grid.meets("rmse", of, units, limit) == (value <= Fraction(limit))
     assert of.units(of.text(units)) == units
+
+
+@given(units=st.integers(0, 2**53), limit=st.sampled_from(["0", "0.5", "60", "12.345678"]), up=st.booleans())
+def test_far_beyond_its_limit_an_error_says_two_digits(units: int, limit: str, up: bool) -> None:
+    """A model that sees the rows could else write one of them into its error."""
+    of = grid.grid_of("rmse", limit)
+    told = grid.coarse("rmse", of, units, limit, up=up)
+    assert (told >= units) is up or told == units
+    assert grid.coarse("rmse", of, told, limit, up=up) == told
+    if units * of.step <= 2 * Fraction(limit):
+        assert told == units
+    else:
+        assert len(str(told).rstrip("0")) <= 2
+        assert grid.meets("rmse", of, told, limit) == grid.meets("rmse", of, units, limit) or not up
+    assert grid.coarse("size", of, units, limit, up=up) == units
 
 
 @pytest.mark.parametrize(
@@ -104,6 +120,15 @@ def test_too_many_hits_are_unlikely() -> None:
     right = [True] * 600 + [False] * 400
     seen = sum(random.Random(1).sample(right, 30))
     assert sampling.so_few(rows=1_000, hits=950, opened=30, seen=seen) < Fraction(1, 10_000)
+    assert sampling.so_many(rows=1_000, hits=100, opened=30, seen=seen) < Fraction(1, 10_000)
+
+
+@given(st.integers(1, 200), st.integers(0, 200), st.integers(0, 40), st.integers(1, 40))
+def test_few_and_many_are_the_two_sides_of_one_chance(rows: int, hits: int, opened: int, seen: int) -> None:
+    hits, opened = min(hits, rows), min(opened, rows)
+    few = sampling.so_few(rows=rows, hits=hits, opened=opened, seen=seen - 1)
+    many = sampling.so_many(rows=rows, hits=hits, opened=opened, seen=min(seen, opened))
+    assert few + many == 1 if seen <= opened else few == 1
 
 
 @pytest.mark.parametrize("wrong", [-1, 11])

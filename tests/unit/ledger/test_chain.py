@@ -170,6 +170,8 @@ def test_history_names_every_movement(lab: Lab) -> None:
     channel_id = lab.channel.channel_id(channel_terms)
     lab.do(lab.seller, lab.channel.close(channel_id, lab.channel.sign(lab.buyer, channel_id, 300_000)))
     lab.do(lab.buyer, lab.credit.transfer(lab.outsider.address, 9))
+    lab.do(lab.buyer, lab.credit.transfer(lab.buyer.address, 0))  # only to make a block
+    lab.do(lab.outsider, lab.credit.transfer(lab.buyer.address, 0))
 
     def told(address: str) -> list[tuple[str, int, str]]:
         entries = history(lab.chain, address, from_block=start)

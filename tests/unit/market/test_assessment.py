@@ -100,6 +100,9 @@ def test_a_statement_is_in_totos_and_says_what_it_must() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
+        msgspec.structs.replace(
+            with_figure(3, value="1234", low="1200", high="1300"), passed=False
+        ),  # finer than far
         with_figure(0, hits=187),
         with_figure(0, hits=185),
         with_figure(0, hits=201),
@@ -361,6 +364,26 @@ def test_a_count_that_the_answers_do_not_bear_out_is_seen() -> None:
     failed = msgspec.structs.replace(GOOD, fault="model_failed", figures=[], outputs_root="", passed=False)
     raw = write_statement(MODEL, failed)
     assert openings.plausible(told.opened, read_statement(raw), 2) == 1
+
+
+def test_a_count_that_is_too_low_is_seen_as_well() -> None:
+    """Of these answers 117 of 200 are right; whoever wants the model to miss says 20."""
+    low = with_figure(0, hits=20, value="0.10", low="0.06", high="0.15")
+    raw = write_statement(MODEL, msgspec.structs.replace(low, passed=False))
+    assert openings.plausible(shown(raw).opened, read_statement(raw), 2) < Fraction(1, 10_000)
+    rounded = with_figure(0, hits=116, value="0.58", low="0.51", high="0.65")
+    told = shown(write_statement(MODEL, msgspec.structs.replace(rounded, passed=False))).opened
+    assert openings.right_answers(told, 2) == sum(ROWS[one.index][2] == ANSWERS[one.index][0] for one in told)
+
+
+@pytest.mark.parametrize(
+    ("rows", "evaluators", "shown_rows"),
+    [(10, 1, 1), (40, 1, 4), (114, 3, 3), (1_000, 1, 30), (1_000, 16, 6), (10_000_000, 16, 30), (10, 16, 1)],
+)
+def test_a_developer_is_shown_a_tenth_at_most(rows: int, evaluators: int, shown_rows: int) -> None:
+    assert openings.shown_to_developer(rows, evaluators) == shown_rows
+    few = set(openings.rows_to_open(MODEL, BLOCK, rows, shown_rows))
+    assert few <= set(openings.rows_to_open(MODEL, BLOCK, rows))
 
 
 @pytest.mark.parametrize(

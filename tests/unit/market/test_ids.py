@@ -143,3 +143,9 @@ def test_a_cid_is_the_multiformats_address_of_the_bytes() -> None:
 def test_a_box_key_that_would_break_the_seller(key: bytes) -> None:
     assert code_of(lambda: ids.check_box_key(key.hex())) == "weak_key"
     assert code_of(lambda: ids.check_box_key("zz" * 32)) == "weak_key"
+
+
+def test_a_peer_id_of_nobody_is_valid_and_follows_from_the_name() -> None:
+    first, again = ids.peer_id_of_nobody("0xab"), ids.peer_id_of_nobody("0xab")
+    assert first == again != ids.peer_id_of_nobody("0xac")
+    assert len(ids.public_key_of(first)) == 32

@@ -64,6 +64,11 @@ def test_words_have_one_spelling() -> None:
     assert words_in("Alcalinity_of_ash, WINE; straße") == ["alcalinity", "of", "ash", "wine", "strasse"]
 
 
+def test_no_more_of_a_text_is_weighed_than_anybody_would_read() -> None:
+    """A thousand requests of 64 KiB each would else take a developer's memory."""
+    assert len(words_in("ab " * 1_000_000)) < 5_000
+
+
 def test_more_relevant_more_reliable_more_room_comes_first() -> None:
     far = someone("far", "wine and many other things", known())
     near = someone("near", "wine barolo", known())

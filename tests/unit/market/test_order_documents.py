@@ -4,19 +4,26 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder
+from openstall.market.fields import body_as_dict
 from openstall.market.orders.documents import (
     MAX_SPAN_S,
     ComputeTerms,
     Contract,
+    Order,
     SaleTerms,
     check_signature,
     read_contract,
     sign_contract,
+    write_contract,
 )
+from openstall.market.records import SignedRecord
+from openstall.market.requests.bodies import MOST_COLUMNS
+from openstall.market.requests.terms import custom_terms, request_in
 
 NOW = 1_790_000_000
 Plain = dict[str, Any]
@@ -194,3 +201,21 @@ def test_parties_swapped(
     assert swapped.order_id != honest.order_id
     with pytest.raises(InvalidOrder):
         check_signature(swapped, "seller", sign_contract(honest, seeds["buyer"]))
+
+
+def test_every_request_can_become_an_order(
+    signed: Callable[..., SignedRecord], order: Callable[..., Plain]
+) -> None:
+    """The budget is paid in before anybody knows the winner: no request may be too wide for its order."""
+    wide = {
+        "title": "t" * 120,
+        "summary": "",
+        "features": [f"{n:055x}" for n in range(MOST_COLUMNS)],
+        "training": None,
+        "training_key_sha256": "",
+    }
+    record = signed("request", wide)
+    assert len(record.raw) > 60_000
+    terms = custom_terms(record, price_micro=1, box_key=order("custom")["terms"]["box_key"])
+    document = order("custom") | {"created": request_in(record).reveal_by, "terms": body_as_dict(terms)}
+    assert write_contract(msgspec.convert(document, Order)).custom == terms

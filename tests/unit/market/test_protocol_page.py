@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from openstall.market import canonical, capacity, ids, metering, records, sightings
+from openstall.market.disputes import evidence, messages
 from openstall.market.orders import documents, machine, results
 from openstall.market.requests import assessment, bodies, openings, ranking
 
@@ -58,6 +59,14 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "openings": openings.Openings,
     "opened row": openings.OpenedRow,
     "sealed entry": openings.Sealed,
+    "message": messages.Message,
+    "bundle": evidence.Bundle,
+    "signed manifest": evidence.SignedManifest,
+    "manifest": evidence.Manifest,
+    "item": evidence.Item,
+    "step": evidence.Step,
+    "transaction": evidence.Transaction,
+    "event": evidence.ChainEvent,
 }
 
 
@@ -90,7 +99,8 @@ def test_no_statement_is_missing() -> None:
 
 def test_every_signing_context_is_on_the_page() -> None:
     (rows,) = tables(section("Keys, signatures, addresses"))
-    assert [row[0] for row in rows] == [*records.BODIES, "order", "tick", "job-report", *capacity.CONTEXTS]
+    named = [*records.BODIES, "order", "tick", "job-report", *capacity.CONTEXTS]
+    assert [row[0] for row in rows] == [*named, messages.CONTEXT, evidence.CONTEXT]
 
 
 def test_every_fault_of_a_model_is_on_the_page() -> None:

@@ -162,3 +162,15 @@ def test_anything_can_be_asked(filled: Search) -> None:
         assert len(filled.find("n", now=NOW, query=query, limit=limit, offset=offset).items) <= 4
 
     ask()
+
+
+def test_a_crowd_that_is_called_like_a_wallet_does_not_hide_its_peer(store: Store) -> None:
+    wallet = "0x" + "aB" * 20
+    add(store, 1, "Ada", f"{wallet} ada", type_="peer", author="ada")
+    for number in range(2, 60):
+        add(store, number, wallet, f"0x{number:040x} x{number}", type_="peer", author=f"x{number}")
+    search = Search(store)
+    assert search.peer_bound_to("n", wallet.lower(), now=NOW) == "ada"
+    assert search.peer_bound_to("n", "0x" + "00" * 20, now=NOW) is None
+    assert search.peer_bound_to("other", wallet, now=NOW) is None
+    assert search.peer_bound_to("n", wallet, now=NOW + 20_000) is None

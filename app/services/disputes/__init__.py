@@ -1,0 +1,1 @@
+"""Messages about orders, and evidence for those who decide about them."""

@@ -1,0 +1,47 @@
+"""What is sent about an order to those who write about it, and what its arbiter asks for.
+
+Protocol `/openstall/talk/1`: one canonical JSON request of at most 16 KiB. `say` brings a message; `evidence`
+is answered with the bundle, of at most 4 MiB. Peers speak over Noise, so nobody between them reads it; it
+goes to its readers only, and nobody else keeps it for them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from openstall.market import canonical
+from openstall.market.errors import InvalidOrder, InvalidRecord
+from openstall.market.fields import Body, Sha256
+from openstall.market.schema import fit
+
+PROTOCOL = "/openstall/talk/1"
+MAX_ASK = 16 * 1024
+
+
+class Ask(Body, frozen=True, kw_only=True):
+    """`say`: a message with its signature; `evidence`: what this peer shows about the order."""
+
+    do: Literal["say", "evidence"]
+    order_id: Sha256
+    message: dict[str, Any]
+    signature: Annotated[str, Meta(max_length=86)]
+
+
+def write(ask: Ask) -> bytes:
+    """The canonical bytes of a request."""
+    return canonical.encode(msgspec.to_builtins(ask))
+
+
+def read_ask(raw: bytes) -> Ask:
+    """A request from anybody.
+
+    Raises:
+        InvalidOrder: with a stable code.
+    """
+    try:
+        return fit(canonical.decode(raw, max_bytes=MAX_ASK), Ask, "message")
+    except InvalidRecord as error:
+        raise InvalidOrder(error.code, error.message, error.what_next) from error
