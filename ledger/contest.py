@@ -9,7 +9,6 @@ from typing import Any, Literal
 from eth_hash.auto import keccak
 
 from openstall.ledger.abi import Event, codec
-from openstall.ledger.bond import SINK
 from openstall.ledger.chain import Chain, TxRequest
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.escrow import MAX_SEALED_KEY_BYTES
@@ -17,9 +16,6 @@ from openstall.ledger.typed_data import Domain, address_word, digest, word
 from openstall.ledger.wallet import Wallet, recover_signer
 from openstall.market.errors import IdentityError, InvalidOrder
 
-MAX_PRIZES = 64
-LOST_DEPOSITS = SINK
-"""Where the deposit of a winner goes that does not hand its model over: nobody gains by it."""
 ContestState = Literal["none", "open", "judged", "void", "closed"]
 EntryState = Literal["none", "over", "barred", "entered"]
 _STATES: tuple[ContestState, ...] = ("none", "open", "judged", "void", "closed")

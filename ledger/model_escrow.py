@@ -126,11 +126,6 @@ class ModelOrder:
             "disputed": self.since + rules.arbiter_s,
         }.get(self.state)
 
-    def can_submit(self, now: int) -> bool:
-        """Whether the seller may deliver (again) at that second."""
-        left = self.attempt < self.terms.rules.tries and now <= self.terms.rules.deliver_by
-        return left and self.state in ("funded", "failed")
-
     def matches(self, *, buyer: str, terms: ModelTerms, token: str) -> bool:
         """Whether the chain holds exactly what the request and its auction say."""
         wanted = replace(terms, seller=terms.seller.lower(), rules=terms.rules.ordered)

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from openstall.market import text
-from openstall.market.errors import InvalidRecord
+from openstall.market import canonical, text
+from openstall.market.errors import InvalidOrder, InvalidRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -44,3 +44,20 @@ def fit(value: Any, schema: type[T], name: str) -> T:  # a JSON value
     if msgspec.to_builtins(found) != value:
         raise InvalidRecord("bad_schema", f"The {name} leaves out a field, or names one without need.")
     return found
+
+
+def from_wire(raw: bytes, schema: type[T], *, most: int) -> T:
+    """What a peer has sent, in canonical bytes of a limited size.
+
+    Raises:
+        InvalidOrder: with a stable code.
+    """
+    try:
+        return fit(canonical.decode(raw, max_bytes=most), schema, "message")
+    except InvalidRecord as error:
+        raise InvalidOrder(error.code, error.message, error.what_next) from error
+
+
+def to_wire(message: msgspec.Struct) -> bytes:
+    """The canonical bytes of a message."""
+    return canonical.encode(msgspec.to_builtins(message))

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from openstall.market.errors import NotFound
-from openstall.store.database import Store
+from sqlite_utils import Database
 
-_COLUMNS = "request_cid, role, state, record, data, created_at"
-OPEN = "open"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContestRow:
-    """`role` is `requester`, `entrant` or `evaluator`; `record` the signed request."""
-
-    request_cid: str
-    role: str
-    state: str
-    record: bytes
-    data: dict[str, Any]
-    created_at: int
+from openstall.store.parts import PartRow, Parts, as_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +20,11 @@ class Note:
     data: dict[str, Any]
 
 
-class Contests:
-    """Thread-safe; every method blocks on the disk, and what it changed is there when it returns."""
+class Contests(Parts):
+    """Roles are `requester`, `entrant` and `evaluator`; a contest ends as `closed`, `void` or `expired`."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    table: ClassVar[str] = "contests"
+    noun: ClassVar[str] = "contest"
 
     def add(
         self,
@@ -49,49 +35,13 @@ class Contests:
         data: dict[str, Any],
         at: int,
         note: Note | None = None,
-    ) -> ContestRow:
-        """Keep a contest, with a first note on it; one that is there already is returned as it is."""
+    ) -> PartRow:
+        """As for any part; a first note is kept in the same transaction."""
         with self._store.write() as db:
-            db.execute(
-                f"INSERT OR IGNORE INTO contests ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-                [request_cid, role, OPEN, record, _text(data), at],
-            )
+            row = self._add(db, request_cid, role=role, record=record, data=data, at=at)
             if note is not None:
                 _note(db, request_cid, note)
-            return _in(db, request_cid)
-
-    def get(self, request_cid: str) -> ContestRow:
-        """The contest. Raises NotFound."""
-        with self._store.read() as db:
-            return _in(db, request_cid)
-
-    def find(self, request_cid: str) -> ContestRow | None:
-        """The contest, or None."""
-        try:
-            return self.get(request_cid)
-        except NotFound:
-            return None
-
-    def items(self, *, role: str = "", open_only: bool = False) -> list[ContestRow]:
-        """Newest first (500 at most)."""
-        with self._store.read() as db:
-            rows = db.execute(
-                f"SELECT {_COLUMNS} FROM contests WHERE (? = '' OR role = ?) AND (? = 0 OR state = ?) "
-                "ORDER BY created_at DESC, request_cid LIMIT 500",
-                [role, role, int(open_only), OPEN],
-            ).fetchall()
-        return [_row(row) for row in rows]
-
-    def patch(self, request_cid: str, **data: Any) -> None:
-        """Change what is known of it."""
-        with self._store.write() as db:
-            known = {**_in(db, request_cid).data, **data}
-            db.execute("UPDATE contests SET data = ? WHERE request_cid = ?", [_text(known), request_cid])
-
-    def close(self, request_cid: str, state: str) -> None:
-        """Nothing is left to do: it ended as `closed`, `void` or `expired`."""
-        with self._store.write() as db:
-            db.execute("UPDATE contests SET state = ? WHERE request_cid = ?", [state, request_cid])
+            return row
 
     def note(self, request_cid: str, kind: str, name: str, data: dict[str, Any], *, drop: str = "") -> None:
         """Keep a note, and in the same transaction forget the one of the same name and the kind `drop`."""
@@ -128,37 +78,15 @@ class Contests:
             db.execute("DELETE FROM contest_notes WHERE request_cid = ? AND kind = ?", [request_cid, kind])
 
 
-def _note(db: Any, request_cid: str, note: Note) -> None:
+def _note(db: Database, request_cid: str, note: Note) -> None:
     db.execute(
         "INSERT INTO contest_notes (request_cid, kind, name, data) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (request_cid, kind, name) DO UPDATE SET data = excluded.data",
-        [request_cid, note.kind, note.name, _text(note.data)],
+        [request_cid, note.kind, note.name, as_text(note.data)],
     )
 
 
-def _drop(db: Any, request_cid: str, kind: str, name: str) -> None:
+def _drop(db: Database, request_cid: str, kind: str, name: str) -> None:
     db.execute(
         "DELETE FROM contest_notes WHERE request_cid = ? AND kind = ? AND name = ?", [request_cid, kind, name]
     )
-
-
-def _in(db: Any, request_cid: str) -> ContestRow:
-    row = db.execute(f"SELECT {_COLUMNS} FROM contests WHERE request_cid = ?", [request_cid]).fetchone()
-    if row is None:
-        raise NotFound("no_such_contest", "This node takes no part in that contest.")
-    return _row(row)
-
-
-def _row(row: Any) -> ContestRow:
-    return ContestRow(
-        request_cid=row[0],
-        role=row[1],
-        state=row[2],
-        record=bytes(row[3]),
-        data=json.loads(row[4]),
-        created_at=row[5],
-    )
-
-
-def _text(value: dict[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True)

@@ -9,6 +9,7 @@ import json
 
 from msgspec import field
 
+from openstall.market.requests.replays import DOUBTS
 from openstall.ui import documents
 from openstall.ui.documents import Document, UnreadableAnswer
 
@@ -41,7 +42,7 @@ class Replay(Document, frozen=True, kw_only=True):
     @property
     def doubts(self) -> bool:
         """Whether it speaks against the evaluator."""
-        return self.outcome in ("differs", "unlikely", "not_committed", "not_shown")
+        return self.outcome in DOUBTS
 
 
 class ReplayAnswer(Document, frozen=True, kw_only=True):

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from openstall.app.api.requests import Body
+from openstall.app.api.requests import Body, PathText
 from openstall.app.node import Node
 from openstall.app.services.batches.plan import MOST_AT_ONCE, MOST_PARTS, MOST_TRIES, BatchRequest
 from openstall.market.money import MAX_MICRO
 
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 Cid = Annotated[str, Field(max_length=80)]
 
 

@@ -8,12 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from openstall.app.api.requests import Body
+from openstall.app.api.requests import Body, PathText
 from openstall.app.node import Node
 from openstall.app.operations import Progress
 from openstall.market.money import MAX_MICRO
-
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class BidBody(Body):

@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from openstall.app.api.requests import Body
+from openstall.app.api.requests import Body, PathText
 from openstall.app.node import Node
 from openstall.app.services.disputes.checking import EvidenceCheck
-
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class Say(Body):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from openstall.app.api.requests import Body
+from openstall.app.api.requests import Body, PathText
 from openstall.app.node import Node
 from openstall.app.operations import Progress
 from openstall.app.services.selling import ListingDraft, package_files
@@ -16,7 +16,6 @@ from openstall.market.fields import DAY_S
 from openstall.market.money import MAX_MICRO
 from openstall.market.records import Card, Metric
 
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 LongText = Annotated[str, Field(max_length=4000)]
 
 

@@ -8,15 +8,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from openstall.app.api.requests import Body
+from openstall.app.api.requests import Body, PathText
 from openstall.app.api.service_levels import Level
 from openstall.app.node import Node
 from openstall.app.services.orders.job_check import MOST_OFFERS
 from openstall.app.services.orders.placing import PAY_WITHIN_S, JobRequest
 from openstall.market.job_kinds import KindOfJob
 from openstall.market.money import MAX_MICRO
-
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class Buy(Body):

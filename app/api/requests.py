@@ -1,8 +1,13 @@
-"""Base of all request bodies: unknown fields and loose types are refused."""
+"""What request bodies share: unknown fields and loose types are refused."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PathText = Annotated[str, Field(min_length=1, max_length=4096)]
+"""A place on this machine."""
 
 
 class Body(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from openstall.app.api.requests import Body
+from openstall.app.api.requests import Body, PathText
 from openstall.app.node import Node
 from openstall.app.operations import Progress
 from openstall.app.services.requests.draft import Terms, as_floor
@@ -20,7 +20,6 @@ from openstall.market.fields import DAY_S
 from openstall.market.mechanisms.choosing import ASSUMED_BIDDERS, MOST_BIDDERS, Goal, recommend
 from openstall.market.money import MAX_MICRO
 
-PathText = Annotated[str, Field(min_length=1, max_length=4096)]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 Decimal = Annotated[str, Field(pattern=r"^[0-9]{1,16}(\.[0-9]{1,6})?$")]
 Wallet = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]

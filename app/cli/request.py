@@ -12,12 +12,11 @@ from openstall.app.cli import mechanisms
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain, table
 from openstall.market.errors import OpenstallError, Refused
+from openstall.market.fields import DAY_S
 from openstall.market.money import format_amount, parse_amount
 
 _PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
-_DAY_S = 86_400
 _METRICS = click.Choice(["accuracy", "macro_f1", "auc", "rmse", "mae"])
-_TASKS = click.Choice(["classification", "regression"])
 _ENCODINGS = click.Choice(["utf-8", "utf-16", "windows-1250", "windows-1252", "windows-1254", "iso-8859-9"])
 _FLOOR_HELP = "size=1000000 (bytes), latency=5 (ms), robustness=0.8, fairness=0.1:COLUMN; repeatable."
 _TRIES_HELP = "Deliveries at most; in a contest, tries for practice."
@@ -85,11 +84,11 @@ def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, 
 )
 @click.option("--weights", help="Contest: prizes by rank, as 6000,3000,1000; they add up to 10,000.")
 @click.option("--shares", is_flag=True, help="Contest: all who pass share in proportion to quality.")
-@click.option("--bid-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to bid, or to enter.")
-@click.option("--reveal-s", type=int, default=_DAY_S, show_default=True, help="Then, to open or to judge.")
-@click.option("--deliver-s", type=int, default=14 * _DAY_S, show_default=True, help="Then, time to build.")
-@click.option("--evaluate-s", type=int, default=_DAY_S, show_default=True, help="Time to measure a delivery.")
-@click.option("--review-s", type=int, default=3 * _DAY_S, show_default=True, help="Time to object.")
+@click.option("--bid-s", type=int, default=3 * DAY_S, show_default=True, help="Time to bid, or to enter.")
+@click.option("--reveal-s", type=int, default=DAY_S, show_default=True, help="Then, to open or to judge.")
+@click.option("--deliver-s", type=int, default=14 * DAY_S, show_default=True, help="Then, time to build.")
+@click.option("--evaluate-s", type=int, default=DAY_S, show_default=True, help="Time to measure a delivery.")
+@click.option("--review-s", type=int, default=3 * DAY_S, show_default=True, help="Time to object.")
 @click.option("--tries", type=click.IntRange(1, 16), default=3, show_default=True, help=_TRIES_HELP)
 @click.option("--evaluator", "evaluators", multiple=True, metavar="WALLET", help="You alone without it.")
 @click.option("--quorum", type=click.IntRange(1, 16), help="So many must agree; more than half without it.")

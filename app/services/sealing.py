@@ -133,14 +133,15 @@ def open_key(sealed: bytes, box_secret: bytes, key_sha256: str) -> bytes:
         key = bytes(SealedBox(PrivateKey(box_secret)).decrypt(sealed))
     except (CryptoError, ValueError, TypeError) as error:
         raise _wrong_key() from error
-    check_key(key, key_sha256)
+    if hashlib.sha256(key).hexdigest() != key_sha256:
+        raise _wrong_key()
     return key
 
 
 def check_key(key: bytes, key_sha256: str) -> None:
     """Raises InvalidOrder `wrong_key` where this is not the key that was committed to."""
     if hashlib.sha256(key).hexdigest() != key_sha256:
-        raise _wrong_key()
+        raise InvalidOrder("wrong_key", "The key is not the one that was committed to.")
 
 
 def _wrong_key() -> InvalidOrder:

@@ -13,6 +13,7 @@ from openstall.market.disputes.evidence import CONTEXT, Evidence, SignedManifest
 from openstall.market.disputes.messages import faults
 from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.orders.documents import Contract, CustomTerms, SaleTerms, check_signature
+from openstall.market.orders.words import seller_word
 from openstall.market.records import parse_record
 from openstall.market.requests.assessment import Statement, read_statement
 from openstall.market.requests.delivery import Delivery, read_delivery
@@ -86,8 +87,7 @@ def statement_of(doc: dict[str, Any], contract: Contract) -> Statement:
 
 def _signed(found: Evidence, party: str) -> Finding:
     signature = {"buyer": found.bundle.buyer_signature, "seller": found.bundle.seller_signature}[party]
-    custom = found.contract.order.kind == "custom"
-    side = "developer" if custom and party == "seller" else party
+    side = seller_word(found.contract.order.kind) if party == "seller" else party
     what = f"signature of the {side}"
     if side == "developer" and not signature:
         words = "The developer has not signed. Its bid binds it, if the terms are those of the request."

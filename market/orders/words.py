@@ -208,6 +208,11 @@ _JOB_ENDS = {
 }
 
 
+def seller_word(kind: str) -> str:
+    """What the side that sells is called."""
+    return "developer" if kind == "custom" else "seller"
+
+
 def state_words(kind: str, role: str, state: str, *, arbiter: bool = True) -> str:
     """A sentence about the state, for one party; `arbiter` says whether the order has one."""
     if (kind, role, state, arbiter) == ("sale", "buyer", "delivered", False):

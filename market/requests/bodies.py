@@ -21,6 +21,7 @@ from openstall.market.fields import (
     Window,
     check_parties,
 )
+from openstall.market.money import ALL_BPS
 from openstall.market.requests.demands import LEAST_ROWS, Floor, Limit, MetricName, Task, check_demands
 
 MOST_SEALED_ROWS: Final = 100_000
@@ -29,7 +30,6 @@ MOST_CLASSES: Final = 256
 MOST_EVALUATORS: Final = 16
 MOST_TRIES: Final = 16
 MOST_PLACES: Final = 1_000
-ALL_BPS: Final = 10_000
 SHARES: Final = frozenset({"accuracy", "macro_f1", "auc"})
 """Metrics between 0 and 1 of which more is better."""
 LEAST_STAGE_S: Final = 60

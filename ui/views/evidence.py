@@ -6,6 +6,7 @@ from functools import partial
 
 from PySide6.QtWidgets import QFileDialog, QVBoxLayout
 
+from openstall.market.orders.words import seller_word
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.talk import Finding, SavedEvidence, Shown, ShownBySides
@@ -19,7 +20,7 @@ _MEANS = (
     "The signed contract, the steps on the chain, what was measured and what was written, in one file. "
     "Anybody with Openstall can check it. It holds no key and none of your data."
 )
-_UNSIGNED = frozenset({"", "proposed", "agreed", "declined", "lapsed"})
+_UNPAID = frozenset({"", "proposed", "agreed", "declined", "lapsed"})
 
 
 class EvidencePanel(Panel):
@@ -41,8 +42,8 @@ class EvidencePanel(Panel):
     def show_order(self, order: Order) -> None:
         """A party can save its evidence; an arbiter is shown that of a dispute."""
         arbiter = order.role == "arbiter"
-        self._seller = "developer" if order.kind == "custom" else "seller"
-        signed = order.kind in ("sale", "custom") and order.state not in _UNSIGNED
+        self._seller = seller_word(order.kind)
+        signed = order.kind in ("sale", "custom") and order.state not in _UNPAID
         wanted = signed and (
             order.role in ("buyer", "seller") or (arbiter and order.state in ("disputed", "ruled"))
         )

@@ -7,6 +7,8 @@ from functools import partial
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
+from openstall.market.money import ALL_BPS
+from openstall.market.orders.words import seller_word
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.trade import Order
@@ -16,8 +18,6 @@ from openstall.ui.widgets.inputs import NumberField
 from openstall.ui.widgets.layout import Panel, button, clear, column, focus, row
 from openstall.ui.widgets.marks import Picture
 from openstall.ui.widgets.text import Text
-
-ALL_BPS = 10_000
 
 
 def split(amount_micro: int, fee_bps: int, buyer_bps: int) -> tuple[int, int, int]:
@@ -37,7 +37,7 @@ class RulingForm(QWidget):
         super().__init__()
         self._desk, self._order = desk, order
         self._fee_bps = int(order.terms.get("arbiter_fee_bps", 0) or 0)
-        self._seller = "developer" if order.kind == "custom" else "seller"
+        self._seller = seller_word(order.kind)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setPageStep(10)

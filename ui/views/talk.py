@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
 
+from openstall.market.orders.words import seller_word
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
@@ -91,9 +92,7 @@ class TalkPanel(Panel):
             )
 
     def _own_side(self) -> str:
-        return (
-            "developer" if (self._order.kind, self._order.role) == ("custom", "seller") else self._order.role
-        )
+        return seller_word(self._order.kind) if self._order.role == "seller" else self._order.role
 
     def _read(self, _done: Nothing) -> None:
         """The node knows; the marks here stay."""

@@ -35,7 +35,7 @@ from PySide6.QtWidgets import (
 from openstall.market.errors import MoneyError
 from openstall.market.money import parse_amount
 from openstall.ui import icons, theme, words
-from openstall.ui.widgets.layout import button, row
+from openstall.ui.widgets.layout import button
 from openstall.ui.widgets.marks import Picture
 from openstall.ui.widgets.text import Text
 
@@ -359,10 +359,3 @@ class ChoiceCard(QPushButton):
 
     def _show_mark(self, checked: bool) -> None:  # noqa: FBT001 - a slot
         self._mark.show_icon("done" if checked else "circle", "accent" if checked else "muted")
-
-
-def line_of(*widgets: QWidget) -> QWidget:
-    """Widgets side by side as one widget, for a form."""
-    made = QWidget()
-    made.setLayout(row(*widgets, 1))
-    return made

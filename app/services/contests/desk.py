@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.funds import check_funds
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
@@ -21,13 +22,13 @@ from openstall.ledger.contest import (
 )
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
-from openstall.market.errors import MoneyError, OpenstallError
-from openstall.market.money import format_amount
+from openstall.market.errors import OpenstallError
 from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.ranking import Facts
 from openstall.market.requests.terms import request_in
-from openstall.store.contests import ContestRow, Contests, Note
+from openstall.store.contests import Contests, Note
+from openstall.store.parts import PartRow
 
 log = get_logger("openstall.contests")
 
@@ -44,7 +45,7 @@ class Seen:
 class Room:
     """One contest in the books of this node."""
 
-    row: ContestRow
+    row: PartRow
     record: SignedRecord
     body: RequestBody
 
@@ -106,7 +107,7 @@ class ContestDesk:
         """Lower case."""
         return self.me.wallet.lower()
 
-    def room(self, row: ContestRow) -> Room:
+    def room(self, row: PartRow) -> Room:
         """The contest of a row, by the request as it was kept: it may have left the catalogue since."""
         record = parse_record(row.record, network=self.me.network, now=row.created_at)
         return Room(row=row, record=record, body=request_in(record))
@@ -128,6 +129,11 @@ class ContestDesk:
             lambda: add(record.cid, role=role, record=record.raw, data={}, at=now, note=note)
         )
         return self.room(row)
+
+    async def sources(self, room: Room, entrant: str) -> list[str]:
+        """Which other peers may have the model of an entrant: itself first, then the evaluators."""
+        peers = [await self.catalogue.peer_of(wallet) for wallet in (entrant, *room.evaluators)]
+        return [peer for peer in peers if peer is not None and peer != self.me.peer_id]
 
     async def patch(self, room: Room, **data: object) -> None:
         """Change what is known of it."""
@@ -156,13 +162,7 @@ class ContestDesk:
 
     async def afford(self, amount_micro: int, what: str) -> None:
         """Whether the wallet holds an amount; raises MoneyError."""
-        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
-        if balance < amount_micro:
-            raise MoneyError(
-                "insufficient_funds",
-                f"You have {format_amount(balance)} credits; {what} is {format_amount(amount_micro)}.",
-                "Add credits on the Wallet page.",
-            )
+        await check_funds(self.chain, self.workers, self.me.wallet, amount_micro, what)
 
     async def note_trouble(self, room: Room, error: OpenstallError | None) -> None:
         """Say why a contest waits, or that it waits no more."""

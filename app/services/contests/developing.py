@@ -14,9 +14,9 @@ from openstall.app.services.contests.entering import Entering, check_entrant
 from openstall.app.services.contests.practice import check_practice, keeper_of
 from openstall.app.services.contests.talk import ContestTalk
 from openstall.app.services.contests.wire import BoardLine
-from openstall.app.services.orders.blob_access import BlobAccess, check_blob
-from openstall.app.services.sealing import check_key, unseal
-from openstall.market.errors import Conflict, NotFound, PeerError
+from openstall.app.services.custom.training import save_training
+from openstall.app.services.orders.blob_access import BlobAccess
+from openstall.market.errors import PeerError
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.terms import request_in
 from openstall.p2p.blob_transfer import BlobTransfer
@@ -98,26 +98,16 @@ class Developing:
         record = await self.desk.catalogue.live_record(cid)
         body = request_in(record)
         check_entrant(record, body, self.desk)
-        if body.training is None:
-            raise NotFound("no_training", "This contest comes without training data.")
-        progress("Asking the requester")
-        blob, requester = body.training, record.record.author
-        answer = await self.talk.training(requester, cid)
-        check_key(bytes.fromhex(answer.key), body.training_key_sha256)
-        target = folder / answer.file.name
-        if target.exists():
-            raise Conflict("file_exists", f"{target} exists already.", "Choose another folder.")
-        if not self.blobs.have(blob.cid):
-            await self.transfer.fetch(
-                blob.cid,
-                [requester],
-                expected_size_max=blob.size,
-                on_progress=lambda done, total: progress("Fetching the training data", done, total, "bytes"),
-            )
-        check_blob(self.blobs.info(blob.cid), blob)
-        path, key = self.blobs.path(blob.cid), bytes.fromhex(answer.key)
-        await trio.to_thread.run_sync(lambda: unseal(path, key, [answer.file], folder))
-        return {"path": str(target)}
+        requester = record.record.author
+        return await save_training(
+            body,
+            lambda: self.talk.training(requester, cid),
+            requester,
+            folder,
+            progress,
+            blobs=self.blobs,
+            transfer=self.transfer,
+        )
 
     async def _keeper(self, body: RequestBody) -> str:
         peer = await self.desk.catalogue.peer_of(keeper_of(body))

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 
 from openstall.app.operations import Progress
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen
-from openstall.app.services.keys import package_key, peer_box_public
+from openstall.app.services.custom.sealed_model import SealedModel, seal_model
+from openstall.app.services.keys import peer_box_public
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.sealing import seal_key
-from openstall.app.services.selling import Stock, package_files
+from openstall.app.services.selling import Stock
 from openstall.market.errors import Conflict, NotFound, Refused
 from openstall.market.records import SignedRecord
 from openstall.market.requests.bodies import RequestBody
-from openstall.market.requests.delivery import MODEL_SUFFIX, Delivery
+from openstall.market.requests.delivery import Delivery
 from openstall.market.requests.ranking import MOST_COUNTED
 from openstall.market.requests.terms import request_in
 from openstall.store.contests import Note
 
 OWN = "own"
 """The note with one's own entry: the delivery, and the salt of its key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedModel:
-    """A model as it is handed in: the document that names it, its key, and the key's salt."""
-
-    delivery: Delivery
-    key: bytes
-    salt: str
-
-    def as_note(self) -> dict[str, Any]:
-        """What the books keep of it; the key follows from the salt."""
-        return {"doc": self.delivery.as_dict(), "salt": self.salt}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,18 +79,8 @@ class Entering:
             raise Refused("contest_full", f"{MOST_COUNTED} have entered; no more are measured.", "")
 
     async def seal(self, cid: str, path: Path, progress: Progress) -> SealedModel:
-        """Check and encrypt a model; raises Refused or SandboxError."""
-        files, model = package_files(path)
-        if model.suffix != MODEL_SUFFIX:
-            raise Refused(
-                "not_onnx", f"{model.name} is no ONNX model.", "Export the model as ONNX: it is measured."
-            )
-        await self.stock.examine(model, progress)
-        salt = secrets.token_hex(16)
-        key = package_key(self.seed, salt)
-        entries, blob = await self.stock.seal(files, key, progress)
-        delivery = Delivery(request=cid, files=entries, blob=blob, key_sha256=hashlib.sha256(key).hexdigest())
-        return SealedModel(delivery=delivery, key=key, salt=salt)
+        """Check and encrypt a model; see `seal_model`."""
+        return await seal_model(self.stock, self.seed, cid, path, progress)
 
     async def enter(self, room: Room, delivery: Delivery) -> None:
         """Put the hash of the model on the chain, with the deposit."""
@@ -127,11 +102,7 @@ class Entering:
         kept = await self.desk.workers.store(self.desk.books.noted, room.cid, OWN, self.desk.my_wallet)
         if kept is None:
             raise NotFound("no_entry", "Nothing was entered from this home.")
-        return SealedModel(
-            delivery=msgspec.convert(kept["doc"], Delivery),
-            key=package_key(self.seed, kept["salt"]),
-            salt=kept["salt"],
-        )
+        return SealedModel.of_note(self.seed, kept)
 
     async def sealed_key(self, room: Room) -> bytes:
         """The key of the own entry, for the requester alone."""

@@ -16,7 +16,7 @@ from openstall.app.services.contests.sheets import Held, Sheets
 from openstall.market import canonical
 from openstall.market.requests.assessment import Statement
 from openstall.market.requests.ranking import Facts, Line, Sheet, disagreeing
-from openstall.store.contests import ContestRow
+from openstall.store.parts import PartRow
 
 MOST_PATIENCE_S, LEAST_PATIENCE_S = 120, 5
 _BRING_AFTER_S = {"evaluator": 6, "requester": 12}
@@ -73,7 +73,7 @@ class Judging:
             signed = [(places.index(one), bytes.fromhex(text)) for one, text in best.signed.items()]
             await self.desk.send(room, "judge", lambda client, _key: client.judge(best.ranking, signed))
 
-    def _wait_s(self, row: ContestRow, held: Held) -> int:
+    def _wait_s(self, row: PartRow, held: Held) -> int:
         return 0 if held.author == self.desk.my_wallet else _BRING_AFTER_S[row.role]
 
     async def _propose(self, room: Room, facts: Facts, own: dict[str, Statement | None]) -> None:

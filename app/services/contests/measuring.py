@@ -13,18 +13,21 @@ import msgspec
 import trio
 
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
-from openstall.app.services.contests.talk import ENTRY, ContestTalk, own_delivery
-from openstall.app.services.custom.assessing import check_rows
+from openstall.app.services.contests.talk import ENTRY, ContestTalk
+from openstall.app.services.custom.assessing import assess_params, check_rows
+from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.custom.talk import SealedRows
+from openstall.app.services.custom.trials import MOST_ROWS_BYTES, SPARE_BYTES, need_room
+from openstall.app.services.custom.wire import RowsAnswer
 from openstall.app.services.keys import answers_seed
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.sealed import Evaluated, SealedEvaluation, statement_of
 from openstall.app.services.sealing import check_key, unseal
 from openstall.compute_agent.assess_specs import AssessParams
-from openstall.compute_agent.specs import GIB, MIB
+from openstall.compute_agent.specs import GIB
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, PeerError, StoreError
-from openstall.market.fields import BlobRef, FileEntry
+from openstall.market.errors import InvalidOrder, PeerError
+from openstall.market.fields import BlobRef
 from openstall.market.requests.assessment import Statement, read_statement
 from openstall.market.requests.delivery import Delivery
 from openstall.market.requests.ranking import Facts
@@ -33,8 +36,6 @@ from openstall.p2p.blobs import BlobStore
 
 MOST_BYTES = 2 * GIB
 """A larger model is not measured: an evaluator has many of them to fetch."""
-MOST_ROWS_BYTES = 256 * MIB
-SPARE_BYTES = 64 * MIB
 ROWS = "rows"
 """The note with what opens the requester's rows."""
 
@@ -65,13 +66,14 @@ class Measuring:
             InvalidOrder: what it gave is not what it said.
         """
         kept = await self.desk.workers.store(self.desk.books.noted, room.cid, ROWS, "")
-        rows = None if kept is None else _rows(kept)
+        rows = None if kept is None else SealedRows.of(msgspec.convert(kept, RowsAnswer))
         if rows is None or not self.blobs.have(rows.blob.cid):
             rows = await self.talk.rows(room)
             if max(rows.blob.size, rows.file.size) > MOST_ROWS_BYTES:
                 raise InvalidOrder("too_large", "The rows are larger than an evaluator takes.")
             await self._fetch(rows.blob, [room.requester])
-            await self.desk.workers.store(self.desk.books.note, room.cid, ROWS, "", _note(rows))
+            note = msgspec.to_builtins(rows.as_answer())
+            await self.desk.workers.store(self.desk.books.note, room.cid, ROWS, "", note)
         return rows
 
     async def step(self, room: Room, seen: Seen) -> dict[str, Statement | None]:
@@ -105,7 +107,7 @@ class Measuring:
     ) -> Statement:
         kept = await self._obtained(room, entrant, bytes.fromhex(model))
         params = self.params(room, facts.seed, f"{room.cid}/{model}")
-        evaluated = await self.measure(room, own_delivery(kept), bytes.fromhex(kept["key"]), rows, params)
+        evaluated = await self.measure(room, delivery_in(kept), bytes.fromhex(kept["key"]), rows, params)
         body = room.body
         raw = statement_of(
             evaluated,
@@ -127,18 +129,7 @@ class Measuring:
 
     def params(self, room: Room, seed: int, about: str) -> AssessParams:
         """What the sandbox is told to measure."""
-        body = room.body
-        return AssessParams(
-            task=body.task,
-            features=tuple(body.features),
-            target=body.target,
-            classes=tuple(body.classes),
-            metric=body.metric,
-            threshold=body.threshold,
-            floors=tuple(body.floors),
-            seed=seed,
-            salt_seed=answers_seed(self.seed, about).hex(),
-        )
+        return assess_params(room.body, seed=seed, salt_seed=answers_seed(self.seed, about))
 
     async def measure(
         self, room: Room, delivery: Delivery, key: bytes, rows: SealedRows, params: AssessParams
@@ -184,12 +175,7 @@ class Measuring:
         if max(delivery.blob.size, opened) > MOST_BYTES:
             raise InvalidOrder("too_large", "The model is larger than an evaluator takes.")
         needed = delivery.blob.size + opened + SPARE_BYTES
-        if shutil.disk_usage(self.folder.parent).free < needed:
-            raise StoreError(
-                "disk_full",
-                f"To measure a model, {needed // MIB + 1} MiB of free disk are needed.",
-                "Free some space; it is measured by itself.",
-            )
+        need_room(self.folder.parent, needed)
         await self._fetch(delivery.blob, sources)
 
     async def _obtained(self, room: Room, entrant: str, model: bytes) -> dict[str, Any]:
@@ -198,48 +184,23 @@ class Measuring:
         So an entrant who shows its model to one evaluator has shown it to all.
         """
         known = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, entrant)
-        if known is not None and own_delivery(known).model_hash == model:
-            await self.bring(own_delivery(known), await self.sources(room, entrant))
+        if known is not None and delivery_in(known).model_hash == model:
+            await self.bring(delivery_in(known), await self.desk.sources(room, entrant))
             return {"doc": known["doc"], "key": known["key"]}
         last: PeerError | InvalidOrder = PeerError("no_entry", "Nobody shows that entry now.")
-        sources = await self.sources(room, entrant)
+        sources = await self.desk.sources(room, entrant)
         for peer in sources:
             try:
                 shown = await self.talk.delivery(room, peer, entrant, model)
-                check_key(bytes.fromhex(shown.key), shown.delivery.key_sha256)
+                check_key(shown.key, shown.delivery.key_sha256)
                 await self.bring(shown.delivery, sources)
             except (PeerError, InvalidOrder) as error:
                 last = error
             else:
-                note = {"doc": shown.delivery.as_dict(), "key": shown.key}
+                note = {"doc": shown.delivery.as_dict(), "key": shown.key.hex()}
                 await self.desk.workers.store(self.desk.books.note, room.cid, ENTRY, entrant, note)
                 return note
         raise last
 
-    async def sources(self, room: Room, entrant: str) -> list[str]:
-        """Who may have the model of an entrant: itself first, then the evaluators."""
-        peers = [await self.desk.catalogue.peer_of(wallet) for wallet in (entrant, *room.evaluators)]
-        return [peer for peer in peers if peer is not None and peer != self.desk.me.peer_id]
-
     async def _fetch(self, blob: BlobRef, sources: Sequence[str]) -> None:
-        if not self.blobs.have(blob.cid):
-            await self.transfer.fetch(blob.cid, list(sources), expected_size_max=blob.size)
-        check_blob(self.blobs.info(blob.cid), blob)
-
-
-def _note(rows: SealedRows) -> dict[str, Any]:
-    return {
-        "blob": msgspec.to_builtins(rows.blob),
-        "file": msgspec.to_builtins(rows.file),
-        "key": rows.key.hex(),
-        "seed": rows.seed.hex(),
-    }
-
-
-def _rows(note: dict[str, Any]) -> SealedRows:
-    return SealedRows(
-        blob=msgspec.convert(note["blob"], BlobRef),
-        file=msgspec.convert(note["file"], FileEntry),
-        key=bytes.fromhex(note["key"]),
-        seed=bytes.fromhex(note["seed"]),
-    )
+        check_blob(await self.transfer.fetch(blob.cid, sources, expected_size_max=blob.size), blob)

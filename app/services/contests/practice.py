@@ -14,7 +14,7 @@ from typing import Any, Final
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room, log
 from openstall.app.services.contests.measuring import Measuring
-from openstall.app.services.contests.talk import own_delivery
+from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.sealed import Evaluated
 from openstall.app.services.sealing import check_key
 from openstall.learning.grid import Grid
@@ -116,7 +116,7 @@ class Practice:
 
     async def _loss(self, room: Room, one: dict[str, Any]) -> Fraction:
         """How far from 1 a model is; as far as can be where it cannot be measured: that is not told apart."""
-        delivery = own_delivery(one)
+        delivery = delivery_in(one)
         rows = await self.measuring.bring_rows(room)
         params = self.measuring.params(room, secrets.randbelow(2**31), f"{room.cid}/{secrets.token_hex(16)}")
         try:

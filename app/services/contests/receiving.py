@@ -10,7 +10,8 @@ from typing import Any
 import trio
 
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
-from openstall.app.services.contests.talk import ContestTalk, Shown
+from openstall.app.services.contests.talk import ContestTalk
+from openstall.app.services.custom.talk import Shown
 from openstall.app.services.keys import peer_box_secret
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.sealing import check_key, open_key, unseal
@@ -68,15 +69,14 @@ class PrizeModels:
         model = room.model_of(seen, prize.entrant)
         if model is None:
             raise InvalidOrder("no_entry", "The chain shows a prize without an entry.")
-        peers = [await self.desk.catalogue.peer_of(wallet) for wallet in (prize.entrant, *room.evaluators)]
-        sources = [peer for peer in peers if peer is not None]
+        sources = await self.desk.sources(room, prize.entrant)
         shown = await self._shown(room, prize, model, sources, with_key=False)
         try:
             key = open_key(prize.sealed_key, peer_box_secret(self.seed), shown.delivery.key_sha256)
         except InvalidOrder:
             # The winner handed over what opens nothing; the evaluators measured with the right key.
             shown = await self._shown(room, prize, model, sources, with_key=True)
-            key = bytes.fromhex(shown.key)
+            key = shown.key
         delivery = shown.delivery
         needed = delivery.blob.size + sum(entry.size for entry in delivery.files)
         if shutil.disk_usage(self.folder.parent).free < needed:
@@ -85,9 +85,8 @@ class PrizeModels:
                 f"The model needs {needed // 2**20 + 1} MiB of free disk.",
                 "Free some space; it is fetched by itself.",
             )
-        if not self.blobs.have(delivery.blob.cid):
-            await self.transfer.fetch(delivery.blob.cid, sources, expected_size_max=delivery.blob.size)
-        check_blob(self.blobs.info(delivery.blob.cid), delivery.blob)
+        found = await self.transfer.fetch(delivery.blob.cid, sources, expected_size_max=delivery.blob.size)
+        check_blob(found, delivery.blob)
         target = self.folder / model.hex()[:16]
         sealed = self.blobs.path(delivery.blob.cid)
         await trio.to_thread.run_sync(lambda: unseal(sealed, key, delivery.files, target))
@@ -102,7 +101,7 @@ class PrizeModels:
             try:
                 shown = await self.talk.delivery(room, peer, prize.entrant, model)
                 if with_key:
-                    check_key(bytes.fromhex(shown.key), shown.delivery.key_sha256)
+                    check_key(shown.key, shown.delivery.key_sha256)
             except (PeerError, InvalidOrder) as error:
                 last = error
             else:

@@ -23,8 +23,9 @@ from openstall.app.services.contests.measuring import ROWS, Measuring
 from openstall.app.services.contests.practice import TRY, Practice
 from openstall.app.services.contests.receiving import PrizeModels
 from openstall.app.services.contests.sheets import Sheets
-from openstall.app.services.contests.talk import ENTRY, ContestTalk, own_delivery
+from openstall.app.services.contests.talk import ENTRY, ContestTalk
 from openstall.app.services.contests.view import ContestViews
+from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.custom.willing import Willingness
 from openstall.market.errors import NotFound, OpenstallError
 from openstall.market.fields import DAY_S
@@ -37,10 +38,6 @@ MOST_NAMED = 100
 """Requests that name this wallet and are looked at, the newest ones."""
 GIVE_UP_S = 30 * DAY_S
 """So long the requester asks for models that it has paid for, after the contest was closed."""
-
-
-async def _nobody(_cid: str) -> None:
-    """Nobody needs to hear of it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +56,7 @@ class ContestService:
     models: PrizeModels
     views: ContestViews
     willing: Willingness
-    on_over: Callable[[str], Awaitable[None]] = _nobody
+    on_over: Callable[[str], Awaitable[None]] = field(init=False)
     """Hears of each own request whose contest is over."""
     _changed: trio.Event = field(default_factory=trio.Event)
     _busy: set[str] = field(default_factory=set)
@@ -133,7 +130,7 @@ class ContestService:
         for row in await self.desk.workers.store(lambda: self.desk.books.items(role="entrant")):
             kept = await self.desk.workers.store(self.desk.books.notes, row.request_cid, OWN)
             for note in kept.values():
-                self.entering.access.make_public(own_delivery(note).blob.cid)
+                self.entering.access.make_public(delivery_in(note).blob.cid)
 
     def wake(self) -> None:
         """Something has changed: look now."""

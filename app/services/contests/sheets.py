@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
-from openstall.app.services.contests.talk import SHEET, ContestTalk
+from openstall.app.services.contests.talk import SHEET, ContestTalk, sheet_in
 from openstall.ledger.contest import ContestClient, Ranking, ranking
 from openstall.market import canonical
 from openstall.market.errors import InvalidOrder, PeerError
@@ -64,7 +63,7 @@ class Sheets:
         found = []
         for note in notes.values():
             try:
-                found.append(await self._checked(room, facts, _answer(room, note)))
+                found.append(await self._checked(room, facts, sheet_in(room, note)))
             except InvalidOrder as error:
                 log.info("an older ranking is passed by", request=room.cid, code=error.code)
         return found
@@ -142,11 +141,3 @@ class Sheets:
         }
         await self.desk.workers.store(self.desk.books.note, room.cid, SHEET, held.author, note)
         return held
-
-
-def _answer(room: Room, note: dict[str, Any]) -> wire.SheetAnswer:
-    signed = [
-        wire.Signed(place=room.evaluators.index(wallet), signature=signature)
-        for wallet, signature in sorted(note["signed"].items())
-    ]
-    return wire.SheetAnswer(sheet=note["sheet"], signature=note["signature"], signed=signed)

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
+from typing import Any, TypeVar
 
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room
 from openstall.app.services.contests.entering import Entering
-from openstall.app.services.custom.talk import SealedRows, SealedTraining
+from openstall.app.services.custom.talk import SealedRows, SealedTraining, Shown
 from openstall.app.services.custom.wire import DeliveryAnswer, RowsAnswer, TrainingAnswer
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.ledger.contest import ContestClient
 from openstall.market.errors import Conflict, NotFound
-from openstall.market.requests.delivery import Delivery, read_delivery
+from openstall.market.fields import Body
+from openstall.market.requests.delivery import read_delivery
+from openstall.market.schema import from_wire, to_wire
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
 
 RATE = Rate(per_s=4, burst=60)
 TIMEOUT_S = 20.0
+T = TypeVar("T", bound=Body)
 ENTRY = "entry"
 """The note of an evaluator about one entry: the delivery, its key, and what was measured."""
 SHEET = "sheet"
 """The note about one evaluator's sheet, with the signatures on the prizes that follow from it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A delivery with its key, as hex; empty for who may not have it."""
-
-    delivery: Delivery
-    key: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,63 +60,62 @@ class ContestTalk:
     async def delivery(self, room: Room, peer_id: str, wallet: str, model_hash: bytes) -> Shown:
         """What a wallet has entered, as it or an evaluator shows it; checked against the chain."""
         ask = wire.Ask(do="delivery", request=room.cid, wallet=wallet)
-        answer = wire.read_delivery(await self._ask(peer_id, ask))
+        answer = await self._ask(peer_id, ask, DeliveryAnswer)
         found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash)
-        return Shown(delivery=found, key=answer.key)
+        return Shown(delivery=found, key=bytes.fromhex(answer.key))
 
     async def rows(self, room: Room) -> SealedRows:
         """An evaluator asks the requester for its rows."""
-        answer = wire.read_rows(await self._ask(room.requester, wire.Ask(do="rows", request=room.cid)))
-        return SealedRows(
-            blob=answer.blob, file=answer.file, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
-        )
+        ask = wire.Ask(do="rows", request=room.cid)
+        return SealedRows.of(await self._ask(room.requester, ask, RowsAnswer))
 
     async def training(self, requester: str, cid: str) -> TrainingAnswer:
         """Anybody asks the requester for what opens its training data."""
-        return wire.read_training(await self._ask(requester, wire.Ask(do="training", request=cid)))
+        return await self._ask(requester, wire.Ask(do="training", request=cid), TrainingAnswer)
 
     async def sheet(self, peer_id: str, cid: str, wallet: str = "") -> wire.SheetAnswer:
         """The sheet of an evaluator, or the best supported one, as a peer has it."""
-        return wire.read_sheet(await self._ask(peer_id, wire.Ask(do="sheet", request=cid, wallet=wallet)))
+        return await self._ask(peer_id, wire.Ask(do="sheet", request=cid, wallet=wallet), wire.SheetAnswer)
 
     async def practise(
         self, peer_id: str, cid: str, delivery: dict[str, Any], key: bytes
     ) -> wire.PracticeAnswer:
         """A developer has a model measured."""
         ask = wire.Ask(do="practice", request=cid, delivery=delivery, key=key.hex())
-        return wire.read_practice(await self._ask(peer_id, ask))
+        return await self._ask(peer_id, ask, wire.PracticeAnswer)
 
     async def board(self, peer_id: str, cid: str) -> wire.BoardAnswer:
         """The board of practice."""
-        return wire.read_board(await self._ask(peer_id, wire.Ask(do="board", request=cid)))
+        return await self._ask(peer_id, wire.Ask(do="board", request=cid), wire.BoardAnswer)
 
-    async def _ask(self, peer_id: str, ask: wire.Ask) -> bytes:
+    async def _ask(self, peer_id: str, ask: wire.Ask, answer: type[T]) -> T:
         await self._pace.turn(peer_id)
-        return await self.peers.request(
-            peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=wire.MAX_ANSWER
+        raw = await self.peers.request(
+            peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=TIMEOUT_S, max_response=wire.MAX_ANSWER
         )
+        return from_wire(raw, answer, most=wire.MAX_ANSWER)
 
     # --- what others ask of this node ---
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
-        ask = wire.read_ask(raw)
+        ask = from_wire(raw, wire.Ask, most=wire.MAX_ASK)
         room = await self.desk.find(ask.request)
         wallet = await self.desk.catalogue.wallet_of(peer_id)
         if room is None or not wallet:
             raise _stranger()
         match ask.do:
             case "delivery":
-                return wire.write(await self._show(room, peer_id, wallet, ask.wallet))
+                return to_wire(await self._show(room, peer_id, wallet, ask.wallet))
             case "rows":
-                return wire.write(await self._show_rows(room, peer_id, wallet))
+                return to_wire(await self._show_rows(room, peer_id, wallet))
             case "training":
-                return wire.write(await self._show_training(room, peer_id))
+                return to_wire(await self._show_training(room, peer_id))
             case "sheet":
-                return wire.write(await self._show_sheet(room, peer_id, wallet, ask.wallet))
+                return to_wire(await self._show_sheet(room, peer_id, wallet, ask.wallet))
             case "practice":
-                return wire.write(await self.take_try(room, peer_id, wallet, ask))
+                return to_wire(await self.take_try(room, peer_id, wallet, ask))
             case "board":
-                return wire.write(await self.board_of(room))
+                return to_wire(await self.board_of(room))
 
     async def _show(self, room: Room, peer_id: str, asker: str, wallet: str) -> DeliveryAnswer:
         """Evaluators get the key once nobody can enter any more; the requester only what it has paid for."""
@@ -157,7 +149,7 @@ class ContestTalk:
             raise Conflict("not_now", "The contest does not stand open on the chain.", "Ask again later.")
         found = await self.rows_of(room.cid)
         self.access.grant(found.blob.cid, peer_id)
-        return RowsAnswer(blob=found.blob, file=found.file, key=found.key.hex(), seed=found.seed.hex())
+        return found.as_answer()
 
     async def _show_training(self, room: Room, peer_id: str) -> TrainingAnswer:
         """For everybody of the group: all of them build at once."""
@@ -165,7 +157,7 @@ class ContestTalk:
             raise _stranger()
         found = await self.training_of(room.cid)
         self.access.grant(found.blob.cid, peer_id)
-        return TrainingAnswer(file=found.file, key=found.key.hex())
+        return found.as_answer()
 
     async def _show_sheet(self, room: Room, peer_id: str, asker: str, wallet: str) -> wire.SheetAnswer:
         """To those who judge and pay at any time, to others once the chain has the ranking."""
@@ -176,17 +168,16 @@ class ContestTalk:
         wanted = [note for name, note in sheets.items() if wallet in ("", name)]
         if not wanted:
             raise NotFound("nothing_there", "There is no such ranking here.", "Ask again later.")
-        best = max(wanted, key=lambda note: len(note["signed"]))
-        signed = [
-            wire.Signed(place=room.evaluators.index(signer), signature=signature)
-            for signer, signature in sorted(best["signed"].items())
-        ]
-        return wire.SheetAnswer(sheet=best["sheet"], signature=best["signature"], signed=signed)
+        return sheet_in(room, max(wanted, key=lambda note: len(note["signed"])))
 
 
-def own_delivery(kept: dict[str, Any]) -> Delivery:
-    """The delivery in a note."""
-    return msgspec.convert(kept["doc"], Delivery)
+def sheet_in(room: Room, note: dict[str, Any]) -> wire.SheetAnswer:
+    """The sheet in a note, as it is told others."""
+    signed = [
+        wire.Signed(place=room.evaluators.index(wallet), signature=signature)
+        for wallet, signature in sorted(note["signed"].items())
+    ]
+    return wire.SheetAnswer(sheet=note["sheet"], signature=note["signature"], signed=signed)
 
 
 def _stranger() -> NotFound:

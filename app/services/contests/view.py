@@ -19,7 +19,7 @@ from openstall.market.errors import InvalidOrder, NotFound, PeerError
 from openstall.market.requests.bodies import SHARES, RequestBody
 from openstall.market.requests.ranking import standing
 from openstall.market.requests.terms import request_in
-from openstall.store.contests import ContestRow
+from openstall.store.parts import PartRow
 
 BOARD_TIMEOUT_S = 4.0
 
@@ -39,7 +39,7 @@ class ContestViews:
         room = await self.desk.find(cid)
         if room is None:
             record = await self.desk.catalogue.live_record(cid)
-            row = ContestRow(
+            row = PartRow(
                 request_cid=record.cid, role="", state="open", record=record.raw, data={}, created_at=0
             )
             room = Room(row=row, record=record, body=request_in(record))

@@ -1,28 +1,23 @@
 """What those who take part in a contest ask of one another.
 
 Protocol `/openstall/contest/1`: one canonical JSON request of at most 64 KiB, answered by one of at most
-3 MiB. Who asks is known by its peer id, which its `peer` record binds to a wallet.
+3 MiB. `delivery`, `rows` and `training` are answered as in an order; see `custom/wire.py`. Who asks is known
+by its peer id, which its `peer` record binds to a wallet.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
-from openstall.app.services.custom.wire import DeliveryAnswer, RowsAnswer, TrainingAnswer
-from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.fields import Body, Cid, Sha256, Time
 from openstall.market.requests.bodies import MOST_EVALUATORS
-from openstall.market.schema import fit
 
 PROTOCOL = "/openstall/contest/1"
 MAX_ASK = 64 * 1024
 MAX_ANSWER = 3 * 1024 * 1024
 MOST_ON_BOARD = 256
-T = TypeVar("T", bound=Body)
 
 WalletOrNone = Annotated[str, Meta(pattern=r"^(0x[0-9a-f]{40})?\Z")]
 Signature = Annotated[str, Meta(pattern=r"^[0-9a-f]{130}\Z")]
@@ -80,50 +75,3 @@ class PracticeAnswer(Body, frozen=True, kw_only=True):
     """The try was taken in; its outcome will be on the board."""
 
     model_sha256: Sha256
-
-
-def write(message: Body) -> bytes:
-    """The canonical bytes of a message."""
-    return canonical.encode(msgspec.to_builtins(message))
-
-
-def read_ask(raw: bytes) -> Ask:
-    """A request from anybody. Raises InvalidOrder with a stable code."""
-    return _read(raw, Ask, MAX_ASK)
-
-
-def read_delivery(raw: bytes) -> DeliveryAnswer:
-    """The answer to `delivery`; raises InvalidOrder."""
-    return _read(raw, DeliveryAnswer, MAX_ANSWER)
-
-
-def read_rows(raw: bytes) -> RowsAnswer:
-    """The answer to `rows`; raises InvalidOrder."""
-    return _read(raw, RowsAnswer, MAX_ANSWER)
-
-
-def read_training(raw: bytes) -> TrainingAnswer:
-    """The answer to `training`; raises InvalidOrder."""
-    return _read(raw, TrainingAnswer, MAX_ANSWER)
-
-
-def read_sheet(raw: bytes) -> SheetAnswer:
-    """The answer to `sheet`; raises InvalidOrder."""
-    return _read(raw, SheetAnswer, MAX_ANSWER)
-
-
-def read_board(raw: bytes) -> BoardAnswer:
-    """The answer to `board`; raises InvalidOrder."""
-    return _read(raw, BoardAnswer, MAX_ANSWER)
-
-
-def read_practice(raw: bytes) -> PracticeAnswer:
-    """The answer to `practice`; raises InvalidOrder."""
-    return _read(raw, PracticeAnswer, MAX_ANSWER)
-
-
-def _read(raw: bytes, schema: type[T], most: int) -> T:
-    try:
-        return fit(canonical.decode(raw, max_bytes=most), schema, "message")
-    except InvalidRecord as error:
-        raise InvalidOrder(error.code, error.message, error.what_next) from error

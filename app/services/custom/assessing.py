@@ -73,19 +73,24 @@ class SandboxAssessor:
         return await self.evaluation.replay(model, columns_of(terms), opened, params)
 
     def _params(self, order: OpenOrder, attempt: int, *, seed: int) -> AssessParams:
-        """What is asked of the sandbox; the same again gives the same answers under the same salts."""
-        terms = order.contract.custom
-        return AssessParams(
-            task=terms.task,
-            features=tuple(terms.features),
-            target=terms.target,
-            classes=tuple(terms.classes),
-            metric=terms.metric,
-            threshold=terms.threshold,
-            floors=tuple(terms.floors),
-            seed=seed,
-            salt_seed=answers_seed(self.seed, f"{order.order_id}/{attempt}").hex(),
-        )
+        """The same again gives the same answers under the same salts."""
+        salt_seed = answers_seed(self.seed, f"{order.order_id}/{attempt}")
+        return assess_params(order.contract.custom, seed=seed, salt_seed=salt_seed)
+
+
+def assess_params(terms: CustomTerms | RequestBody, *, seed: int, salt_seed: bytes) -> AssessParams:
+    """What the sandbox is told to measure."""
+    return AssessParams(
+        task=terms.task,
+        features=tuple(terms.features),
+        target=terms.target,
+        classes=tuple(terms.classes),
+        metric=terms.metric,
+        threshold=terms.threshold,
+        floors=tuple(terms.floors),
+        seed=seed,
+        salt_seed=salt_seed.hex(),
+    )
 
 
 def check_rows(path: Path, seed: bytes, terms: CustomTerms | RequestBody) -> None:
@@ -140,5 +145,5 @@ def _commitment(terms: CustomTerms | RequestBody) -> rows.Commitment:
 
 def _wrong() -> InvalidOrder:
     return InvalidOrder(
-        "wrong_rows", "The rows that the buyer gave are not those it committed to. Nothing is measured."
+        "wrong_rows", "The rows are not those that were committed to. Nothing is measured on them."
     )

@@ -8,7 +8,7 @@ from typing import Any
 from openstall.ledger.auction import AuctionOnChain, BidSeen
 from openstall.market.records import SignedRecord
 from openstall.market.requests.terms import request_in
-from openstall.store.auctions import AuctionRow
+from openstall.store.parts import PartRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Seen:
 
 
 def shown(
-    record: SignedRecord, seen: Seen, row: AuctionRow | None, transactions: list[dict[str, Any]]
+    record: SignedRecord, seen: Seen, row: PartRow | None, transactions: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What the chain shows of the auction of a request, and this node's own part in it, if it has one."""
     body, auction = request_in(record), seen.auction

@@ -17,6 +17,7 @@ from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.auction_view import Seen, shown
 from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid, escrow_key
+from openstall.app.services.custom.funds import check_funds
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
@@ -28,23 +29,19 @@ from openstall.ledger.chain import Chain
 from openstall.ledger.model_escrow import ENDED, ModelEscrowClient
 from openstall.ledger.wallet import Wallet
 from openstall.market import ids
-from openstall.market.errors import Conflict, InvalidOrder, MoneyError, OpenstallError, Refused
+from openstall.market.errors import Conflict, InvalidOrder, OpenstallError, Refused
 from openstall.market.fields import body_as_dict
-from openstall.market.money import format_amount
 from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
 from openstall.market.records import SignedRecord, parse_record
 from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.terms import check_award, custom_terms, request_in
-from openstall.store.auctions import AuctionRow, Auctions
+from openstall.store.auctions import Auctions
+from openstall.store.parts import PartRow
 
 POLL_S = 5.0
 AFTER_THE_REQUESTER_S = 10
 
 log = get_logger("openstall.auctions")
-
-
-async def _nobody(_cid: str) -> None:
-    """Nobody needs to hear of it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +57,7 @@ class AuctionService:
     wallet: Wallet
     transactions: TransactionService
     workers: Workers
-    on_over: Callable[[str], Awaitable[None]] = _nobody
+    on_over: Callable[[str], Awaitable[None]] = field(init=False)
     """Hears of each own request whose auction ended without an order."""
     _changed: trio.Event = field(default_factory=trio.Event)
 
@@ -188,7 +185,7 @@ class AuctionService:
             else:
                 await self._note_trouble(row, None)
 
-    async def _step(self, row: AuctionRow) -> None:
+    async def _step(self, row: PartRow) -> None:
         record = self.record(row)
         body, now = request_in(record), self.desk.now()
         seen = await self._look(body, record.cid)
@@ -207,14 +204,14 @@ class AuctionService:
         else:
             await self._bidder(row, body, seen)
 
-    async def _open_again(self, record: SignedRecord, body: RequestBody, row: AuctionRow) -> None:
+    async def _open_again(self, record: SignedRecord, body: RequestBody, row: PartRow) -> None:
         """The node was ended between keeping the auction and sending it."""
         if self.desk.now() > body.commit_by:
             await self._close(row, "expired")
             return
         await self._open(record, body)
 
-    async def _requester(self, row: AuctionRow, record: SignedRecord, auction: AuctionOnChain) -> None:
+    async def _requester(self, row: PartRow, record: SignedRecord, auction: AuctionOnChain) -> None:
         body = request_in(record)
         match auction.state:
             case "void" | "expired":
@@ -237,19 +234,19 @@ class AuctionService:
         found = await self.workers.chain(ModelEscrowClient(self.chain).order_by_key, key)
         return found.state not in ("funded", *ENDED)
 
-    async def _take_back(self, row: AuctionRow, record: SignedRecord) -> None:
+    async def _take_back(self, row: PartRow, record: SignedRecord) -> None:
         """The price of an order that could never be written, out of the escrow into which it was moved."""
         client, key = ModelEscrowClient(self.chain), escrow_key(record, self.chain.params)
         if (await self.workers.chain(client.order_by_key, key)).state not in ENDED:
             await self.transactions.send("refund", row.request_cid, lambda: client.refund(key))
         await self._close(row, "expired")
 
-    async def _close(self, row: AuctionRow, state: str) -> None:
+    async def _close(self, row: PartRow, state: str) -> None:
         """The requester's auction ended without an order."""
         await self.on_over(row.request_cid)
         await self.workers.store(self.books.close, row.request_cid, state)
 
-    async def _bidder(self, row: AuctionRow, body: RequestBody, seen: Seen) -> None:
+    async def _bidder(self, row: PartRow, body: RequestBody, seen: Seen) -> None:
         cid, now = row.request_cid, self.desk.now()
         mine = next((bid for bid in seen.bids if bid.bidder == self.me.wallet.lower()), None)
         sealed = mine is not None and mine.amount_micro is None
@@ -272,7 +269,7 @@ class AuctionService:
                 won = seen.auction.winner == self.me.wallet.lower()
                 await self.workers.store(self.books.close, cid, "won" if won else "lost")
 
-    async def _order(self, row: AuctionRow, record: SignedRecord, auction: AuctionOnChain) -> None:
+    async def _order(self, row: PartRow, record: SignedRecord, auction: AuctionOnChain) -> None:
         """Write the order with whoever won, once."""
         if row.data.get("order_id"):
             return
@@ -321,7 +318,7 @@ class AuctionService:
             lambda: client.open(self.wallet, request_hash, terms, pay_by=body.commit_by),
         )
 
-    async def _commit(self, row: AuctionRow, body: RequestBody) -> None:
+    async def _commit(self, row: PartRow, body: RequestBody) -> None:
         bid = self._bid(row)
         await self._send(
             row.request_cid,
@@ -345,13 +342,7 @@ class AuctionService:
         return await self.workers.chain(look)
 
     async def _afford(self, amount_micro: int, what: str) -> None:
-        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
-        if balance < amount_micro:
-            raise MoneyError(
-                "insufficient_funds",
-                f"You have {format_amount(balance)} credits; {what} is {format_amount(amount_micro)}.",
-                "Add credits on the Wallet page.",
-            )
+        await check_funds(self.chain, self.workers, self.me.wallet, amount_micro, what)
 
     # --- the books ---
 
@@ -360,12 +351,12 @@ class AuctionService:
             lambda: self.books.add(record.cid, role=role, record=record.raw, data=data, at=self.desk.now())
         )
 
-    async def _note_trouble(self, row: AuctionRow, error: OpenstallError | None) -> None:
+    async def _note_trouble(self, row: PartRow, error: OpenstallError | None) -> None:
         told = None if error is None else error.as_dict()
         if row.data.get("trouble") != told:
             await self.workers.store(lambda: self.books.patch(row.request_cid, trouble=told))
 
-    def _bid(self, row: AuctionRow) -> Bid:
+    def _bid(self, row: PartRow) -> Bid:
         return Bid(
             bidder=self.me.wallet.lower(),
             amount_micro=int(row.data["amount_micro"]),
@@ -375,7 +366,7 @@ class AuctionService:
     async def _held(self, cid: str) -> SignedRecord:
         return await self.catalogue.held(cid) or await self.catalogue.live_record(cid)
 
-    def record(self, row: AuctionRow) -> SignedRecord:
+    def record(self, row: PartRow) -> SignedRecord:
         """The request as it was kept: it may have left the catalogue since."""
         return parse_record(row.record, network=self.me.network, now=row.created_at)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 
 from openstall.app.operations import Progress
-from openstall.app.services.keys import package_key
+from openstall.app.services.custom.sealed_model import SealedModel, delivery_in, seal_model
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.sealing import seal_key
-from openstall.app.services.selling import Stock, package_files
-from openstall.market.errors import Conflict, NotFound, Refused
-from openstall.market.requests.delivery import MODEL_SUFFIX, Delivery
+from openstall.app.services.selling import Stock
+from openstall.market.errors import Conflict, NotFound
+from openstall.market.requests.delivery import Delivery
 
 HANDED_IN = "handed_in"
 """In an order's private data: the deliveries by the number of the try, each with the salt of its key."""
@@ -43,35 +40,22 @@ class HandIn:
             SandboxError: there is no sandbox to check the model in.
         """
         async with self._one_at_a_time:
-            attempt = self._next_try(await self.desk.load(order_id))
-            files, model = package_files(path)
-            if model.suffix != MODEL_SUFFIX:
-                raise Refused(
-                    "not_onnx", f"{model.name} is no ONNX model.", "Export the model as ONNX: it is measured."
-                )
-            await self.stock.examine(model, progress)
-            salt = secrets.token_hex(16)
-            key = package_key(self.seed, salt)
-            entries, blob = await self.stock.seal(files, key, progress)
             order = await self.desk.load(order_id)
-            delivery = Delivery(
-                request=order.contract.custom.request,
-                files=entries,
-                blob=blob,
-                key_sha256=hashlib.sha256(key).hexdigest(),
-            )
+            attempt = self._next_try(order)
+            model = await seal_model(self.stock, self.seed, order.contract.custom.request, path, progress)
+            order = await self.desk.load(order_id)
             if self._next_try(order) != attempt:
                 raise Conflict("too_late", "The order has moved on meanwhile. Nothing was handed in.")
-            kept = {**order.data.get(HANDED_IN, {}), str(attempt): {"doc": delivery.as_dict(), "salt": salt}}
+            kept = {**order.data.get(HANDED_IN, {}), str(attempt): model.as_note()}
             await self.desk.patch(order_id, **{HANDED_IN: kept})
-            self.stock.access.make_public(blob.cid)
+            self.stock.access.make_public(model.delivery.blob.cid)
         self.engine.watch(order_id)
-        return {"order_id": order_id, "attempt": attempt, "model_hash": delivery.model_hash.hex()}
+        return {"order_id": order_id, "attempt": attempt, "model_hash": model.delivery.model_hash.hex()}
 
     def waiting(self, order: OpenOrder, attempt: int) -> Delivery | None:
         """The delivery of a try, if there is one."""
         kept = order.data.get(HANDED_IN, {}).get(str(attempt))
-        return None if kept is None else msgspec.convert(kept["doc"], Delivery)
+        return None if kept is None else delivery_in(kept)
 
     def key(self, order: OpenOrder, attempt: int) -> bytes:
         """The key of a try.
@@ -86,7 +70,7 @@ class HandIn:
                 "This home does not hold the model that was handed in.",
                 "Use “cancel” to give the buyer the price back.",
             )
-        return package_key(self.seed, kept["salt"])
+        return SealedModel.of_note(self.seed, kept).key
 
     async def sealed_key(self, order: OpenOrder) -> bytes:
         """The key of the model that passed, for this buyer only."""

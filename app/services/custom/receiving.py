@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.custom.talk import Talk
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.unpacking import Package, Unpacking
 from openstall.market.errors import ChainError
-from openstall.market.requests.delivery import Delivery
 
 DELIVERY = "delivery"
 
@@ -61,7 +59,7 @@ class Receiving:
 
 def _package(order: OpenOrder) -> Package:
     terms = order.contract.custom
-    found = msgspec.convert(order.data[DELIVERY]["doc"], Delivery)
+    found = delivery_in(order.data[DELIVERY])
     return Package(
         origin=terms.request,
         title=terms.title,

@@ -11,7 +11,6 @@ import msgspec
 
 from openstall.app.services.custom.talk import SealedRows, SealedTraining
 from openstall.app.services.keys import evaluators_key
-from openstall.app.services.orders.desk import OpenOrder
 from openstall.app.services.requests.service import RequestService
 from openstall.app.services.sealing import describe, seal
 from openstall.app.threads import Workers
@@ -25,7 +24,7 @@ ROWS_FILE = "rows.csv"
 
 @dataclass(slots=True, kw_only=True)
 class Sources:
-    """Both, by the request or the order that they are for."""
+    """Both, by the cid of the request that they are for."""
 
     requests: RequestService
     books: Requests
@@ -33,14 +32,6 @@ class Sources:
     seed: bytes
     folder: Path
     workers: Workers
-
-    async def rows(self, order: OpenOrder) -> SealedRows:
-        """Those of an order; as `rows_of`."""
-        return await self.rows_of(order.contract.custom.request)
-
-    async def training(self, order: OpenOrder) -> SealedTraining:
-        """That of an order; as `training_of`."""
-        return await self.training_of(order.contract.custom.request)
 
     async def rows_of(self, request_cid: str) -> SealedRows:
         """The rows as one encrypted blob, made when the first evaluator asks.

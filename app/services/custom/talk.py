@@ -14,6 +14,7 @@ from openstall.market.errors import Conflict, NotFound
 from openstall.market.fields import BlobRef, FileEntry
 from openstall.market.orders.agree import watchers
 from openstall.market.requests.delivery import Delivery, read_delivery
+from openstall.market.schema import from_wire, to_wire
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
 
@@ -39,6 +40,17 @@ class SealedRows:
     key: bytes
     seed: bytes
 
+    @classmethod
+    def of(cls, answer: wire.RowsAnswer) -> SealedRows:
+        """As the buyer has answered."""
+        return cls(
+            blob=answer.blob, file=answer.file, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
+        )
+
+    def as_answer(self) -> wire.RowsAnswer:
+        """For an evaluator."""
+        return wire.RowsAnswer(blob=self.blob, file=self.file, key=self.key.hex(), seed=self.seed.hex())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedTraining:
@@ -47,6 +59,10 @@ class SealedTraining:
     blob: BlobRef
     file: FileEntry
     key: bytes
+
+    def as_answer(self) -> wire.TrainingAnswer:
+        """For a developer."""
+        return wire.TrainingAnswer(file=self.file, key=self.key.hex())
 
 
 VerdictTaker = Callable[[OpenOrder, wire.Ask], Awaitable[None]]
@@ -60,9 +76,9 @@ class Talk:
     peers: PeerHost
     catalogue: Catalogue
     hand_in: HandIn
-    rows: Callable[[OpenOrder], Awaitable[SealedRows]]
-    """The buyer's own: what its home keeps of the request. Raises NotFound."""
-    training_data: Callable[[OpenOrder], Awaitable[SealedTraining]]
+    rows_of: Callable[[str], Awaitable[SealedRows]]
+    """The buyer's own, by the request's cid: what its home keeps of it. Raises NotFound."""
+    training_of: Callable[[str], Awaitable[SealedTraining]]
     """The buyer's own. Raises NotFound where the request has none."""
     grant: Callable[[str, str], None]
     """Lets a peer fetch a blob: cid, peer id."""
@@ -91,7 +107,8 @@ class Talk:
             InvalidOrder: it is not what the chain names.
         """
         ask = wire.Ask(do="delivery", order_id=order.order_id, attempt=int(order.data["attempt"]))
-        answer = wire.read_delivery_answer(await self._ask(order.contract.order.seller, ask))
+        raw = await self._ask(order.contract.order.seller, ask)
+        answer = from_wire(raw, wire.DeliveryAnswer, most=wire.MAX_ANSWER)
         found = read_delivery(
             answer.delivery,
             request=order.contract.custom.request,
@@ -102,17 +119,16 @@ class Talk:
     async def sealed_rows(self, order: OpenOrder) -> SealedRows:
         """An evaluator asks the buyer for its rows."""
         if order.role == "buyer":
-            return await self.rows(order)
+            return await self.rows_of(order.contract.custom.request)
         ask = wire.Ask(do="rows", order_id=order.order_id)
-        answer = wire.read_rows_answer(await self._ask(order.contract.order.buyer, ask))
-        return SealedRows(
-            blob=answer.blob, file=answer.file, key=bytes.fromhex(answer.key), seed=bytes.fromhex(answer.seed)
-        )
+        raw = await self._ask(order.contract.order.buyer, ask)
+        return SealedRows.of(from_wire(raw, wire.RowsAnswer, most=wire.MAX_ANSWER))
 
     async def training(self, order: OpenOrder) -> wire.TrainingAnswer:
         """The developer asks the buyer for what opens the training data."""
         ask = wire.Ask(do="training", order_id=order.order_id)
-        return wire.read_training_answer(await self._ask(order.contract.order.buyer, ask))
+        raw = await self._ask(order.contract.order.buyer, ask)
+        return from_wire(raw, wire.TrainingAnswer, most=wire.MAX_ANSWER)
 
     async def verdict(self, order: OpenOrder, peer_id: str, statement: bytes, signature: bytes) -> None:
         """An evaluator tells a party, or the arbiter, its verdict."""
@@ -133,23 +149,23 @@ class Talk:
     async def _ask(self, peer_id: str, ask: wire.Ask, *, most: int = wire.MAX_ANSWER) -> bytes:
         await self._pace.turn(peer_id)
         return await self.peers.request(
-            peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=most
+            peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=TIMEOUT_S, max_response=most
         )
 
     # --- what others ask of this node ---
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
-        ask = wire.read_ask(raw)
+        ask = from_wire(raw, wire.Ask, most=wire.MAX_ASK)
         order = await self.desk.find(ask.order_id)
         if order is None or order.kind != "custom":
             raise _stranger()
         match ask.do:
             case "delivery":
-                return wire.write(await self._show(order, peer_id, ask.attempt))
+                return to_wire(await self._show(order, peer_id, ask.attempt))
             case "rows":
-                return wire.write(await self._show_rows(order, peer_id))
+                return to_wire(await self._show_rows(order, peer_id))
             case "training":
-                return wire.write(await self._show_training(order, peer_id))
+                return to_wire(await self._show_training(order, peer_id))
             case "verdict":
                 told = order.role in ("buyer", "seller", "arbiter")
                 if not told or not await self._evaluates(order, peer_id):
@@ -179,17 +195,17 @@ class Talk:
             raise _stranger()
         if order.state not in _STATES_OF_ROWS:
             raise Conflict("not_yet", "The price is not in escrow yet.", "Ask again later.")
-        found = await self.rows(order)
+        found = await self.rows_of(order.contract.custom.request)
         self.grant(found.blob.cid, peer_id)
-        return wire.RowsAnswer(blob=found.blob, file=found.file, key=found.key.hex(), seed=found.seed.hex())
+        return found.as_answer()
 
     async def _show_training(self, order: OpenOrder, peer_id: str) -> wire.TrainingAnswer:
         """For the developer that won, once it has signed."""
         if order.role != "buyer" or peer_id != order.contract.order.seller or not order.seller_signature:
             raise _stranger()
-        found = await self.training_data(order)
+        found = await self.training_of(order.contract.custom.request)
         self.grant(found.blob.cid, peer_id)
-        return wire.TrainingAnswer(file=found.file, key=found.key.hex())
+        return found.as_answer()
 
     async def _evaluates(self, order: OpenOrder, peer_id: str) -> bool:
         """Whether the peer's wallet, as its own record binds it, is one of the order's evaluators."""

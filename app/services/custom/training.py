@@ -1,7 +1,8 @@
-"""The training data of a request, for the developer who won it."""
+"""The training data of a request, for the developer who won it, or for all in a contest."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import msgspec
 import trio
 
 from openstall.app.operations import Progress
-from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.auctions import AuctionService
 from openstall.app.services.custom.talk import Talk
+from openstall.app.services.custom.wire import TrainingAnswer
 from openstall.app.services.orders.blob_access import check_blob
 from openstall.app.services.orders.desk import OrderDesk
 from openstall.app.services.requests.training import FILE
-from openstall.app.services.sealing import unseal
+from openstall.app.services.sealing import check_key, unseal
 from openstall.app.threads import Workers
 from openstall.market.errors import Conflict, NotFound
+from openstall.market.requests.bodies import RequestBody
 from openstall.market.requests.terms import request_in
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
@@ -29,7 +31,6 @@ class Training:
 
     desk: OrderDesk
     talk: Talk
-    catalogue: Catalogue
     auctions: AuctionService
     blobs: BlobStore
     transfer: BlobTransfer
@@ -48,23 +49,56 @@ class Training:
         if order.kind != "custom" or order.role != "seller":
             raise Conflict("not_the_developer", "Only the developer of a model made to order has its data.")
         row = await self.workers.store(self.auctions.books.get, order.contract.custom.request)
-        blob = request_in(self.auctions.record(row)).training
-        if blob is None:
-            raise NotFound("no_training", "This request comes without training data.")
-        progress("Asking the buyer")
-        answer = await self.talk.training(order)
-        entry = msgspec.structs.replace(answer.file, name=FILE)  # the buyer does not name files here
-        target = folder / entry.name
-        if target.exists():
-            raise Conflict("file_exists", f"{target} exists already.", "Choose another folder.")
-        if not self.blobs.have(blob.cid):
-            await self.transfer.fetch(
-                blob.cid,
-                [order.other],
-                expected_size_max=blob.size,
-                on_progress=lambda done, total: progress("Fetching the training data", done, total, "bytes"),
-            )
-        check_blob(self.blobs.info(blob.cid), blob)
-        path, key = self.blobs.path(blob.cid), bytes.fromhex(answer.key)
-        await trio.to_thread.run_sync(lambda: unseal(path, key, [entry], folder))
-        return {"path": str(target)}
+        body = request_in(self.auctions.record(row))
+        return await save_training(
+            body,
+            lambda: self.talk.training(order),
+            order.other,
+            folder,
+            progress,
+            blobs=self.blobs,
+            transfer=self.transfer,
+        )
+
+
+async def save_training(
+    body: RequestBody,
+    ask: Callable[[], Awaitable[TrainingAnswer]],
+    source: str,
+    folder: Path,
+    progress: Progress,
+    *,
+    blobs: BlobStore,
+    transfer: BlobTransfer,
+) -> dict[str, str]:
+    """Ask for what opens the training data of a request, fetch it, and write it into a folder.
+
+    Returns its path.
+
+    Raises:
+        NotFound: the request comes without training data.
+        Conflict: the file exists already.
+        PeerError: the requester cannot be reached now.
+        InvalidOrder: what it gave is not what the request names.
+        StoreError: no room on the disk.
+    """
+    blob = body.training
+    if blob is None:
+        raise NotFound("no_training", "This request comes without training data.")
+    progress("Asking for its key")
+    answer = await ask()
+    key = bytes.fromhex(answer.key)
+    check_key(key, body.training_key_sha256)
+    entry = msgspec.structs.replace(answer.file, name=FILE)  # the requester does not name files here
+    target = folder / entry.name
+    if target.exists():
+        raise Conflict("file_exists", f"{target} exists already.", "Choose another folder.")
+    found = await transfer.fetch(
+        blob.cid,
+        [source],
+        expected_size_max=blob.size,
+        on_progress=lambda done, total: progress("Fetching the training data", done, total, "bytes"),
+    )
+    check_blob(found, blob)
+    await trio.to_thread.run_sync(lambda: unseal(blobs.path(blob.cid), key, [entry], folder))
+    return {"path": str(target)}

@@ -91,9 +91,7 @@ class Trials:
             (order.contract.order.seller, sealed.shown.delivery.blob),
             (order.contract.order.buyer, sealed.rows.blob),
         ):
-            if not self.blobs.have(blob.cid):
-                await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size)
-            check_blob(self.blobs.info(blob.cid), blob)
+            check_blob(await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size), blob)
 
     @asynccontextmanager
     async def opened(self, sealed: SealedTrial) -> AsyncIterator[Trial]:
@@ -186,12 +184,17 @@ class Trials:
                 "too_large", "The model or the rows are larger than an evaluator takes. Nothing is measured."
             )
         needed = delivery.blob.size + rows.blob.size + opened + SPARE_BYTES
-        if shutil.disk_usage(self.folder.parent).free < needed:
-            raise StoreError(
-                "disk_full",
-                f"To measure the model, {needed // MIB + 1} MiB of free disk are needed.",
-                "Free some space; it is measured by itself.",
-            )
+        need_room(self.folder.parent, needed)
+
+
+def need_room(folder: Path, size: int) -> None:
+    """Raises StoreError where the disk of a folder has no room to fetch and open what is to be measured."""
+    if shutil.disk_usage(folder).free < size:
+        raise StoreError(
+            "disk_full",
+            f"To measure the model, {size // MIB + 1} MiB of free disk are needed.",
+            "Free some space; it is measured by itself.",
+        )
 
 
 def kept_as(attempt: int) -> str:

@@ -7,23 +7,18 @@ to a wallet.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
-from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.fields import BlobRef, Body, FileEntry, Sha256
 from openstall.market.requests.openings import MAX_OPENINGS
-from openstall.market.schema import fit
 
 PROTOCOL = "/openstall/custom/1"
 MAX_ASK = 64 * 1024
 MAX_ANSWER = 128 * 1024
 MOST_ANSWER = MAX_OPENINGS
 """That of `openings`, the largest."""
-T = TypeVar("T", bound=Body)
 
 Attempt = Annotated[int, Meta(ge=0, le=16)]
 Base64 = Annotated[str, Meta(max_length=32 * 1024)]
@@ -65,39 +60,3 @@ class TrainingAnswer(Body, frozen=True, kw_only=True):
 
     file: FileEntry
     key: Sha256
-
-
-def write(message: Body) -> bytes:
-    """The canonical bytes of a message."""
-    return canonical.encode(msgspec.to_builtins(message))
-
-
-def read_ask(raw: bytes) -> Ask:
-    """A request from anybody.
-
-    Raises:
-        InvalidOrder: with a stable code.
-    """
-    return _read(raw, Ask, MAX_ASK)
-
-
-def read_delivery_answer(raw: bytes) -> DeliveryAnswer:
-    """The developer's answer to `delivery`; raises InvalidOrder."""
-    return _read(raw, DeliveryAnswer, MAX_ANSWER)
-
-
-def read_rows_answer(raw: bytes) -> RowsAnswer:
-    """The buyer's answer to `rows`; raises InvalidOrder."""
-    return _read(raw, RowsAnswer, MAX_ANSWER)
-
-
-def read_training_answer(raw: bytes) -> TrainingAnswer:
-    """The buyer's answer to `training`; raises InvalidOrder."""
-    return _read(raw, TrainingAnswer, MAX_ANSWER)
-
-
-def _read(raw: bytes, schema: type[T], most: int) -> T:
-    try:
-        return fit(canonical.decode(raw, max_bytes=most), schema, "message")
-    except InvalidRecord as error:
-        raise InvalidOrder(error.code, error.message, error.what_next) from error

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class Houses:
+class BudgetsByMechanism:
     """Where the budget of a request goes, by its mechanism."""
 
     auctions: AuctionService
@@ -179,8 +179,8 @@ def make_custom(
         transactions=ground.transactions,
         workers=ground.workers,
     )
-    houses = Houses(auctions=auctions)
-    requests, developer = make_requests(ground, orders=orders, auction=houses)
+    budgets = BudgetsByMechanism(auctions=auctions)
+    requests, developer = make_requests(ground, orders=orders, budgets=budgets)
     auctions.on_over = requests.over
     sources = Sources(
         requests=requests,
@@ -196,8 +196,8 @@ def make_custom(
         peers=ground.host,
         catalogue=ground.catalogue,
         hand_in=hand_in,
-        rows=sources.rows,
-        training_data=sources.training,
+        rows_of=sources.rows_of,
+        training_of=sources.training_of,
         grant=ground.access.grant,
         take_verdict=lambda order, ask: evaluating.take(order, ask),  # noqa: PLW0108 - made below
         open_rows=lambda order, peer_id: opener.answer(order, peer_id),  # noqa: PLW0108 - as above
@@ -242,7 +242,7 @@ def make_custom(
     willing = Willingness(settings=Settings(ground.store), workers=ground.workers)
     contests = make_contests(ground, me=me, stock=stock, jobs=jobs, sources=sources, willing=willing)
     contests.on_over = requests.over
-    houses.contests = contests
+    budgets.contests = contests
     return Custom(
         models=models,
         auctions=auctions,
@@ -252,7 +252,6 @@ def make_custom(
         training=Training(
             desk=desk,
             talk=talk,
-            catalogue=ground.catalogue,
             auctions=auctions,
             blobs=ground.blobs,
             transfer=ground.transfer,

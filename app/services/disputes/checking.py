@@ -15,6 +15,7 @@ from openstall.market import canonical
 from openstall.market.disputes.checks import Finding, all_holds, check_alone, deliveries_of, statement_of
 from openstall.market.disputes.evidence import MAX_BUNDLE, ChainEvent, Evidence, messages_of, read_bundle
 from openstall.market.errors import ChainError, Conflict, InvalidOrder, NotFound
+from openstall.market.orders.words import seller_word
 from openstall.market.requests.assessment import statement_hash
 
 
@@ -119,14 +120,14 @@ class EvidenceCheck:
 def _messages(found: Evidence) -> list[dict[str, Any]]:
     """What was written, for whoever reads the file; nothing where a message is forged."""
     order = found.contract.order
-    seller = "developer" if order.kind == "custom" else "seller"
+    sides = {order.buyer: "buyer", order.seller: seller_word(order.kind)}
     try:
         signed = messages_of(found)
     except InvalidOrder:
         return []
     return [
         {
-            "by": {order.buyer: "buyer", order.seller: seller}.get(one.message.author, "arbiter"),
+            "by": sides.get(one.message.author, "arbiter"),
             "at": one.message.at,
             "text": one.message.text,
         }

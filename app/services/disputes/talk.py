@@ -27,6 +27,8 @@ from openstall.market.disputes.messages import (
     sign_message,
 )
 from openstall.market.errors import Conflict, InvalidOrder, NotFound, OpenstallError, PeerError
+from openstall.market.orders.words import seller_word
+from openstall.market.schema import from_wire, to_wire
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
 from openstall.store.disputes import MessageRow, Messages
@@ -146,7 +148,7 @@ class TalkService:
     async def ask_evidence(self, order_id: str, peer_id: str) -> bytes:
         """What a party shows about an order; PeerError where it is away or refuses."""
         await self._pace.turn(peer_id)
-        ask = wire.write(wire.Ask(do="evidence", order_id=order_id, message={}, signature=""))
+        ask = to_wire(wire.Ask(do="evidence", order_id=order_id, message={}, signature=""))
         return await self.peers.request(
             peer_id, wire.PROTOCOL, ask, timeout_s=2 * TIMEOUT_S, max_response=MAX_BUNDLE
         )
@@ -195,7 +197,7 @@ class TalkService:
         return [*found, ARBITER] if called and order.role != "arbiter" else found
 
     def _readers(self, order: OpenOrder) -> list[str]:
-        sides = ["buyer", "seller" if order.kind == "sale" else "developer"]
+        sides = ["buyer", seller_word(order.kind)]
         return [*sides, "arbiter"] if order.state == "disputed" and order.contract.arbiter else sides
 
     # --- sending ---
@@ -229,7 +231,7 @@ class TalkService:
             ask = wire.Ask(do="say", order_id=order_id, message=row.doc, signature=row.signature)
             await self._pace.turn(peer_id)
             await self.peers.request(
-                peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=TIMEOUT_S, max_response=2
+                peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=TIMEOUT_S, max_response=2
             )
             await self.workers.store(self.messages.delivered, order_id, recipient, row.seq)
             self._announce(order_id)
@@ -243,7 +245,7 @@ class TalkService:
     # --- what others ask of this node ---
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
-        ask = wire.read_ask(raw)
+        ask = from_wire(raw, wire.Ask, most=wire.MAX_ASK)
         order = await self.desk.find(ask.order_id)
         if order is None or order.kind not in ("sale", "custom") or order.role == "evaluator":
             raise _stranger()
@@ -307,7 +309,7 @@ class TalkService:
         if author == contract.buyer:
             return "buyer"
         if author == contract.seller:
-            return "seller" if order.kind == "sale" else "developer"
+            return seller_word(order.kind)
         return "arbiter"
 
     def _announce(self, order_id: str) -> None:

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
-from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, InvalidRecord
 from openstall.market.fields import Body, Sha256
-from openstall.market.schema import fit
 
 PROTOCOL = "/openstall/talk/1"
 MAX_ASK = 16 * 1024
@@ -28,20 +24,3 @@ class Ask(Body, frozen=True, kw_only=True):
     order_id: Sha256
     message: dict[str, Any]
     signature: Annotated[str, Meta(max_length=86)]
-
-
-def write(ask: Ask) -> bytes:
-    """The canonical bytes of a request."""
-    return canonical.encode(msgspec.to_builtins(ask))
-
-
-def read_ask(raw: bytes) -> Ask:
-    """A request from anybody.
-
-    Raises:
-        InvalidOrder: with a stable code.
-    """
-    try:
-        return fit(canonical.decode(raw, max_bytes=MAX_ASK), Ask, "message")
-    except InvalidRecord as error:
-        raise InvalidOrder(error.code, error.message, error.what_next) from error

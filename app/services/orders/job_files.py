@@ -28,14 +28,11 @@ class JobFiles:
             InvalidOrder: the file is not what was signed for.
             StoreError: no room on the disk.
         """
-        if not self.blobs.have(item.blob.cid):
-            await self.transfer.fetch(
-                item.blob.cid,
-                [order.other],
-                expected_size_max=item.blob.size,
-                on_progress=lambda done, total: self.desk.progress(
-                    order.order_id, stage, done, total, "bytes"
-                ),
-            )
-        check_blob(self.blobs.info(item.blob.cid), item.blob)
+        found = await self.transfer.fetch(
+            item.blob.cid,
+            [order.other],
+            expected_size_max=item.blob.size,
+            on_progress=lambda done, total: self.desk.progress(order.order_id, stage, done, total, "bytes"),
+        )
+        check_blob(found, item.blob)
         await self.blobs.export(item.blob.cid, folder / item.name)

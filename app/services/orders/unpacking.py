@@ -81,16 +81,15 @@ class Unpacking:
         await self._bring(order, package.blob, sources)
 
     async def _bring(self, order: OpenOrder, blob: BlobRef, sources: Sequence[str] = ()) -> None:
-        if not self._blobs.have(blob.cid):
-            await self._transfer.fetch(
-                blob.cid,
-                list(sources) or [order.other],
-                expected_size_max=blob.size,
-                on_progress=lambda done, total: self._desk.progress(
-                    order.order_id, "Fetching the encrypted package", done, total, "bytes"
-                ),
-            )
-        check_blob(self._blobs.info(blob.cid), blob)
+        found = await self._transfer.fetch(
+            blob.cid,
+            list(sources) or [order.other],
+            expected_size_max=blob.size,
+            on_progress=lambda done, total: self._desk.progress(
+                order.order_id, "Fetching the encrypted package", done, total, "bytes"
+            ),
+        )
+        check_blob(found, blob)
 
     def _check_room(self, order: OpenOrder, package: Package) -> None:
         needed = sum(entry.size for entry in package.files)

@@ -36,7 +36,6 @@ class DeveloperDesk:
     catalogue: Catalogue
     orders: Orders
     chain: RequestChain
-    author: str
     seed: bytes
     workers: Workers
     clock: Clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from openstall.app.services.requests.looking import Look
 from openstall.app.services.requests.words import as_day, contest_words
@@ -11,12 +11,10 @@ from openstall.market.errors import ChainError
 from openstall.market.fields import DAY_S, BlobRef, body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
-from openstall.market.requests.bodies import Mechanism, RequestBody, check_request
+from openstall.market.requests.bodies import SHARES, Mechanism, RequestBody, check_request
 from openstall.market.requests.demands import Floor
 from openstall.market.requests.rows import Commitment
 from openstall.market.schema import fit
-
-_BETTER: Final = {"rmse": "at most", "mae": "at most"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +183,8 @@ def as_floor(name: str, limit: str, group: str) -> Floor:
 
 
 def _demands_words(body: RequestBody) -> str:
-    demands = [f"{body.metric} is {_BETTER.get(body.metric, 'at least')} {body.threshold}"]
+    way = "at least" if body.metric in SHARES else "at most"
+    demands = [f"{body.metric} is {way} {body.threshold}"]
     for floor in body.floors:
         words: dict[str, Any] = {
             "robustness": f"a share of {floor.limit} of its answers stays when the inputs change a little",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from openstall.app.services.requests.table import MAX_NAME, Problems, Table, need_column, parse_number
 from openstall.market import text
-from openstall.market.requests.bodies import MOST_CLASSES
+from openstall.market.requests.bodies import MOST_CLASSES, SHARES
 from openstall.market.requests.demands import METRICS_OF
 
 SHOWN_ROWS: Final = 5
@@ -21,7 +21,6 @@ FEW_ROWS: Final = 100
 MOST_GUESSED_CLASSES: Final = 20
 _LARGEST: Final = 3.4e38
 """What a 32-bit float holds: models take those."""
-BETTER_HIGH: Final = frozenset({"accuracy", "macro_f1", "auc"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ def look(table: Table, choice: Choice, problems: Problems) -> Look | None:
         columns=columns,
         rows=rows,
         classes=dict(Counter(answers).most_common()) if task == "classification" else {},
-        kinds={name: kind_of(table.column(name)) for name in table.header},
+        kinds=_kinds(table),
     )
     if problems.total:
         return found
@@ -88,35 +87,21 @@ def look(table: Table, choice: Choice, problems: Problems) -> Look | None:
     return found
 
 
-def columns_of_table(table: Table) -> dict[str, Any]:
-    """What can be said of a table before the column of the answers is chosen."""
+def as_dict(table: Table, found: Look | None) -> dict[str, Any]:
+    """The preview for the local API; before the column of the answers is chosen, what the columns hold."""
+    kinds = found.kinds if found is not None else _kinds(table)
+    classes = found.classes if found is not None else {}
     return {
-        "task": "",
-        "features": [],
+        "task": found.task if found is not None else "",
+        "features": list(found.features) if found is not None else [],
         "rows": len(table.rows),
-        "columns": [{"name": name, "kind": kind_of(table.column(name))} for name in table.header],
-        "classes": [],
+        "columns": [{"name": name, "kind": kind} for name, kind in kinds.items()],
+        "classes": [{"name": name, "rows": count} for name, count in classes.items()],
         "first_rows": [list(row) for row in table.rows[:SHOWN_ROWS]],
         "delimiter": table.delimiter,
         "encoding": table.encoding,
         "comma_columns": list(table.comma_columns),
-        "warnings": [],
-    }
-
-
-def as_dict(table: Table, found: Look) -> dict[str, Any]:
-    """The preview for the local API."""
-    return {
-        "task": found.task,
-        "features": list(found.features),
-        "rows": len(table.rows),
-        "columns": [{"name": name, "kind": kind} for name, kind in found.kinds.items()],
-        "classes": [{"name": name, "rows": count} for name, count in found.classes.items()],
-        "first_rows": [list(row) for row in table.rows[:SHOWN_ROWS]],
-        "delimiter": table.delimiter,
-        "encoding": table.encoding,
-        "comma_columns": list(table.comma_columns),
-        "warnings": found.warnings,
+        "warnings": found.warnings if found is not None else [],
     }
 
 
@@ -127,6 +112,10 @@ def guessed_task(answers: Sequence[str]) -> str:
         return "classification"
     whole = all(number is not None and number == int(number) for number in numbers)
     return "classification" if whole and len(set(numbers)) <= MOST_GUESSED_CLASSES else "regression"
+
+
+def _kinds(table: Table) -> dict[str, str]:
+    return {name: kind_of(table.column(name)) for name in table.header}
 
 
 def kind_of(cells: Sequence[str]) -> str:
@@ -235,7 +224,7 @@ def _warnings_of_threshold(found: Look, choice: Choice, answers: Sequence[str]) 
         groups[row[:width]].append(answer)
     best = _best(choice.metric, list(groups.values()), len(answers))
     idle = _idle(choice.metric, answers)
-    high = choice.metric in BETTER_HIGH
+    high = choice.metric in SHARES
     found_words = []
     if best is not None and (wanted > best if high else wanted < best):
         found_words.append(

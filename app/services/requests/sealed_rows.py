@@ -41,7 +41,7 @@ class KeptRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SealedRows:
+class RowsFolder:
     """The folder of sealed rows. Blocks; thread-safe."""
 
     folder: Path

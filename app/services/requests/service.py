@@ -25,9 +25,9 @@ from openstall.app.services.requests.draft import (
     summary_of,
     write_body,
 )
-from openstall.app.services.requests.looking import Choice, Look, as_dict, columns_of_table, look
+from openstall.app.services.requests.looking import Choice, Look, as_dict, look
 from openstall.app.services.requests.overlap import overlap_words
-from openstall.app.services.requests.sealed_rows import KeptRows, SealedRows
+from openstall.app.services.requests.sealed_rows import KeptRows, RowsFolder
 from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.threads import Workers
@@ -66,8 +66,8 @@ class Published:
     request_hash: bytes
 
 
-class Auction(Protocol):
-    """Where a request's money goes once it is published: an auction or a contest."""
+class Budgets(Protocol):
+    """Where the budget of a request goes once it is published: into an auction or a contest."""
 
     async def check_budget(self, budget_micro: int) -> None:
         """Raises MoneyError where the wallet holds less."""
@@ -85,14 +85,14 @@ class RequestService:
 
     catalogue: Catalogue
     requests: Requests
-    sealed: SealedRows
+    sealed: RowsFolder
     training: TrainingData
     chain: RequestChain
     author: str
     seed: bytes
     workers: Workers
     clock: Clock
-    auction: Auction
+    budgets: Budgets
     _lock: trio.Lock = field(default_factory=trio.Lock)
 
     async def preview(
@@ -113,13 +113,7 @@ class RequestService:
             found.warnings += await self.workers.work(
                 overlap_words, training, found, table.lines, file.choice.target
             )
-        told: dict[str, Any] = {
-            "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
-            "problem_count": problems.total,
-            "table": as_dict(table, found) if table is not None and found is not None else None,
-            "file_sha256": table.sha256 if table is not None else "",
-            "summary": [],
-        }
+        told = _preview(problems, table, None if table is None else as_dict(table, found))
         if terms is not None and table is not None and found is not None and not problems.total:
             self.chain.need(terms.mechanism)
             commitment = Commitment(root="00" * 32, rows=len(found.rows))
@@ -130,13 +124,8 @@ class RequestService:
     async def _first_look(self, file: RowsFile, problems: Problems) -> dict[str, Any]:
         """What the columns are called and hold, before anybody has chosen the one of the answers."""
         table = await self.workers.work(partial(read_table, file.path, problems, encoding=file.encoding))
-        return {
-            "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
-            "problem_count": problems.total,
-            "table": columns_of_table(table) if table is not None and not problems.total else None,
-            "file_sha256": table.sha256 if table is not None else "",
-            "summary": [],
-        }
+        shown = as_dict(table, None) if table is not None and not problems.total else None
+        return _preview(problems, table, shown)
 
     async def create(
         self,
@@ -174,7 +163,7 @@ class RequestService:
         request_id, salt = secrets.token_hex(8), secrets.token_hex(16)
         commitment = await self.workers.work(commit, found.rows, rows_seed(self.seed, salt))
         self._body(terms, found, commitment, file, training=None)  # refuse before anything is kept
-        await self.auction.check_budget(terms.budget_micro)
+        await self.budgets.check_budget(terms.budget_micro)
         shared = None
         data: dict[str, Any] = {"salt": salt}
         if training is not None:
@@ -205,7 +194,7 @@ class RequestService:
             self.requests.move, request_id, ("published", "open"), "open", at=self.clock.now()
         )
         try:
-            await self.auction.open(published.record)
+            await self.budgets.open(published.record)
         except MoneyError:  # nothing was signed: it may be taken back, or opened once there is money
             await self.workers.store(
                 self.requests.move, request_id, ("open",), "published", at=self.clock.now()
@@ -316,7 +305,7 @@ class RequestService:
             await self.workers.store(self.requests.remove_draft, row.request_id)
         elif not too_late:
             await self.open(row.request_id)
-        elif row.state == "open" and row.cid not in await self.auction.stages():
+        elif row.state == "open" and row.cid not in await self.budgets.stages():
             await self.over(row.request_id)  # a kill came before the budget was even noted
 
     async def _finish_withdrawal(self, row: RequestRow) -> None:
@@ -367,6 +356,16 @@ def _read(file: RowsFile, problems: Problems) -> tuple[Table, Look] | None:
         return None
     found = look(table, file.choice, problems)
     return None if found is None else (table, found)
+
+
+def _preview(problems: Problems, table: Table | None, shown: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "problems": [{"line": one.line, "words": one.words, "fix": one.fix} for one in problems.items],
+        "problem_count": problems.total,
+        "table": shown,
+        "file_sha256": table.sha256 if table is not None else "",
+        "summary": [],
+    }
 
 
 def _shown(row: RequestRow) -> dict[str, Any]:

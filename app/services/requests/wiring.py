@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from openstall.app.services.requests.desk import DeveloperDesk
 from openstall.app.services.requests.draft import RequestChain
-from openstall.app.services.requests.sealed_rows import SealedRows
-from openstall.app.services.requests.service import Auction, RequestService
+from openstall.app.services.requests.sealed_rows import RowsFolder
+from openstall.app.services.requests.service import Budgets, RequestService
 from openstall.app.services.requests.training import TrainingData
 from openstall.store.orders import Orders
 from openstall.store.requests import Requests
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_requests(
-    ground: Ground, *, orders: Orders, auction: Auction
+    ground: Ground, *, orders: Orders, budgets: Budgets
 ) -> tuple[RequestService, DeveloperDesk]:
     """Both sides, on the contracts of the joined chain."""
     params = ground.chain.params
@@ -37,20 +37,19 @@ def make_requests(
     service = RequestService(
         catalogue=ground.catalogue,
         requests=Requests(ground.store),
-        sealed=SealedRows(folder=ground.home.requests, seed=ground.seed),
+        sealed=RowsFolder(folder=ground.home.requests, seed=ground.seed),
         training=training,
         chain=chain,
         author=ground.host.peer_id,
         seed=ground.seed,
         workers=ground.workers,
         clock=ground.clock,
-        auction=auction,
+        budgets=budgets,
     )
     desk = DeveloperDesk(
         catalogue=ground.catalogue,
         orders=orders,
         chain=chain,
-        author=ground.host.peer_id,
         seed=ground.seed,
         workers=ground.workers,
         clock=ground.clock,

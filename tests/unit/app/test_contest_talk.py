@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import trio
 from contest_lab import ContestLab, contest_lab
+from custom_asks import rename_training
 from custom_lab import Maker
 
 from openstall.app.services.contests import practice, wire
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, OpenstallError, PeerError
+from openstall.market.errors import Conflict, InvalidOrder, OpenstallError, PeerError
+from openstall.market.schema import from_wire
 
 NOBODY = "b" + "a" * 58
 PLAIN: dict[str, Any] = {"wallet": "", "delivery": None, "key": ""}
@@ -29,6 +31,10 @@ async def ask(asker: Maker, asked: Maker, **message: Any) -> dict[str, Any]:
     )
     found: dict[str, Any] = canonical.decode(raw, max_bytes=wire.MAX_ANSWER)
     return found
+
+
+def sheet_of(answer: dict[str, Any]) -> wire.SheetAnswer:
+    return from_wire(canonical.encode(answer), wire.SheetAnswer, most=wire.MAX_ANSWER)
 
 
 async def refusal(asker: Maker, asked: Maker, **message: Any) -> str:
@@ -111,8 +117,7 @@ async def test_rankings_that_are_not_what_they_say_are_passed_by(tmp_path: Path)
         found = await desk.find(cid)
         assert found is not None
         facts = found.facts(await desk.look(found.body, cid))
-        answer = wire.read_sheet(canonical.encode(mine))
-        assert (await sheets._checked(found, facts, answer)).author == one.wallet.address.lower()
+        assert (await sheets._checked(found, facts, sheet_of(mine))).author == one.wallet.address.lower()
         forged = dict(mine["sheet"]) | {"at": 1}
         theirs = mine["signed"][0]["signature"]
         for code, changes in (
@@ -123,11 +128,23 @@ async def test_rankings_that_are_not_what_they_say_are_passed_by(tmp_path: Path)
             ("not_signed", {"signed": [{"place": 0, "signature": mine["signature"]}]}),
         ):
             with pytest.raises(InvalidOrder) as caught:
-                await sheets._checked(found, facts, wire.read_sheet(canonical.encode(mine | changes)))
+                await sheets._checked(found, facts, sheet_of(mine | changes))
             assert caught.value.code == code, changes
         for wrong in ({"signature": "ab" * 64}, {"signed": [{"place": -1, "signature": theirs}]}):
             with pytest.raises(InvalidOrder):
-                wire.read_sheet(canonical.encode(mine | wrong))
+                sheet_of(mine | wrong)
+
+
+async def test_training_data_has_a_name_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The requester would else put a file of any name and content into folders of all developers."""
+    rename_training(monkeypatch)
+    async with contest_lab(tmp_path) as room:
+        cid, ada, folder = await room.ask(), room.developers[0], tmp_path / "data"
+        saved = await ada.custom.contests.save_training(cid, folder, ada.progress())
+        assert saved["path"] == str(folder / "training.csv")
+        assert [one.name for one in await trio.Path(folder).iterdir()] == ["training.csv"]
+        with pytest.raises(Conflict, match="exists already"):
+            await ada.custom.contests.save_training(cid, folder, ada.progress())
 
 
 async def practised(room: ContestLab, who: Maker, cid: str, right: int) -> dict[str, Any]:

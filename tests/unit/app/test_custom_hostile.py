@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,14 @@ import msgspec
 import pytest
 import trio
 import trio.testing
+from custom_asks import rename_training
 from custom_lab import EVALUATE_S, Maker, custom_lab
 from custom_parts import Catalogue
 from ledger_lab import CREDIT
 
 from openstall.app.services.custom import evaluating, trials
 from openstall.app.services.custom.model_desk import rules_of
-from openstall.app.services.custom.sources import Sources
-from openstall.app.services.custom.talk import SealedTraining
 from openstall.app.services.orders import copies
-from openstall.app.services.orders.desk import OpenOrder
 from openstall.ledger.auction import AuctionClient
 from openstall.ledger.model_escrow import ModelEscrowClient, model_order_key
 from openstall.market import ids
@@ -337,13 +334,7 @@ async def test_no_buyer_keeps_an_evaluator_busy_alone(
 
 async def test_training_data_has_a_name_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The buyer would else put a file of any name and content into a folder of the developer's."""
-    honest = Sources.training
-
-    async def renamed(self: Sources, order: OpenOrder) -> SealedTraining:
-        found = await honest(self, order)
-        return replace(found, file=msgspec.structs.replace(found.file, name="conftest.py"))
-
-    monkeypatch.setattr(Sources, "training", renamed)
+    rename_training(monkeypatch)
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.funded()
         folder = tmp_path / "data"

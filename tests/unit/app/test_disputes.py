@@ -20,6 +20,7 @@ from openstall.market import canonical, ids
 from openstall.market.disputes.evidence import MAX_BUNDLE, read_bundle
 from openstall.market.disputes.messages import MOST_CHARS, Message, sign_message
 from openstall.market.errors import ChainError, Conflict, InvalidOrder, NotFound, OpenstallError
+from openstall.market.schema import to_wire
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.store.database import Store
 from openstall.store.disputes import Messages
@@ -63,7 +64,7 @@ async def until_read(side: Maker, order_id: str, count: int) -> list[dict[str, A
 async def refused(asker: Maker, other: Maker, ask: wire.Ask) -> str:
     with pytest.raises(RefusedByPeer) as caught:
         await asker.host.request(
-            other.host.peer_id, wire.PROTOCOL, wire.write(ask), timeout_s=10, max_response=MAX_BUNDLE
+            other.host.peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=10, max_response=MAX_BUNDLE
         )
     return caught.value.code
 
@@ -164,7 +165,7 @@ async def test_a_modified_client_can_neither_forge_nor_reorder_nor_listen(tmp_pa
         await buyer.host.request(
             ada.host.peer_id,
             wire.PROTOCOL,
-            wire.write(ask_to_say(buyer, order_id)),
+            to_wire(ask_to_say(buyer, order_id)),
             timeout_s=10,
             max_response=2,
         )

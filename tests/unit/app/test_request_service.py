@@ -16,7 +16,7 @@ from openstall.app.services.keys import package_key, rows_key, rows_seed, traini
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.requests.draft import RequestChain, Terms
 from openstall.app.services.requests.looking import Choice
-from openstall.app.services.requests.sealed_rows import SealedRows
+from openstall.app.services.requests.sealed_rows import RowsFolder
 from openstall.app.services.requests.service import RequestService, RowsFile
 from openstall.app.services.requests.training import TrainingData
 from openstall.app.services.sealing import describe, unseal
@@ -105,7 +105,7 @@ class Shelf:
 
 
 @dataclass
-class House:
+class Group:
     """The auctions of the group, which outlive the node."""
 
     opened: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Bench:
     store: Store
     shelf: Shelf = field(default_factory=Shelf)
     clock: Clock = field(default_factory=Clock)
-    auction: House = field(default_factory=House)
+    budgets: Group = field(default_factory=Group)
 
     def node(self, chain: RequestChain = CHAIN) -> RequestService:
         """The service as a start of the node builds it, on the same disk."""
@@ -136,7 +136,7 @@ class Bench:
         return RequestService(
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
             requests=Requests(self.store),
-            sealed=SealedRows(folder=self.folder / "requests", seed=SEED),
+            sealed=RowsFolder(folder=self.folder / "requests", seed=SEED),
             training=TrainingData(
                 blobs=BlobStore(self.folder / "blobs"),
                 access=self.access,
@@ -148,7 +148,7 @@ class Bench:
             seed=SEED,
             workers=workers,
             clock=self.clock,
-            auction=self.auction,
+            budgets=self.budgets,
         )
 
     @property
@@ -213,7 +213,7 @@ def test_a_request_and_its_sealed_rows(bench: Bench) -> None:
         service = bench.node()
         made = await bench.create(service)
         assert made["state"] == "open"
-        assert bench.auction.opened == [made["cid"]]
+        assert bench.budgets.opened == [made["cid"]]
         assert made["cid"] == bench.shelf.records[made["request_id"]].cid
         await is_whole(service, made["request_id"])
         assert await service.items() == [{name: made[name] for name in (await service.items())[0]}]
@@ -236,7 +236,7 @@ def test_a_kill_while_publishing_loses_nothing_and_signs_once(bench: Bench, wher
         await again.resume()
         (found,) = await again.items()
         assert found["state"] == "open"
-        assert bench.auction.opened == [found["cid"]]
+        assert bench.budgets.opened == [found["cid"]]
         await is_whole(again, found["request_id"])
         assert bench.shelf.signed == 1
 
@@ -474,7 +474,7 @@ def test_a_contest_is_signed_with_its_own_contract_and_no_delivery(bench: Bench)
         assert body["deliver_by"] == body["reveal_by"]
         words = {line["what"]: line["words"] for line in made["summary"]}
         assert "everybody of the group who asks" in words["Training data"]
-        assert bench.auction.opened == [made["cid"]]
+        assert bench.budgets.opened == [made["cid"]]
 
     run(scene)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from ledger_lab import CREDIT, Lab, order_hash
 from request_lab import BUDGET, DEPOSIT, RequestLab
 
+from openstall.ledger.bond import SINK
 from openstall.ledger.chain import Chain, TxRequest
-from openstall.ledger.contest import LOST_DEPOSITS, ContestClient, Ranking, contest_id, ranking
+from openstall.ledger.contest import ContestClient, Ranking, contest_id, ranking
 from openstall.ledger.typed_data import address_word, word
 from openstall.ledger.wallet import Wallet
 from openstall.market.errors import ChainError, InvalidOrder
@@ -57,7 +58,7 @@ def refused(room: RequestLab, wallet: Wallet, request: TxRequest, why: str) -> N
 
 def test_winners_hand_over_and_are_paid_and_the_rest_goes_back(room: RequestLab) -> None:
     lab, contests = room.lab, room.contests
-    start, sunk = lab.balance(lab.buyer), lab.balance(LOST_DEPOSITS)
+    start, sunk = lab.balance(lab.buyer), lab.balance(SINK)
     found, (first, second, third, walker) = judged(room, 30 * CREDIT, 10 * CREDIT, 0, 5 * CREDIT)
     assert contests.contest(found.contest_id).entries == 4
     before = [lab.balance(one) for one in (first, second, third, walker)]
@@ -86,7 +87,7 @@ def test_winners_hand_over_and_are_paid_and_the_rest_goes_back(room: RequestLab)
     gains = [now - then for now, then in zip(after, before, strict=True)]
     assert gains == [30 * CREDIT + DEPOSIT, 10 * CREDIT + DEPOSIT, DEPOSIT, 0]
     assert start - lab.balance(lab.buyer) == 40 * CREDIT
-    assert lab.balance(LOST_DEPOSITS) - sunk == DEPOSIT, "nobody gains by a verdict"
+    assert lab.balance(SINK) - sunk == DEPOSIT, "nobody gains by a verdict"
     assert contests.contest(found.contest_id).state == "closed"
 
 
