@@ -222,7 +222,7 @@ class ContestService:
             case "none":  # the node was ended between keeping the contest and sending it
                 await self._open(room)
             case "open":
-                if now > room.body.commit_by:
+                if room.body.commit_by < now <= (seen.contest.deadline_at or 0):
                     await self.judging.watch(room, seen)
                 await self.ends.step(room, seen)
             case "judged":
@@ -269,7 +269,7 @@ class ContestService:
 
     async def _evaluator(self, room: Room, seen: Seen) -> None:
         state, now = seen.contest.state, self.desk.clock.now()
-        if state == "open":
+        if state == "open" and now <= (seen.contest.deadline_at or 0):
             if now <= room.body.commit_by:
                 await self.measuring.bring_rows(room)
             await self.practice.step(room)

@@ -337,3 +337,20 @@ async def test_without_the_deposit_nothing_is_entered(tmp_path: Path) -> None:
 async def drain(room: ContestLab, who: Maker, amount: int) -> None:
     chain = room.lab.trade.chain
     chain.do(who.wallet, CreditClient(chain.chain).transfer(room.buyer.wallet.address, amount))
+
+
+async def test_a_ranking_that_comes_too_late_keeps_nobody_from_its_money(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with contest_lab(tmp_path) as room:
+        cid = await room.entered(40, 30)
+        with monkeypatch.context() as patched:
+            patched.setattr(ContestDesk, "send", killed)
+            for _round in range(2):
+                await room.look(room.buyer, *room.evaluators)
+                room.lab.pass_to(room.lab.now() + 130)
+        body = await room.lab.terms_of(cid)
+        room.lab.pass_to(body.reveal_by + body.review_s + 60)
+        await room.look(room.buyer)
+        assert (await room.view(room.buyer, cid))["state"] == "void"
+        assert room.buyer.gain == 0
