@@ -284,12 +284,15 @@ class ContestService:
             await self.ends.step(room, seen)
 
     async def _forget(self, room: Room) -> None:
-        """An evaluator keeps nobody's model, key or rows longer than they are of use."""
+        """An evaluator keeps nobody's model, key or rows longer than they are of use.
+
+        A blob that was here before stays, whoever named it: it may be this node's own.
+        """
         books, store = self.desk.books, self.desk.workers.store
         for kind in (ENTRY, TRY, ROWS):
             for note in (await store(books.notes, room.cid, kind)).values():
                 blob = (note["doc"]["blob"] if "doc" in note else note["blob"])["cid"]
-                if self.measuring.blobs.have(blob):
+                if note.get("fetched") or not self.measuring.blobs.have(blob):
                     await self.measuring.blobs.remove(blob)
             await store(books.forget_all, room.cid, kind)
 

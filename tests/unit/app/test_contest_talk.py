@@ -157,6 +157,7 @@ async def test_practice_tells_no_more_than_the_ladder_and_survives_a_kill(tmp_pa
         worse = await practised(room, ada, cid, 20)
         assert (worse["figure"], worse["tries_left"]) == ("0.75", 2)  # a worse model is not told
         assert (await practised(room, ada, cid, 34))["figure"] == "0.85"
+        assert len(keeper.blobs.all()) == 1  # the rows; no model that was tried takes room any longer
         keeper.start_custom()
         assert (await practised(room, ada, cid, 34))["tries_left"] == 0
         with pytest.raises(OpenstallError) as caught:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contest_lab import DEPOSIT, POOL, REVIEW_S, ContestLab, contest_lab
+from contest_lab import DEPOSIT, POOL, REVIEW_S, STAGE_S, ContestLab, contest_lab
 from custom_lab import Maker
 
 from openstall.app.services.contests.desk import ContestDesk, Room
@@ -354,3 +354,30 @@ async def test_a_ranking_that_comes_too_late_keeps_nobody_from_its_money(
         await room.look(room.buyer)
         assert (await room.view(room.buyer, cid))["state"] == "void"
         assert room.buyer.gain == 0
+
+
+async def test_a_model_that_breaks_its_run_off_holds_up_nobody(tmp_path: Path) -> None:
+    async with contest_lab(tmp_path) as room:
+        for one in room.evaluators:
+            one.sandbox.breaks[13] = "crashed"
+        cid = await room.entered(13, 40, 30)
+        await room.look(*room.evaluators)
+        room.lab.pass_to(room.lab.now() + STAGE_S // 2)
+        await room.judge(cid)
+        await room.look(*room.developers)
+        assert [side.gain for side in room.developers] == [0, POOL * 6 // 10, POOL * 3 // 10]
+        assert all(one.sandbox.measured <= 4 for one in room.evaluators)  # it is not run again and again
+
+
+async def test_an_evaluator_keeps_its_own_files_whoever_names_them(tmp_path: Path) -> None:
+    async with contest_lab(tmp_path) as room:
+        cid = await room.ask()
+        ada, (judge, other, _third) = room.developers[0], room.evaluators
+        await room.enter(ada, cid, 40)
+        (blob,) = ada.blobs.all()
+        await judge.blobs.add_file(ada.blobs.path(blob.cid))  # as if that were what it sells itself
+        room.lab.pass_to((await room.lab.terms_of(cid)).commit_by)
+        await room.judge(cid)
+        await room.close()
+        assert judge.blobs.have(blob.cid)
+        assert not other.blobs.have(blob.cid)
