@@ -211,7 +211,7 @@ class ContestService:
     async def _note_state(self, room: Room, seen: Seen) -> Room:
         if room.row.data.get("state") == seen.contest.state:
             return room
-        await self.desk.patch(room, state=seen.contest.state)
+        await self.desk.patch(room, state=seen.contest.state, root=seen.contest.root.hex())
         return await self.desk.again(room)
 
     async def _requester(self, room: Room, seen: Seen) -> None:

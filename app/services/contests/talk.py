@@ -25,7 +25,7 @@ TIMEOUT_S = 20.0
 ENTRY = "entry"
 """The note of an evaluator about one entry: the delivery, its key, and what was measured."""
 SHEET = "sheet"
-"""The note about one evaluator's sheet, with the signatures on the prizes that follow from it."""
+"""The note about one sheet of an evaluator's, with the signatures on the prizes that follow from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +173,11 @@ class ContestTalk:
         if not judges and room.row.data.get("state") not in ("judged", "closed"):
             raise _stranger()
         sheets = await self.desk.workers.store(self.desk.books.notes, room.cid, SHEET)
-        wanted = [note for name, note in sheets.items() if wallet in ("", name)]
+        wanted = [note for note in sheets.values() if wallet in ("", note["sheet"]["evaluator"])]
         if not wanted:
             raise NotFound("nothing_there", "There is no such ranking here.", "Ask again later.")
-        best = max(wanted, key=lambda note: len(note["signed"]))
+        on_chain = room.row.data.get("root")
+        best = max(wanted, key=lambda note: (note["root"] == on_chain, len(note["signed"])))
         signed = [
             wire.Signed(place=room.evaluators.index(signer), signature=signature)
             for signer, signature in sorted(best["signed"].items())

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from contest_lab import DEPOSIT, POOL, REVIEW_S, STAGE_S, ContestLab, contest_lab
 from custom_lab import Maker
+from msgspec import structs
 
 from openstall.app.services.contests.desk import ContestDesk, Room
 from openstall.app.services.contests.entering import Entering
 from openstall.app.services.contests.judging import Judging
+from openstall.app.services.contests.talk import SHEET
 from openstall.app.services.sealing import seal_key
 from openstall.ledger.credit import CreditClient
 from openstall.market.errors import ChainError, Conflict, MoneyError, OpenstallError, Refused
@@ -381,3 +383,26 @@ async def test_an_evaluator_keeps_its_own_files_whoever_names_them(tmp_path: Pat
         await room.close()
         assert judge.blobs.have(blob.cid)
         assert not other.blobs.have(blob.cid)
+
+
+async def test_an_evaluator_who_writes_two_rankings_takes_no_prize_away(tmp_path: Path) -> None:
+    async with contest_lab(tmp_path) as room:
+        cid = await room.entered(40, 30)
+        liar, honest, third = room.evaluators
+        await room.look(liar)
+        await room.look(honest)
+        contests = liar.custom.contests
+        found = await contests.desk.find(cid)
+        assert found is not None
+        facts = found.facts(await contests.desk.look(found.body, cid))
+        (first,) = await honest.custom.contests.sheets.all(found, facts)
+        assert len(first.signed) == found.body.quorum
+        other = [structs.replace(line, statement=None) for line in first.sheet.lines]
+        contests.desk.books.forget_all(cid, SHEET)
+        await contests.sheets.make(found, facts, structs.replace(first.sheet, lines=other))
+        await room.look(third)
+        await room.look(honest)  # it hears of the other one, from the third
+        signed = [(found.evaluators.index(one), bytes.fromhex(text)) for one, text in first.signed.items()]
+        await contests.desk.send(found, "judge", lambda client, _key: client.judge(first.ranking, signed))
+        await room.look(honest, third, *room.developers)
+        assert [side.gain for side in room.developers[:2]] == [POOL * 6 // 10, POOL * 3 // 10]
