@@ -230,7 +230,7 @@ class Measuring:
         So an entrant who shows its model to one evaluator has shown it to all.
         """
         known = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, entrant)
-        if known is not None and own_delivery(known).model_hash == model:
+        if known is not None and own_delivery(known).entry_hash(entrant) == model:
             fetched = await self.bring(own_delivery(known), await self.sources(room, entrant))
             return {
                 "doc": known["doc"],

@@ -68,7 +68,7 @@ class ContestTalk:
         """What a wallet has entered, as it or an evaluator shows it; checked against the chain."""
         ask = wire.Ask(do="delivery", request=room.cid, wallet=wallet)
         answer = wire.read_delivery(await self._ask(peer_id, ask))
-        found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash)
+        found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash, entrant=wallet)
         return Shown(delivery=found, key=answer.key)
 
     async def rows(self, room: Room) -> SealedRows:
@@ -126,14 +126,18 @@ class ContestTalk:
                 return wire.write(await self.board_of(room))
 
     async def _show(self, room: Room, peer_id: str, asker: str, wallet: str) -> DeliveryAnswer:
-        """Evaluators get the key once nobody can enter any more; the requester only what it has paid for."""
+        """Once nobody can enter any more: with the key to evaluators, and to the requester if it has paid.
+
+        Not before: whoever holds the document of an entry could enter the same under another wallet.
+        """
         evaluates, asks = asker in room.evaluators, peer_id == room.requester
         if not (evaluates or asks):
             raise _stranger()
-        over = self.desk.clock.now() > room.body.commit_by
+        if self.desk.clock.now() <= room.body.commit_by:
+            raise Conflict("not_now", "The time to enter is not over.", "Ask again later.")
         if room.row.role == "entrant" and wallet == self.desk.my_wallet:
             own = await self.entering.own(room)
-            key = own.key.hex() if evaluates and over else ""
+            key = own.key.hex() if evaluates else ""
             return DeliveryAnswer(delivery=own.delivery.as_dict(), key=key)
         if room.row.role != "evaluator":
             raise _stranger()

@@ -70,7 +70,8 @@ async def test_nobody_has_a_key_before_the_time_to_enter_is_over(tmp_path: Path)
         ada, judge = room.developers[0], room.evaluators[0]
         await room.enter(ada, cid, 40)
         hers = {"do": "delivery", "request": cid, "wallet": ada.wallet.address.lower()}
-        assert (await ask(judge, ada, **hers))["key"] == ""
+        assert await refusal(judge, ada, **hers) == "not_now"
+        assert await refusal(room.buyer, ada, **hers) == "not_now"
         room.lab.pass_to((await room.lab.terms_of(cid)).commit_by)
         assert (await ask(judge, ada, **hers))["key"]
         await room.judge(cid)

@@ -13,7 +13,7 @@ from msgspec import structs
 from openstall.app.services.contests.desk import ContestDesk, Room
 from openstall.app.services.contests.entering import Entering
 from openstall.app.services.contests.judging import Judging
-from openstall.app.services.contests.talk import SHEET
+from openstall.app.services.contests.talk import ENTRY, SHEET
 from openstall.app.services.sealing import seal_key
 from openstall.ledger.credit import CreditClient
 from openstall.market.errors import ChainError, Conflict, MoneyError, OpenstallError, Refused
@@ -406,3 +406,33 @@ async def test_an_evaluator_who_writes_two_rankings_takes_no_prize_away(tmp_path
         await contests.desk.send(found, "judge", lambda client, _key: client.judge(first.ranking, signed))
         await room.look(honest, third, *room.developers)
         assert [side.gain for side in room.developers[:2]] == [POOL * 6 // 10, POOL * 3 // 10]
+
+
+async def test_who_copies_an_entry_gains_nothing_even_with_an_evaluators_help(tmp_path: Path) -> None:
+    async with contest_lab(tmp_path) as room:
+        cid = await room.ask()
+        ada, ben, _cleo = room.developers
+        await room.enter(ada, cid, 40)
+        desk = ben.custom.contests.desk
+        found = await desk.keep(await desk.catalogue.live_record(cid), "entrant")
+        (entry,) = (await desk.look(found.body, cid)).entries
+        body = found.body
+        await desk.send(
+            found,
+            "enter",
+            lambda client, key: client.enter(
+                ben.wallet, key, entry.model_hash, deposit_micro=body.deposit_micro, pay_by=body.commit_by
+            ),
+        )
+        room.lab.pass_to(body.commit_by)
+        helper = room.evaluators[2]
+        await room.look(helper)
+        hers = helper.custom.contests.desk.books.noted(cid, ENTRY, ada.wallet.address.lower())
+        assert hers is not None
+        helper.custom.contests.desk.books.note(cid, ENTRY, ben.wallet.address.lower(), hers)
+        await room.look(*room.evaluators[:2])
+        room.lab.pass_to(room.lab.now() + STAGE_S // 2)
+        await room.judge(cid, without=(helper,))
+        await room.look(ada, ben)
+        assert ada.gain == POOL * 6 // 10
+        assert ben.gain <= 0
