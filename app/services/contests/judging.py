@@ -15,7 +15,7 @@ from openstall.app.services.contests.measuring import Measuring
 from openstall.app.services.contests.sheets import MOST_OF_ONE, Held, Sheets
 from openstall.market import canonical
 from openstall.market.requests.assessment import Statement
-from openstall.market.requests.ranking import Facts, Line, Sheet, disagreeing
+from openstall.market.requests.ranking import Facts, Line, Sheet, disagreeing, may_sign
 from openstall.store.contests import ContestRow
 
 MOST_PATIENCE_S, LEAST_PATIENCE_S = 120, 5
@@ -117,7 +117,7 @@ class Judging:
         apart = disagreeing(room.body, own, held.statements)
         if apart:
             log.warning("another evaluator says otherwise", request=room.cid, by=fellow, entries=apart)
-        else:
+        elif may_sign(facts, own, held.statements, now=self.desk.clock.now()):
             await self.sheets.sign(room, held)
 
     async def _is_settled(self, room: Room, facts: Facts, fellow: str) -> bool:
