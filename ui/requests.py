@@ -68,6 +68,7 @@ class RequestBody(Document, frozen=True, kw_only=True):
     arbiter: str = ""
     arbiter_fee_bps: int = 0
     tries: int = 0
+    weights_bps: list[int] = []
     evaluators: list[str] = []
     quorum: int = 0
     wallet: str = ""

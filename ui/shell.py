@@ -42,6 +42,7 @@ _BELONGS = {
     "demand": "sell",
     "request": "requests",
     "bid": "requests",
+    "enter": "requests",
     "ask": "requests",
     "developer": "requests",
 }
@@ -111,7 +112,8 @@ class Shell(QWidget):
         """Show a view by its name.
 
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
-        `demand`, `requests`, `request:CID`, `bid:CID`, `ask`, `developer`, `orders`, `orders:ID`, `library`,
+        `demand`, `requests`, `request:CID`, `bid:CID`, `enter:CID`, `ask`, `developer`, `orders`,
+        `orders:ID`, `library`,
         `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
         """
         if not self._known(spec):
@@ -159,7 +161,7 @@ class Shell(QWidget):
 
     def _page(self, name: str, argument: str) -> Page:
         """The page of a view. The sections are kept; a page about one thing is made anew each time."""
-        if argument and name in ("model", "buy", "rent", "orders", "request", "bid"):
+        if argument and name in ("model", "buy", "rent", "orders", "request", "bid", "enter"):
             return self._page_about(name, argument)
         if name in _ALONE:
             return self._page_alone(name, argument)
@@ -197,6 +199,7 @@ class Shell(QWidget):
         """A page about one thing; imported only now, so that the window is on screen sooner."""
         from openstall.ui.views.bid import BidPage
         from openstall.ui.views.buy import BuyPage
+        from openstall.ui.views.enter import EnterPage
         from openstall.ui.views.model import ModelPage
         from openstall.ui.views.order import OrderPage
         from openstall.ui.views.rent import RentPage
@@ -209,6 +212,7 @@ class Shell(QWidget):
             "orders": OrderPage,
             "request": RequestPage,
             "bid": BidPage,
+            "enter": EnterPage,
         }
         return makers[name](self._desk, argument)
 

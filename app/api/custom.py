@@ -52,7 +52,7 @@ def router(node: Node) -> APIRouter:
     @routes.get("/requests/{cid}/record")
     async def record(cid: str) -> dict[str, Any]:
         """What its author signed; who takes part reads it also when it has left the catalogue."""
-        return await node.trade.custom.auctions.entry(cid[:80])
+        return await node.trade.custom.entry(cid[:80])
 
     @routes.get("/requests/{cid}/auction")
     async def auction(cid: str) -> dict[str, Any]:

@@ -34,14 +34,18 @@ class Delivery(Body, frozen=True, kw_only=True):
         """The SHA-256 of the canonical document."""
         return hashlib.sha256(canonical.encode(self.as_dict())).digest()
 
+    def entry_hash(self, wallet: str) -> bytes:
+        """What a contest has on the chain for it: of no use to whoever copies it under another wallet."""
+        return hashlib.sha256(canonical.encode([wallet.lower(), self.as_dict()])).digest()
+
     def as_dict(self) -> dict[str, Any]:
         """The document as JSON has it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
 
-def read_delivery(value: Any, *, request: str, model_hash: bytes) -> Delivery:
-    """Check a document from anybody against what the chain says.
+def read_delivery(value: Any, *, request: str, model_hash: bytes, entrant: str = "") -> Delivery:
+    """Check a document from anybody against what the chain says, in a contest for the wallet `entrant`.
 
     Raises:
         InvalidOrder: it is another than the one that was handed in, or holds no model.
@@ -55,7 +59,8 @@ def read_delivery(value: Any, *, request: str, model_hash: bytes) -> Delivery:
     models = [entry for entry in found.files if entry.name.endswith(MODEL_SUFFIX)]
     if len(models) != 1:
         raise InvalidOrder("wrong_package", "What was handed in is not a package with one ONNX model.")
-    if found.request != request or found.model_hash != model_hash:
+    named = found.entry_hash(entrant) if entrant else found.model_hash
+    if found.request != request or named != model_hash:
         raise InvalidOrder(
             "wrong_delivery", "The package is not the one whose hash the developer put on the chain."
         )

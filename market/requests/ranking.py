@@ -141,6 +141,18 @@ def disagreeing(body: RequestBody, own: Statements, theirs: Statements) -> list[
     )
 
 
+def may_sign(facts: Facts, own: Statements, theirs: Statements, *, now: int) -> bool:
+    """Whether an evaluator signs the prizes of another's sheet, whose figures agree with its own.
+
+    Only where its own figures give the same prizes, so that nobody turns two entries round that lie close. In
+    the last quarter of the time to judge the agreement is enough: machines may differ by a step.
+    """
+    if disagreeing(facts.body, own, theirs):
+        return False
+    quarter = (facts.body.reveal_by - facts.body.commit_by) // 4
+    return now > facts.body.reveal_by - quarter or prizes_of(facts, own) == prizes_of(facts, theirs)
+
+
 def standing(body: RequestBody, statement: Statement) -> Figure | None:
     """The figure that an entry is ranked by; None where it could not be measured."""
     figures = statement.predicate.figures

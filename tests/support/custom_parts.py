@@ -41,11 +41,15 @@ class Sandbox:
         """What a lying evaluator makes it say; it commits to answers that fit, and opens them."""
         self.counted: int | None = None
         """What a lying evaluator says that it counted, of true answers."""
+        self.breaks: dict[int, str] = {}
+        """Models that break their run off, by what they would tell right, with how it ends."""
 
     async def evaluate(self, model: Path, rows: Path, params: AssessParams, *, count: int) -> Evaluated:
         right, table = await trio.to_thread.run_sync(_read, model, rows)
         assert len(table) == count
         self.measured += 1
+        if right in self.breaks:
+            raise SandboxError(self.breaks[right], "The run was broken off.")
         right = right if self.said is None else self.said
         leaves = seal(_answers(table, right), bytes.fromhex(params.salt_seed))
         counted = right if self.counted is None else self.counted

@@ -92,7 +92,7 @@ class Orphans(QObject):
 def test_no_part_of_a_page_opens_as_a_window(qtbot: QtBot, window: MainWindow, qapp: QApplication) -> None:
     orphans = Orphans()
     qapp.installEventFilter(orphans)
-    for spec in (*SECTIONS, "publish", "backup", "house", "orders:" + "0" * 64):
+    for spec in (*SECTIONS, "publish", "backup", "house", "ask", "developer", "orders:" + "0" * 64):
         show(qtbot, window, spec)
     qapp.removeEventFilter(orphans)
     assert orphans.seen == []

@@ -8,9 +8,11 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from openstall.ui import documents, theme
+from openstall.ui.contests import SHARES
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, UnreadableAnswer
 from openstall.ui.requests import Preview
+from openstall.ui.views.ask_choosing import ChoosingPanel
 from openstall.ui.views.ask_goal import GoalPanel
 from openstall.ui.views.ask_judges import JudgesPanel
 from openstall.ui.views.ask_money import MoneyPanel
@@ -22,6 +24,8 @@ from openstall.ui.widgets.notices import ProgressRow
 from openstall.ui.widgets.text import Text
 
 LOOK_MS = 500
+_BUDGET_NOTE = "Signing sets the budget aside at once, until a model passes or it comes back."
+_POOL_NOTE = "Signing pays the prize pool in at once. What no model earns comes back to you."
 
 
 class AskPage(Page):
@@ -31,7 +35,7 @@ class AskPage(Page):
         super().__init__(
             desk,
             "Ask for a model",
-            "Your rows stay sealed on this computer: no bidder sees them. Nothing has been paid yet.",
+            "Your rows stay sealed on this computer: no developer sees them. Nothing has been paid yet.",
             back="Back to the requests",
         )
         self._seen = Preview()
@@ -43,14 +47,16 @@ class AskPage(Page):
         self._wait.timeout.connect(self._look)
         self._progress = ProgressRow(cancel=False)
         self.table, self.goal = TablePanel(), GoalPanel()
-        self.judges, self.money = JudgesPanel(desk), MoneyPanel()
+        self.choosing, self.judges, self.money = ChoosingPanel(desk), JudgesPanel(desk), MoneyPanel()
+        self.choosing.changed.connect(self._another_way)
+        self.money.budget.edited.connect(lambda: self.choosing.show_pool(self.money.budget.micro or 0))
         self.table.picked.connect(self._picked)
-        for panel in (self.table, self.goal, self.judges, self.money):
+        for panel in (self.table, self.goal, self.choosing, self.judges, self.money):
             panel.changed.connect(self._changed)
         side = QWidget()
         side.setFixedWidth(392)
         side.setLayout(column(self.money, self._sign_panel(), 1, spacing=2 * theme.GRID))
-        left = column(self.table, self.goal, self.judges, 1, spacing=2 * theme.GRID)
+        left = column(self.table, self.goal, self.choosing, self.judges, 1, spacing=2 * theme.GRID)
         self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
         self._check()
@@ -63,8 +69,8 @@ class AskPage(Page):
         panel = Panel("What you would sign")
         self._summary = column(spacing=theme.GRID // 2)
         panel.body.addLayout(self._summary)
-        note = "Signing sets the budget aside at once, until a model passes or it comes back."
-        panel.body.addWidget(Text(note, "small"))
+        self._note = Text(_BUDGET_NOTE, "small")
+        panel.body.addWidget(self._note)
         panel.body.addWidget(self._progress)
         self._why = Text("", "small")
         panel.body.addWidget(self._why)
@@ -72,6 +78,14 @@ class AskPage(Page):
         self._leave = button("&Do not ask", self.desk.back.emit, kind="primary")
         panel.body.addLayout(row(1, self._sign, self._leave))
         return panel
+
+    def _another_way(self) -> None:
+        """Bids need other terms than a contest."""
+        contest = self.choosing.is_contest
+        self.money.show_way(contest=contest)
+        self.judges.show_way(contest=contest)
+        self.goal.show_way(contest=contest)
+        self._note.say(_POOL_NOTE if contest else _BUDGET_NOTE)
 
     def _picked(self) -> None:
         self.goal.forget()
@@ -91,13 +105,16 @@ class AskPage(Page):
         return rows | self.goal.rows_body()
 
     def _terms_body(self) -> dict[str, Any]:
-        return self.money.terms() | self.judges.terms()
+        return self.money.terms() | self.judges.terms() | self.choosing.terms()
 
     def _missing(self) -> str:
         """What is still to be filled in; empty if the node can say what would be signed."""
         if not self.table.file.path:
             return "Drop a table first."
-        return self.goal.missing() or self.judges.missing() or self.money.missing()
+        if self.choosing.by_share and self.goal.measure.currentData() not in (None, *SHARES):
+            return "Only shares of 1 (accuracy, macro F1, AUC) can share a pool: give prizes by place."
+        panels = (self.goal, self.choosing, self.judges, self.money)
+        return next((why for panel in panels if (why := panel.missing())), "")
 
     def _look(self) -> None:
         if not self.table.file.path or self._signing:

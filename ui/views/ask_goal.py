@@ -178,6 +178,11 @@ class GoalPanel(Panel):
             choice.clear()
         self.left_out.offer([])
 
+    def show_way(self, *, contest: bool) -> None:
+        """In a contest all developers build, so all have the training data."""
+        who = "all" if contest else "the winner"
+        self.training.ask_for(f"training data for {who} (optional)")
+
     def show_table(self, table: TableLook) -> None:
         """Offer its columns, and the figures that fit its answers."""
         names = [one.name for one in table.columns]

@@ -28,6 +28,9 @@ _OTHERS = (
     "Each of them sees your rows and the model. Ask them first: a node measures for others only where its "
     "user has agreed to."
 )
+_CONTEST = (
+    "They open every entry and your rows. You cannot be one of them: you would hold every model for nothing. "
+)
 
 
 class JudgesPanel(Panel):
@@ -40,6 +43,7 @@ class JudgesPanel(Panel):
         self._desk = desk
         self._wallets: list[str] = []
         self._names: dict[str, str] = {}
+        self._contest = False
         self.who = Choice((("You alone", "me"), ("Others of the group", "others")))
         self.within, self.quorum = Choice(MEASURING, chosen=2), Choice()
         self.arbiter, self.wallet = QLineEdit(), QLineEdit()
@@ -68,6 +72,16 @@ class JudgesPanel(Panel):
         self.arbiter.textChanged.connect(lambda _text: self._look())
         for choice in (self.quorum, self.within):
             choice.activated.connect(lambda _at: self.changed.emit())
+        self._look()
+
+    def show_way(self, *, contest: bool) -> None:
+        """In a contest others measure, and nobody rules."""
+        self._contest = contest
+        if contest:
+            self.who.setCurrentIndex(1)
+        self.who.setEnabled(not contest)
+        for field in (self.within, self.arbiter):
+            self._facts.setRowVisible(field, not contest)
         self._look()
 
     @property
@@ -107,7 +121,11 @@ class JudgesPanel(Panel):
     def missing(self) -> str:
         """What is still to be filled in."""
         if self.who.currentData() == "others" and not self._wallets:
-            return "Name an evaluator, or measure yourself."
+            return "Name an evaluator." if self._contest else "Name an evaluator, or measure yourself."
+        own = self._desk.status.identity.wallet.lower()
+        if self._contest:
+            mine = own in [one.lower() for one in self.evaluators]
+            return "You cannot measure your own contest: name others." if mine else ""
         arbiter = self.arbiter.text().strip()
         if arbiter and WALLET.fullmatch(arbiter) is None:
             return f"The arbiter's wallet cannot be read. {NO_WALLET}"
@@ -117,9 +135,13 @@ class JudgesPanel(Panel):
 
     def terms(self) -> dict[str, Any]:
         """As the local API takes it."""
-        return {
+        judges = {
             "evaluators": self.evaluators,
             "quorum": self.quorum.currentData() if self.evaluators else None,
+        }
+        if self._contest:
+            return judges
+        return judges | {
             "evaluate_s": self.within.currentData(),
             "arbiter": self.arbiter.text().strip() or None,
         }
@@ -142,7 +164,7 @@ class JudgesPanel(Panel):
         bad = bool(arbiter) and WALLET.fullmatch(arbiter) is None
         mark_wrong(self.arbiter, wrong=bad, why=NO_WALLET if bad else "")
         self._others.setVisible(others)
-        self._hint.say(_OTHERS if others else _MINE)
+        self._hint.say((_CONTEST if self._contest else "") + (_OTHERS if others else _MINE))
         self._facts.setRowVisible(self.quorum, others and len(self._wallets) > 1)
         self._look_at_typed()
         self._offer_quorum()

@@ -10,12 +10,32 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit
 from openstall.ui.views.publish import LICENCES
 from openstall.ui.widgets.inputs import AmountField, Choice, NumberField
 from openstall.ui.widgets.layout import Facts, Panel
+from openstall.ui.widgets.text import Text
 
 DAY_S = 86_400
-BIDS = (("1 hour", 3600), ("1 day", DAY_S), ("3 days", 3 * DAY_S), ("7 days", 7 * DAY_S))
+BIDDING = (("1 hour", 3600), ("1 day", DAY_S), ("3 days", 3 * DAY_S), ("7 days", 7 * DAY_S))
 OPENING = (("1 hour", 3600), ("12 hours", DAY_S // 2), ("1 day", DAY_S))
 DELIVERY = (("1 day", DAY_S), ("7 days", 7 * DAY_S), ("14 days", 14 * DAY_S), ("60 days", 60 * DAY_S))
 REVIEW = (("1 hour", 3600), ("1 day", DAY_S), ("3 days", 3 * DAY_S), ("7 days", 7 * DAY_S))
+_BIDS = {
+    "budget": "Budget",
+    "deposit": "Deposit for a bid",
+    "licence": "Licence",
+    "bids": "Bids for",
+    "opening": "Opening for",
+    "delivery": "Delivery within",
+    "review": "You check for",
+    "tries": "Tries",
+}
+_CONTEST = {
+    "budget": "Prize pool",
+    "deposit": "Deposit for an entry",
+    "bids": "Entries for",
+    "opening": "Then, judging for",
+    "review": "Claims within",
+    "tries": "Tries to practise",
+}
+_FOR_A_BID = "a bid, above zero: it keeps away bids"
 
 
 class MoneyPanel(Panel):
@@ -35,21 +55,26 @@ class MoneyPanel(Panel):
         self.deposit = AmountField("", name="Deposit for a bid in credits")
         self.licence = Choice([(name, name) for name in LICENCES])
         self.licence.let_type("Licence")
-        self.bids, self.opening = Choice(BIDS, chosen=2), Choice(OPENING, chosen=2)
+        self.bids, self.opening = Choice(BIDDING, chosen=2), Choice(OPENING, chosen=2)
         self.delivery, self.review = Choice(DELIVERY, chosen=2), Choice(REVIEW, chosen=2)
         self.tries = NumberField(3, 1, 16)
-        facts = Facts()
-        facts.add("Title", self.name)
-        facts.add("Summary", self.summary)
-        facts.add("Budget", self.budget)
-        facts.add("Deposit for a bid", self.deposit)
-        facts.add("Licence", self.licence)
-        facts.add("Bids for", self.bids)
-        facts.add("Opening for", self.opening)
-        facts.add("Delivery within", self.delivery)
-        facts.add("You check for", self.review)
-        facts.add("Tries", self.tries)
-        self.body.addLayout(facts)
+        self._facts = Facts()
+        self._labels: dict[str, Text] = {}
+        self._facts.add("Title", self.name)
+        self._facts.add("Summary", self.summary)
+        for key, widget in (
+            ("budget", self.budget),
+            ("deposit", self.deposit),
+            ("licence", self.licence),
+            ("bids", self.bids),
+            ("opening", self.opening),
+            ("delivery", self.delivery),
+            ("review", self.review),
+            ("tries", self.tries),
+        ):
+            self._labels[key] = self._facts.add(_BIDS[key], widget)
+        self.body.addLayout(self._facts)
+        self._is_contest = False
         self.name.textChanged.connect(lambda _text: self.changed.emit())
         self.summary.textChanged.connect(self.changed)
         for amount in (self.budget, self.deposit):
@@ -59,19 +84,30 @@ class MoneyPanel(Panel):
         self.licence.currentTextChanged.connect(lambda _text: self.changed.emit())
         self.tries.changed.connect(lambda _value: self.changed.emit())
 
+    def show_way(self, *, contest: bool) -> None:
+        """Ask for what bids need, or for what a contest needs."""
+        self._is_contest = contest
+        for key, label in self._labels.items():
+            label.say((_CONTEST if contest else _BIDS).get(key, _BIDS[key]))
+        self._facts.setRowVisible(self.delivery, not contest)
+        for field, key in ((self.budget, "budget"), (self.deposit, "deposit")):
+            field.setAccessibleName(f"{self._labels[key].text()} in credits")
+
     def missing(self) -> str:
         """What is still to be filled in."""
         if len(self.name.text().strip()) < 3:
             return "Give it a title of at least three letters."
         if not self.budget.micro:
-            return self.budget.why or "Set a budget, above zero."
+            return self.budget.why or f"Set a {'prize pool' if self._is_contest else 'budget'}, above zero."
         if not self.deposit.micro:
-            return self.deposit.why or "Set a deposit for a bid, above zero: it keeps away bids in jest."
+            what = "an entry, above zero: it keeps away entries" if self._is_contest else _FOR_A_BID
+            return self.deposit.why or f"Set a deposit for {what} in jest."
         return ""
 
     def terms(self) -> dict[str, Any]:
         """As the local API takes it."""
-        return {
+        times = {} if self._is_contest else {"deliver_s": self.delivery.currentData()}
+        return times | {
             "title": self.name.text().strip(),
             "summary": self.summary.toPlainText().strip(),
             "licence": self.licence.currentText().strip(),
@@ -79,7 +115,6 @@ class MoneyPanel(Panel):
             "deposit_micro": self.deposit.micro or 0,
             "bid_s": self.bids.currentData(),
             "reveal_s": self.opening.currentData(),
-            "deliver_s": self.delivery.currentData(),
             "review_s": self.review.currentData(),
             "tries": self.tries.value(),
         }

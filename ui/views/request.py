@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from openstall.ui import theme, words
+from openstall.ui.contests import STAGES as CONTEST_STAGES
+from openstall.ui.contests import Contest, own_words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
 from openstall.ui.requests import (
@@ -20,6 +23,7 @@ from openstall.ui.requests import (
     outcome_words,
     stage_of,
 )
+from openstall.ui.views.contest import ContestParts
 from openstall.ui.views.matches import FitPanel
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
@@ -28,6 +32,7 @@ from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Picture
 from openstall.ui.widgets.text import Text
 
+AGAIN_MS = 10_000
 _ENDS = {
     "settled": "The lowest bid has won. The order follows by itself.",
     "awarded": "The price is in escrow, and the order has begun.",
@@ -40,7 +45,7 @@ _ENDS = {
 class RequestPage(Page):
     """Everything public about a request, and one's own part in it."""
 
-    listens = frozenset({"order", "wallet", "catalogue"})
+    listens = frozenset({"order", "wallet", "catalogue", "contest"})
 
     def __init__(self, desk: Desk, cid: str) -> None:
         super().__init__(desk, "Request", back="Back to the requests")
@@ -60,8 +65,18 @@ class RequestPage(Page):
         side.setFixedWidth(368)
         side.setLayout(column(self._do, self._money, self._clocks, 1, spacing=2 * theme.GRID))
         left = column(self._asked, self._bids, self._fit, 1, spacing=2 * theme.GRID)
-        self.body.addLayout(row(left, side, spacing=2 * theme.GRID))
-        self.body.setStretch(0, 1)
+        self._left, self._side = left, side
+        self._contest: ContestParts | None = None
+        self._again = QTimer(self)
+        self._again.setInterval(AGAIN_MS)
+        self._again.timeout.connect(self.load_soon)
+        self._all = QWidget()
+        both = row(left, side, spacing=2 * theme.GRID)
+        both.setStretch(0, 1)
+        self._all.setLayout(both)
+        self._all.hide()  # until there is something to show
+        self._badge.hide()
+        self.body.addWidget(self._all, 1)
 
     def load(self) -> None:
         self.desk.api.get(
@@ -70,6 +85,10 @@ class RequestPage(Page):
 
     def _known(self, entry: RequestEntry) -> None:
         self._entry = entry
+        if entry.body.mechanism == "contest":
+            path = f"/v1/contests/{self._cid}"
+            self.desk.api.get(path, Contest, self._show_contest, owner=self, failed=self.fail)
+            return
         path = f"/v1/requests/{self._cid}/auction"
         self.desk.api.get(path, Auction, self._seen, owner=self, failed=self.fail)
 
@@ -85,25 +104,54 @@ class RequestPage(Page):
 
         self.desk.api.get("/v1/requests", OwnRequests, own, owner=self, failed=self.fail)
 
-    def _show(self) -> None:
-        body, auction = self._entry.body, self._auction or Auction()
+    def _show_contest(self, contest: Contest) -> None:
+        if self._contest is None:
+            self._contest = self._make_contest()
+            self._again.start()  # no event tells of what the other developers and the evaluators do
+        stage = self._contest.show_contest(self._entry, contest)
+        self._show_head(CONTEST_STAGES[stage])
+        self._show_asked(self._entry.body)
+        self._show_fit(shown=stage == "entries" and not own_words(contest) and contest.role != "evaluator")
+        self.mark_loaded()
+
+    def _make_contest(self) -> ContestParts:
+        """The panels of a contest in place of those of an auction."""
+        parts, side = ContestParts(self.desk, self._cid), self._side.layout()
+        for gone in (self._bids, self._do, self._money, self._clocks):
+            gone.hide()
+        for at, panel in enumerate(parts.left, 1):
+            self._left.insertWidget(at, panel)
+        if isinstance(side, QVBoxLayout):
+            for at, panel in enumerate(parts.side):
+                side.insertWidget(at, panel)
+        return parts
+
+    def _show_fit(self, *, shown: bool) -> None:
+        if shown and self._entry.live:
+            self._fit.look(mine=self._entry.mine)
+        else:
+            self._fit.hide()
+
+    def _show_head(self, mark: theme.Mark) -> None:
         who = self._entry.author_name or words.short_id(self._entry.author)
-        self.title.say(words.one_line(body.title, 120))
+        self.title.say(words.one_line(self._entry.body.title, 120))
         gone = "" if self._entry.live else ". It is no longer in the catalogue"
         self.subtitle.say(f"Asked by {'you' if self._entry.mine else words.one_line(who, 60)}{gone}")
         self.subtitle.show()
+        self._badge.mark(*mark)
+        self._badge.show()
+        self._all.show()
+
+    def _show(self) -> None:
+        body, auction = self._entry.body, self._auction or Auction()
         stage, _at = stage_of(auction, body.commit_by, body.reveal_by, int(time.time()))
-        word, icon, tone = STAGES[stage]
-        self._badge.mark(word, icon, tone)
+        self._show_head(STAGES[stage])
         self._show_asked(body)
         self._show_clocks(body, stage)
         self._show_bids(auction, stage)
         self._show_money(body, auction)
         self._show_do(auction, stage)
-        if stage == "bids" and self._entry.live and auction.own_bid is None:
-            self._fit.look(mine=self._entry.mine)
-        else:
-            self._fit.hide()
+        self._show_fit(shown=stage == "bids" and auction.own_bid is None)
         self.mark_loaded()
 
     def _show_asked(self, body: RequestBody) -> None:
@@ -220,6 +268,8 @@ def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
     demands += [demand_words(one.name, one.limit) for one in body.floors]
     columns = ", ".join(words.one_line(one, 40) for one in body.features[:8])
     rest = f" and {len(body.features) - 8} more" if len(body.features) > 8 else ""
+    contest = body.mechanism == "contest"
+    whom = "who asks for it has the key" if contest else "its key goes to the winner"
     judges = (
         "The requester alone: bid only if you trust it."
         if body.self_judged
@@ -229,16 +279,18 @@ def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
         ("The model must", f"{what}."),
         ("From the columns", f"{columns}{rest}."),
         ("It passes if", "; ".join(demands) + "."),
-        ("Measured on", f"{words.plural(body.rows, 'sealed row')} that no bidder sees."),
+        ("Measured on", f"{words.plural(body.rows, 'sealed row')} that no developer sees."),
         ("Measured by", judges),
         (
             "Training data",
-            f"{words.size(body.training.size)}, encrypted; its key goes to the winner."
+            f"{words.size(body.training.size)}, encrypted; {whom}."
             if body.training is not None
             else "None: bring your own.",
         ),
         ("Licence", words.one_line(body.licence, 100)),
-        ("Tries", f"{body.tries}, as long as the delivery clock runs."),
+        ("Practice", f"{words.plural(body.tries, 'try', 'tries')} each before the entries close.")
+        if contest
+        else ("Tries", f"{body.tries}, as long as the delivery clock runs."),
     ]
 
 

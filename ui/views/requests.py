@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QTimer
 
 from openstall.ui import theme, words
+from openstall.ui.contests import STAGES as CONTEST_STAGES
+from openstall.ui.contests import Contest, Contests, contest_stage, entries_words, own_words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
 from openstall.ui.requests import (
@@ -31,14 +33,17 @@ from openstall.ui.widgets.table import Column, RowTable
 CLOCK_MS = 10_000
 MOST_LOOKED_AT = 60
 """Of how many requests the auction is looked up on the chain, the newest first."""
-FACETS = (("", "All"), ("mine", "Asked by you"), ("bid", "Your bids"))
+FACETS = (("", "All"), ("mine", "Asked by you"), ("bid", "Your bids and entries"))
 _EMPTY = {
     "": ("No model is asked for", "Ask for one yourself: you need a table with the right answers."),
     "mine": (
         "You have asked for nothing yet",
         "A request needs a table with the right answers, and a budget.",
     ),
-    "bid": ("You have made no bid yet", "Open a request under “All”; its page has the button for a bid."),
+    "bid": (
+        "You take part in none yet",
+        "Open a request under “All”; its page has the button for a bid or an entry.",
+    ),
 }
 
 
@@ -53,6 +58,8 @@ class Asked:
     reveal_by: int
     entry: RequestEntry | None = None
     auction: Auction | None = None
+    is_contest: bool = False
+    contest: Contest | None = None
     mine: bool = False
     bid: bool = False
     said: str = ""
@@ -60,7 +67,22 @@ class Asked:
     @property
     def stage(self) -> tuple[str, int]:
         """Its stage, and when that ends."""
-        return stage_of(self.auction, self.commit_by, self.reveal_by, int(time.time()))
+        now = int(time.time())
+        if self.is_contest:
+            return contest_stage(self.contest, self.commit_by, self.reveal_by, now)
+        return stage_of(self.auction, self.commit_by, self.reveal_by, now)
+
+    @property
+    def mark(self) -> theme.Mark:
+        """Its stage in a word, with an icon."""
+        return (CONTEST_STAGES if self.is_contest else STAGES)[self.stage[0]]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it changes any more."""
+        if self.is_contest:
+            return self.contest is not None and self.contest.state in ("void", "closed")
+        return self.auction is not None and self.auction.state in ("awarded", "void", "expired")
 
 
 def _second(one: Asked) -> str:
@@ -80,22 +102,46 @@ def _clock(one: Asked) -> str:
     return words.ago(at, int(time.time())) if at else "—"
 
 
+def _take_contests(found: dict[str, Asked], page: Contests) -> None:
+    """Those in which this node asks, has entered a model, or measures."""
+    for contest in page.items:
+        known = found.get(contest.request) or Asked(
+            cid=contest.request,
+            title=contest.title,
+            budget_micro=contest.pool_micro,
+            commit_by=contest.entry_by,
+            reveal_by=contest.judge_by,
+        )
+        found[contest.request] = replace(
+            known,
+            is_contest=True,
+            contest=contest,
+            mine=contest.role == "requester",
+            bid=contest.role == "entrant",
+            said=own_words(contest),
+        )
+
+
 COLUMNS: list[Column[Asked]] = [
     Column(title="Request", text=lambda r: words.one_line(r.title, 120), second=_second, stretch=True),
     Column(
         title="Stage",
-        text=lambda r: STAGES[r.stage[0]][0],
-        icon=lambda r: STAGES[r.stage[0]][1:],
-        width=120,
+        text=lambda r: r.mark[0],
+        icon=lambda r: r.mark[1:],
+        width=140,
     ),
     Column(title="Clock", text=_clock, sort=lambda r: r.stage[1] or 2**60, width=132),
-    Column(title="Bids", text=lambda r: bids_words(r.auction), width=116),
     Column(
-        title="Budget",
+        title="Bids or models",
+        text=lambda r: entries_words(r.contest) if r.is_contest else bids_words(r.auction),
+        width=124,
+    ),
+    Column(
+        title="Pays up to",
         text=lambda r: words.amount(r.budget_micro),
         sort=lambda r: r.budget_micro,
         right=True,
-        width=104,
+        width=124,
         tip=lambda r: words.raw_amount(r.budget_micro),
     ),
 ]
@@ -110,7 +156,7 @@ class RequestsPage(Page):
         super().__init__(
             desk,
             "Requests",
-            "Models that somebody wants built. Bids are sealed; the lowest wins, paid the second lowest.",
+            "Models that somebody wants built: by the lowest of sealed bids, or by the best of a contest.",
             scroll=False,
         )
         ask = button("&Ask for a model…", lambda: desk.go.emit("ask"), icon="send", kind="primary")
@@ -150,6 +196,7 @@ class RequestsPage(Page):
                     commit_by=body.commit_by,
                     reveal_by=body.reveal_by,
                     entry=entry,
+                    is_contest=body.mechanism == "contest",
                     mine=entry.mine,
                 )
             self.desk.api.get("/v1/requests", OwnRequests, own, owner=self, failed=self.fail)
@@ -168,9 +215,14 @@ class RequestsPage(Page):
             self.desk.api.get("/v1/bids", Auctions, bids, owner=self, failed=self.fail)
 
         def bids(page: Auctions) -> None:
+            self._take_bids(found, page)
+            self.desk.api.get("/v1/contests", Contests, contests, owner=self, failed=self.fail)
+
+        def contests(page: Contests) -> None:
             if turn != self._turn:
                 return
-            self._take_bids(found, page)
+            _take_contests(found, page)
+            self._take(found)
 
         path = "/v1/catalogue?type=request&limit=200"
         self.desk.api.get(path, RequestCatalogue, board, owner=self, failed=self.fail)
@@ -188,17 +240,16 @@ class RequestsPage(Page):
             found[auction.request] = replace(
                 known, auction=auction, bid=True, said=outcome_words(auction, wallet)
             )
+
+    def _take(self, found: dict[str, Asked]) -> None:
         for cid, one in self._rows.items():
-            if cid in found and found[cid].auction is None:
-                found[cid] = replace(found[cid], auction=one.auction)
+            if cid in found and found[cid].auction is None and found[cid].contest is None:
+                found[cid] = replace(found[cid], auction=one.auction, contest=one.contest)
         self._rows = found
         self._filter()
-        ended = ("awarded", "void", "expired")
-        self._to_look_at = [
-            cid
-            for cid, one in found.items()
-            if not one.bid and (one.auction is None or one.auction.state not in ended)
-        ][:MOST_LOOKED_AT]
+        known = (one for one in found.values() if one.bid or one.over or (one.mine and one.contest))
+        here = {one.cid for one in known}
+        self._to_look_at = [cid for cid in found if cid not in here][:MOST_LOOKED_AT]
         self._look_at_next()
 
     def _look_at_next(self) -> None:
@@ -209,8 +260,14 @@ class RequestsPage(Page):
         cid, turn = self._to_look_at.pop(0), self._turn
 
         def seen(auction: Auction) -> None:
-            if turn == self._turn and cid in self._rows:
-                self._rows[cid] = replace(self._rows[cid], auction=auction)
+            took(replace(self._rows[cid], auction=auction))
+
+        def seen_contest(contest: Contest) -> None:
+            took(replace(self._rows[cid], contest=contest))
+
+        def took(one: Asked) -> None:
+            if turn == self._turn:
+                self._rows[cid] = one
                 self._filter()
                 self._look_at_next()
 
@@ -219,7 +276,10 @@ class RequestsPage(Page):
                 self._to_look_at = []
                 self.fail(failure)
 
-        self.desk.api.get(f"/v1/requests/{cid}/auction", Auction, seen, owner=self, failed=gone)
+        if self._rows[cid].is_contest:
+            self.desk.api.get(f"/v1/contests/{cid}", Contest, seen_contest, owner=self, failed=gone)
+        else:
+            self.desk.api.get(f"/v1/requests/{cid}/auction", Auction, seen, owner=self, failed=gone)
 
     def _filter(self) -> None:
         text, facet = self.search.text.lower(), self.search.facet
@@ -227,7 +287,7 @@ class RequestsPage(Page):
             one
             for one in self._rows.values()
             if (not facet or (one.mine if facet == "mine" else one.bid))
-            and (not text or text in f"{one.title} {_second(one)} {STAGES[one.stage[0]][0]}".lower())
+            and (not text or text in f"{one.title} {_second(one)} {one.mark[0]}".lower())
         ]
         title, words_ = _EMPTY.get(facet, _EMPTY[""])
         narrowed = bool(text) and not rows

@@ -277,6 +277,14 @@ class FileDrop(QFrame):
             self._detail.say(f"Cannot be read: {error.strerror}")
         self.picked.emit(path)
 
+    def ask_for(self, what: str) -> None:
+        """Ask for another thing."""
+        self._what = what
+        self.setAccessibleName(what)
+        self.chooser.setAccessibleName(f"Choose {what}")
+        if not self.path:
+            self.empty()
+
     def empty(self) -> None:
         """Use no file after all."""
         self.path = ""

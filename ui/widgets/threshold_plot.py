@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
@@ -32,10 +33,10 @@ class Measured:
 class ThresholdPlot(QWidget):
     """The good side of the threshold is drawn thick, so that it can be told without colours."""
 
-    def __init__(self, measured: Measured, *, at_most: bool) -> None:
+    def __init__(self, measured: Measured, *, at_most: bool, span: tuple[float, float] | None = None) -> None:
         super().__init__()
         self._of, self._at_most = measured, at_most
-        self._from, self._to = _range(measured)
+        self._from, self._to = span or span_of([measured])
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         one = measured
         self.setAccessibleName(
@@ -96,9 +97,9 @@ def figure_words(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) >= 2 else words.figure(f"{value:.4f}")
 
 
-def _range(one: Measured) -> tuple[float, float]:
-    """From a little under the least to a little over the greatest that is shown; never below nothing."""
-    values = (one.value, one.low, one.high, one.threshold)
-    room = (max(values) - min(values)) * 0.25 or max(abs(one.threshold), 1.0) * 0.05
-    most = max(values) + room
-    return max(0.0, min(values) - room), min(most, one.ceiling) if one.ceiling is not None else most
+def span_of(figures: Sequence[Measured]) -> tuple[float, float]:
+    """One scale for figures of a kind: from a little under the least to a little over the greatest."""
+    values = [value for one in figures for value in (one.value, one.low, one.high, one.threshold)]
+    room = (max(values) - min(values)) * 0.25 or max(abs(values[-1]), 1.0) * 0.05
+    most, ceiling = max(values) + room, figures[0].ceiling
+    return max(0.0, min(values) - room), min(most, ceiling) if ceiling is not None else most

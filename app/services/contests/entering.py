@@ -58,7 +58,7 @@ class Entering:
             self.access.make_public(model.delivery.blob.cid)
             progress("Paying the deposit, and entering")
             await self.enter(room, model.delivery)
-        return {"request": cid, "model_hash": model.delivery.model_hash.hex()}
+        return {"request": cid, "model_hash": model.delivery.entry_hash(self.desk.my_wallet).hex()}
 
     async def check(self, record: SignedRecord) -> None:
         """Whether this node may enter now; raises as `take`."""
@@ -91,7 +91,7 @@ class Entering:
             lambda client, key: client.enter(
                 self.desk.wallet,
                 key,
-                delivery.model_hash,
+                delivery.entry_hash(self.desk.my_wallet),
                 deposit_micro=body.deposit_micro,
                 pay_by=body.commit_by,
             ),

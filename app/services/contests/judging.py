@@ -12,10 +12,10 @@ import msgspec
 
 from openstall.app.services.contests.desk import ContestDesk, Room, Seen, log
 from openstall.app.services.contests.measuring import Measuring
-from openstall.app.services.contests.sheets import Held, Sheets
+from openstall.app.services.contests.sheets import MOST_OF_ONE, Held, Sheets
 from openstall.market import canonical
 from openstall.market.requests.assessment import Statement
-from openstall.market.requests.ranking import Facts, Line, Sheet, disagreeing
+from openstall.market.requests.ranking import Facts, Line, Sheet, disagreeing, may_sign
 from openstall.store.parts import PartRow
 
 MOST_PATIENCE_S, LEAST_PATIENCE_S = 120, 5
@@ -87,9 +87,11 @@ class Judging:
             Line(entrant=entrant, model_sha256=model, statement=_plain(own[entrant]))
             for entrant, model in facts.counted
         ]
-        for held in await self.sheets.all(room, facts):
-            if held.author == self.desk.my_wallet and held.sheet.lines == lines:
-                return
+        own_sheets = [
+            held for held in await self.sheets.all(room, facts) if held.author == self.desk.my_wallet
+        ]
+        if len(own_sheets) >= MOST_OF_ONE or any(held.sheet.lines == lines for held in own_sheets):
+            return
         sheet = Sheet(
             network=self.desk.me.network,
             chain_id=body.chain_id,
@@ -109,10 +111,13 @@ class Judging:
         held = await self.sheets.ask(room, facts, fellow, fellow)
         if held is None or self.desk.my_wallet in held.signed:
             return
+        signed = [one for one in await self.sheets.all(room, facts) if self.desk.my_wallet in one.signed]
+        if sum(one.author == fellow for one in signed) >= MOST_OF_ONE:
+            return
         apart = disagreeing(room.body, own, held.statements)
         if apart:
             log.warning("another evaluator says otherwise", request=room.cid, by=fellow, entries=apart)
-        else:
+        elif may_sign(facts, own, held.statements, now=self.desk.clock.now()):
             await self.sheets.sign(room, held)
 
     async def _is_settled(self, room: Room, facts: Facts, fellow: str) -> bool:

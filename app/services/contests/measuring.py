@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,14 @@ from openstall.app.services.sealing import check_key, unseal
 from openstall.compute_agent.assess_specs import AssessParams
 from openstall.compute_agent.specs import GIB
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, PeerError
+from openstall.market.errors import (
+    InvalidOrder,
+    InvalidRecord,
+    OpenstallError,
+    PeerError,
+    SandboxError,
+    StoreError,
+)
 from openstall.market.fields import BlobRef
 from openstall.market.requests.assessment import Statement, read_statement
 from openstall.market.requests.delivery import Delivery
@@ -36,6 +44,13 @@ from openstall.p2p.blobs import BlobStore
 
 MOST_BYTES = 2 * GIB
 """A larger model is not measured: an evaluator has many of them to fetch."""
+BROKEN_OFF = frozenset(
+    {"crashed", "killed", "disk", "files", "processes", "log", "bad_report", "bad_figures", "bad_schema"}
+    | {"output_unexpected", "output_missing", "output_not_plain", "output_too_large"}
+)
+"""Ends of a run in the sandbox that a hostile model can bring about; any other is this machine's."""
+MOST_BREAKS = 2
+"""So often a model that breaks its run off is run, until the node is started anew."""
 ROWS = "rows"
 """The note with what opens the requester's rows."""
 
@@ -53,6 +68,7 @@ class Measuring:
     folder: Path
     """For opened models and rows; nothing else lies in it."""
     _one_at_a_time: trio.Lock = field(default_factory=trio.Lock)
+    _broken: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     async def clear(self) -> None:
         """Remove what a measurement that was killed has left in the clear."""
@@ -66,18 +82,20 @@ class Measuring:
             InvalidOrder: what it gave is not what it said.
         """
         kept = await self.desk.workers.store(self.desk.books.noted, room.cid, ROWS, "")
-        rows = None if kept is None else SealedRows.of(msgspec.convert(kept, RowsAnswer))
+        rows = None if kept is None else _rows(kept)
         if rows is None or not self.blobs.have(rows.blob.cid):
             rows = await self.talk.rows(room)
             if max(rows.blob.size, rows.file.size) > MOST_ROWS_BYTES:
                 raise InvalidOrder("too_large", "The rows are larger than an evaluator takes.")
-            await self._fetch(rows.blob, [room.requester])
-            note = msgspec.to_builtins(rows.as_answer())
+            fetched = await self._fetch(rows.blob, [room.requester])
+            note = msgspec.to_builtins(rows.as_answer()) | {"fetched": fetched}
             await self.desk.workers.store(self.desk.books.note, room.cid, ROWS, "", note)
         return rows
 
     async def step(self, room: Room, seen: Seen) -> dict[str, Statement | None]:
         """Measure every entry that can be had now; what is known of all, None where nothing is.
+
+        One entry, however hostile, never keeps the others from being measured.
 
         Raises:
             PeerError: the requester's rows are not here and cannot be had now.
@@ -85,6 +103,7 @@ class Measuring:
             SandboxError: there is no sandbox to measure in.
             StoreError: not enough room on the disk.
         """
+        trouble: OpenstallError | None = None
         facts = room.facts(seen)
         rows = await self.bring_rows(room)
         found: dict[str, Statement | None] = {}
@@ -95,19 +114,31 @@ class Measuring:
                 continue
             try:
                 found[entrant] = await self._measure(room, facts, rows, entrant, model)
-            except (PeerError, InvalidOrder) as error:
+            except (PeerError, InvalidOrder, InvalidRecord, SandboxError, StoreError) as error:
                 if error.code == "wrong_rows":
                     raise  # the requester's fault, and no entry's
                 log.info("an entry cannot be measured now", request=room.cid, who=entrant, code=error.code)
                 found[entrant] = None
+                if isinstance(error, StoreError):
+                    trouble = error
+                elif isinstance(error, SandboxError | InvalidRecord) and error.code not in BROKEN_OFF:
+                    raise
+        if trouble is not None and not any(found.values()):
+            raise trouble
         return found
 
     async def _measure(
         self, room: Room, facts: Facts, rows: SealedRows, entrant: str, model: str
     ) -> Statement:
+        if self._broken[room.cid, model] >= MOST_BREAKS:
+            raise SandboxError("crashed", "Each run of the model was broken off.")
         kept = await self._obtained(room, entrant, bytes.fromhex(model))
         params = self.params(room, facts.seed, f"{room.cid}/{model}")
-        evaluated = await self.measure(room, delivery_in(kept), bytes.fromhex(kept["key"]), rows, params)
+        try:
+            evaluated = await self.measure(room, delivery_in(kept), bytes.fromhex(kept["key"]), rows, params)
+        except (InvalidRecord, SandboxError) as error:
+            self._broken[room.cid, model] += error.code in BROKEN_OFF
+            raise
         body = room.body
         raw = statement_of(
             evaluated,
@@ -163,8 +194,8 @@ class Measuring:
             raise InvalidOrder("wrong_rows", error.message, "Nothing is measured on them.") from error
         return table
 
-    async def bring(self, delivery: Delivery, sources: Sequence[str]) -> None:
-        """An encrypted model on this disk.
+    async def bring(self, delivery: Delivery, sources: Sequence[str]) -> bool:
+        """An encrypted model on this disk; whether it was not there before, and so is not needed otherwise.
 
         Raises:
             InvalidOrder: it is larger than an evaluator takes, or not what was committed to.
@@ -176,7 +207,7 @@ class Measuring:
             raise InvalidOrder("too_large", "The model is larger than an evaluator takes.")
         needed = delivery.blob.size + opened + SPARE_BYTES
         need_room(self.folder.parent, needed)
-        await self._fetch(delivery.blob, sources)
+        return await self._fetch(delivery.blob, sources)
 
     async def _obtained(self, room: Room, entrant: str, model: bytes) -> dict[str, Any]:
         """The delivery and key of an entry, with its blob here: from the entrant, or a fellow evaluator.
@@ -184,23 +215,41 @@ class Measuring:
         So an entrant who shows its model to one evaluator has shown it to all.
         """
         known = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, entrant)
-        if known is not None and delivery_in(known).model_hash == model:
-            await self.bring(delivery_in(known), await self.desk.sources(room, entrant))
-            return {"doc": known["doc"], "key": known["key"]}
+        if known is not None and delivery_in(known).entry_hash(entrant) == model:
+            fetched = await self.bring(delivery_in(known), await self.desk.sources(room, entrant))
+            return {
+                "doc": known["doc"],
+                "key": known["key"],
+                "fetched": fetched or bool(known.get("fetched")),
+            }
         last: PeerError | InvalidOrder = PeerError("no_entry", "Nobody shows that entry now.")
         sources = await self.desk.sources(room, entrant)
         for peer in sources:
             try:
                 shown = await self.talk.delivery(room, peer, entrant, model)
                 check_key(shown.key, shown.delivery.key_sha256)
-                await self.bring(shown.delivery, sources)
+                fetched = await self.bring(shown.delivery, sources)
             except (PeerError, InvalidOrder) as error:
                 last = error
             else:
-                note = {"doc": shown.delivery.as_dict(), "key": shown.key.hex()}
+                note = {"doc": shown.delivery.as_dict(), "key": shown.key.hex(), "fetched": fetched}
                 await self.desk.workers.store(self.desk.books.note, room.cid, ENTRY, entrant, note)
                 return note
         raise last
 
-    async def _fetch(self, blob: BlobRef, sources: Sequence[str]) -> None:
-        check_blob(await self.transfer.fetch(blob.cid, sources, expected_size_max=blob.size), blob)
+    async def _fetch(self, blob: BlobRef, sources: Sequence[str]) -> bool:
+        """Whether the blob was not here before."""
+        fetched = not self.blobs.have(blob.cid)
+        info = await self.transfer.fetch(blob.cid, sources, expected_size_max=blob.size)
+        try:
+            check_blob(info, blob)
+        except InvalidOrder:
+            if fetched:
+                await self.blobs.remove(blob.cid)
+            raise
+        return fetched
+
+
+def _rows(note: dict[str, Any]) -> SealedRows:
+    answer = {name: value for name, value in note.items() if name != "fetched"}
+    return SealedRows.of(msgspec.convert(answer, RowsAnswer))

@@ -11,15 +11,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+import trio
+
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room, log
-from openstall.app.services.contests.measuring import Measuring
+from openstall.app.services.contests.measuring import BROKEN_OFF, Measuring
 from openstall.app.services.custom.sealed_model import delivery_in
 from openstall.app.services.sealed import Evaluated
 from openstall.app.services.sealing import check_key
 from openstall.learning.grid import Grid
 from openstall.learning.ladder import Ladder, QueriesSpent
-from openstall.market.errors import Conflict, InvalidOrder, InvalidRecord, NotFound, PeerError, Refused
+from openstall.market.errors import (
+    Conflict,
+    InvalidOrder,
+    InvalidRecord,
+    NotFound,
+    PeerError,
+    Refused,
+    SandboxError,
+    StoreError,
+)
 from openstall.market.requests.bodies import SHARES, RequestBody
 from openstall.market.requests.delivery import Delivery, read_delivery
 from openstall.market.schema import fit
@@ -76,6 +87,9 @@ class Practice:
             )
         note = {"doc": delivery.as_dict(), "key": ask.key, "peer": peer_id, "at": now}
         await self.desk.workers.store(self.desk.books.note, room.cid, TRY, wallet, note)
+        before = waiting.get(wallet)
+        if before is not None and before["doc"] != note["doc"]:
+            await self._clear(delivery_in(before))
         return wire.PracticeAnswer(model_sha256=delivery.model_hash.hex())
 
     async def board(self, room: Room) -> wire.BoardAnswer:
@@ -106,10 +120,11 @@ class Practice:
         for wallet, one in sorted(waiting.items(), key=lambda item: int(item[1]["at"])):
             if self.desk.clock.now() > room.body.commit_by:
                 await self.desk.workers.store(self.desk.books.forget, room.cid, TRY, wallet)
+                await self._clear(delivery_in(one))
                 continue
             try:
                 loss = await self._loss(room, one)
-            except PeerError as error:
+            except (PeerError, StoreError) as error:
                 log.info("a try waits for its model", request=room.cid, who=wallet, code=error.code)
                 continue
             await self._count(room, wallet, loss)
@@ -119,13 +134,20 @@ class Practice:
         delivery = delivery_in(one)
         rows = await self.measuring.bring_rows(room)
         params = self.measuring.params(room, secrets.randbelow(2**31), f"{room.cid}/{secrets.token_hex(16)}")
+        fetched = False
         try:
-            await self.measuring.bring(delivery, [one["peer"]])
+            fetched = await self.measuring.bring(delivery, [one["peer"]])
             found = await self.measuring.measure(room, delivery, bytes.fromhex(one["key"]), rows, params)
-        except InvalidOrder as error:
+        except (InvalidOrder, InvalidRecord, SandboxError) as error:
+            if isinstance(error, SandboxError) and error.code not in BROKEN_OFF:
+                raise
             if error.code == "wrong_rows":
                 raise
             return Fraction(1)
+        finally:
+            if fetched:  # else it was here for another reason, whatever the developer called it
+                with trio.CancelScope(shield=True):
+                    await self.measuring.blobs.remove(delivery.blob.cid)
         return Fraction(1) - _share(room.body, found)
 
     async def _count(self, room: Room, wallet: str, loss: Fraction) -> None:
@@ -147,6 +169,11 @@ class Practice:
         }
         books = self.desk.books
         await self.desk.workers.store(lambda: books.note(room.cid, PRACTICE, wallet, note, drop=TRY))
+
+    async def _clear(self, delivery: Delivery) -> None:
+        """What was fetched of a model that is not tried any more."""
+        if not self.measuring.blobs.have(delivery.blob.cid):
+            await self.measuring.blobs.remove(delivery.blob.cid)
 
     async def _ladders(self, room: Room) -> dict[str, dict[str, Any]]:
         return await self.desk.workers.store(self.desk.books.notes, room.cid, PRACTICE)

@@ -208,7 +208,7 @@ class ContestService:
     async def _note_state(self, room: Room, seen: Seen) -> Room:
         if room.row.data.get("state") == seen.contest.state:
             return room
-        await self.desk.patch(room, state=seen.contest.state)
+        await self.desk.patch(room, state=seen.contest.state, root=seen.contest.root.hex())
         return await self.desk.again(room)
 
     async def _requester(self, room: Room, seen: Seen) -> None:
@@ -219,7 +219,7 @@ class ContestService:
             case "none":  # the node was ended between keeping the contest and sending it
                 await self._open(room)
             case "open":
-                if now > room.body.commit_by:
+                if room.body.commit_by < now <= (seen.contest.deadline_at or 0):
                     await self.judging.watch(room, seen)
                 await self.ends.step(room, seen)
             case "judged":
@@ -266,7 +266,7 @@ class ContestService:
 
     async def _evaluator(self, room: Room, seen: Seen) -> None:
         state, now = seen.contest.state, self.desk.clock.now()
-        if state == "open":
+        if state == "open" and now <= (seen.contest.deadline_at or 0):
             if now <= room.body.commit_by:
                 await self.measuring.bring_rows(room)
             await self.practice.step(room)
@@ -281,12 +281,15 @@ class ContestService:
             await self.ends.step(room, seen)
 
     async def _forget(self, room: Room) -> None:
-        """An evaluator keeps nobody's model, key or rows longer than they are of use."""
+        """An evaluator keeps nobody's model, key or rows longer than they are of use.
+
+        A blob that was here before stays, whoever named it: it may be this node's own.
+        """
         books, store = self.desk.books, self.desk.workers.store
         for kind in (ENTRY, TRY, ROWS):
             for note in (await store(books.notes, room.cid, kind)).values():
                 blob = (note["doc"]["blob"] if "doc" in note else note["blob"])["cid"]
-                if self.measuring.blobs.have(blob):
+                if note.get("fetched") or not self.measuring.blobs.have(blob):
                     await self.measuring.blobs.remove(blob)
             await store(books.forget_all, room.cid, kind)
 

@@ -16,6 +16,9 @@ from openstall.market.errors import InvalidOrder, PeerError
 from openstall.market.requests.assessment import Statement
 from openstall.market.requests.ranking import Facts, Sheet, prizes_of, read_sheet, write_sheet
 
+MOST_OF_ONE = 8
+"""Sheets of one evaluator that another signs: an honest one makes a new one where an entry comes late."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -103,14 +106,21 @@ class Sheets:
     async def _merge(self, room: Room, facts: Facts, found: Held) -> Held:
         """Add signatures to those that are kept; another sheet of the same author takes its place.
 
-        But never that of this evaluator itself: others may still hold an older one of it.
+        But never that of this evaluator itself, of which others may still hold an older one; and never one
+        that it or a quorum has signed: should the chain have that one, the winners need it to be paid.
         """
-        for held in await self.all(room, facts):
-            if held.author == found.author and held.ranking.root == found.ranking.root:
+        older = [held for held in await self.all(room, facts) if held.author == found.author]
+        for held in older:
+            if held.ranking.root == found.ranking.root:
                 if set(found.signed) <= set(held.signed):
                     return held
                 return await self._keep(room, replace(held, signed={**held.signed, **found.signed}))
-        return found if found.author == self.desk.my_wallet else await self._keep(room, found)
+        if found.author == self.desk.my_wallet:
+            return found
+        for held in older:
+            if self.desk.my_wallet not in held.signed and len(held.signed) < room.body.quorum:
+                await self.desk.workers.store(self.desk.books.forget, room.cid, SHEET, _name(held))
+        return await self._keep(room, found)
 
     async def _checked(self, room: Room, facts: Facts, answer: wire.SheetAnswer) -> Held:
         return await self.desk.workers.chain(self._check, room, facts, answer)
@@ -138,6 +148,11 @@ class Sheets:
             "sheet": msgspec.to_builtins(held.sheet),
             "signature": held.signature,
             "signed": held.signed,
+            "root": held.ranking.root.hex(),
         }
-        await self.desk.workers.store(self.desk.books.note, room.cid, SHEET, held.author, note)
+        await self.desk.workers.store(self.desk.books.note, room.cid, SHEET, _name(held), note)
         return held
+
+
+def _name(held: Held) -> str:
+    return f"{held.author} {held.ranking.root.hex()}"

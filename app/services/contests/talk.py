@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Body)
 ENTRY = "entry"
 """The note of an evaluator about one entry: the delivery, its key, and what was measured."""
 SHEET = "sheet"
-"""The note about one evaluator's sheet, with the signatures on the prizes that follow from it."""
+"""The note about one sheet of an evaluator's, with the signatures on the prizes that follow from it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class ContestTalk:
         """What a wallet has entered, as it or an evaluator shows it; checked against the chain."""
         ask = wire.Ask(do="delivery", request=room.cid, wallet=wallet)
         answer = await self._ask(peer_id, ask, DeliveryAnswer)
-        found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash)
+        found = read_delivery(answer.delivery, request=room.cid, model_hash=model_hash, entrant=wallet)
         return Shown(delivery=found, key=bytes.fromhex(answer.key))
 
     async def rows(self, room: Room) -> SealedRows:
@@ -118,14 +118,18 @@ class ContestTalk:
                 return to_wire(await self.board_of(room))
 
     async def _show(self, room: Room, peer_id: str, asker: str, wallet: str) -> DeliveryAnswer:
-        """Evaluators get the key once nobody can enter any more; the requester only what it has paid for."""
+        """Once nobody can enter any more: with the key to evaluators, and to the requester if it has paid.
+
+        Not before: whoever holds the document of an entry could enter the same under another wallet.
+        """
         evaluates, asks = asker in room.evaluators, peer_id == room.requester
         if not (evaluates or asks):
             raise _stranger()
-        over = self.desk.clock.now() > room.body.commit_by
+        if self.desk.clock.now() <= room.body.commit_by:
+            raise Conflict("not_now", "The time to enter is not over.", "Ask again later.")
         if room.row.role == "entrant" and wallet == self.desk.my_wallet:
             own = await self.entering.own(room)
-            key = own.key.hex() if evaluates and over else ""
+            key = own.key.hex() if evaluates else ""
             return DeliveryAnswer(delivery=own.delivery.as_dict(), key=key)
         if room.row.role != "evaluator":
             raise _stranger()
@@ -165,10 +169,11 @@ class ContestTalk:
         if not judges and room.row.data.get("state") not in ("judged", "closed"):
             raise _stranger()
         sheets = await self.desk.workers.store(self.desk.books.notes, room.cid, SHEET)
-        wanted = [note for name, note in sheets.items() if wallet in ("", name)]
+        wanted = [note for note in sheets.values() if wallet in ("", note["sheet"]["evaluator"])]
         if not wanted:
             raise NotFound("nothing_there", "There is no such ranking here.", "Ask again later.")
-        return sheet_in(room, max(wanted, key=lambda note: len(note["signed"])))
+        on_chain = room.row.data.get("root")
+        return sheet_in(room, max(wanted, key=lambda note: (note["root"] == on_chain, len(note["signed"]))))
 
 
 def sheet_in(room: Room, note: dict[str, Any]) -> wire.SheetAnswer:

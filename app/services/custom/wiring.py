@@ -95,6 +95,17 @@ class Custom:
     opener: Opener
     replaying: Replaying
 
+    async def entry(self, cid: str) -> dict[str, Any]:
+        """A request as the catalogue tells it; who takes part has it also when it has left the catalogue.
+
+        Raises:
+            NotFound: this node knows no such request.
+        """
+        room = await self.contests.desk.find(cid)
+        if room is not None:
+            return await self.auctions.catalogue.entry(room.record)
+        return await self.auctions.entry(cid)
+
     def actions(self, disputes: Disputes) -> CustomActions:
         """What a person may do in such orders."""
         return CustomActions(models=self.models, watch=self.watch, calling=disputes.calling)

@@ -76,7 +76,8 @@ async def test_nobody_has_a_key_before_the_time_to_enter_is_over(tmp_path: Path)
         ada, judge = room.developers[0], room.evaluators[0]
         await room.enter(ada, cid, 40)
         hers = {"do": "delivery", "request": cid, "wallet": ada.wallet.address.lower()}
-        assert (await ask(judge, ada, **hers))["key"] == ""
+        assert await refusal(judge, ada, **hers) == "not_now"
+        assert await refusal(room.buyer, ada, **hers) == "not_now"
         room.lab.pass_to((await room.lab.terms_of(cid)).commit_by)
         assert (await ask(judge, ada, **hers))["key"]
         await room.judge(cid)
@@ -174,6 +175,7 @@ async def test_practice_tells_no_more_than_the_ladder_and_survives_a_kill(tmp_pa
         worse = await practised(room, ada, cid, 20)
         assert (worse["figure"], worse["tries_left"]) == ("0.75", 2)  # a worse model is not told
         assert (await practised(room, ada, cid, 34))["figure"] == "0.85"
+        assert len(keeper.blobs.all()) == 1  # the rows; no model that was tried takes room any longer
         keeper.start_custom()
         assert (await practised(room, ada, cid, 34))["tries_left"] == 0
         with pytest.raises(OpenstallError) as caught:

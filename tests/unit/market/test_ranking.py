@@ -31,6 +31,7 @@ from openstall.market.requests.ranking import (
     Line,
     Sheet,
     disagreeing,
+    may_sign,
     prizes_of,
     read_sheet,
     write_sheet,
@@ -347,6 +348,17 @@ def test_one_signs_for_another_only_within_a_step_of_the_grid() -> None:
         WHO[0]
     ]
     assert disagreeing(known.body, own, {}) == [WHO[0], WHO[1]]
+
+
+def test_one_evaluator_does_not_turn_two_close_entries_round() -> None:
+    known = facts(2)
+    own = read(known, 70, 71)
+    turned = read(known, 71, 70, evaluator=OTHER)
+    assert disagreeing(known.body, own, turned) == []
+    assert not may_sign(known, own, turned, now=1_750)
+    assert may_sign(known, own, read(known, 70, 72, evaluator=OTHER), now=1_001)  # the same prizes
+    assert may_sign(known, own, turned, now=1_751)  # else two machines that differ would never agree
+    assert not may_sign(known, own, read(known, 70, 73, evaluator=OTHER), now=1_751)
 
 
 def test_of_a_latency_only_counts_whether_it_is_short_enough() -> None:
