@@ -15,6 +15,7 @@ from openstall.app.services.contests.entering import Entering
 from openstall.app.services.contests.judging import Judging
 from openstall.app.services.contests.talk import ENTRY, SHEET
 from openstall.app.services.sealing import seal_key
+from openstall.ledger.contest import ContestClient
 from openstall.ledger.credit import CreditClient
 from openstall.market.errors import ChainError, Conflict, MoneyError, OpenstallError, Refused
 from openstall.market.requests.ranking import Facts
@@ -436,3 +437,17 @@ async def test_who_copies_an_entry_gains_nothing_even_with_an_evaluators_help(tm
         await room.look(ada, ben)
         assert ada.gain == POOL * 6 // 10
         assert ben.gain <= 0
+
+
+async def test_an_entry_that_is_seen_late_is_seen_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with contest_lab(tmp_path) as room:
+        cid = await room.entered(40)
+        ada = room.developers[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(ContestClient, "entries", lambda *_args: [])  # its block has not come here yet
+            await room.look(ada)
+        await room.judge(cid)
+        await room.look(ada)
+        assert ada.gain == POOL * 6 // 10
