@@ -73,12 +73,12 @@ class Contests:
             return None
 
     def items(self, *, role: str = "", open_only: bool = False) -> list[ContestRow]:
-        """Newest first (500 at most)."""
+        """Newest first; 500 at most, but of the open ones all: each has money in it to see to."""
         with self._store.read() as db:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM contests WHERE (? = '' OR role = ?) AND (? = 0 OR state = ?) "
-                "ORDER BY created_at DESC, request_cid LIMIT 500",
-                [role, role, int(open_only), OPEN],
+                "ORDER BY created_at DESC, request_cid LIMIT ?",
+                [role, role, int(open_only), OPEN, -1 if open_only else 500],
             ).fetchall()
         return [_row(row) for row in rows]
 
