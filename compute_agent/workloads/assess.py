@@ -90,6 +90,8 @@ def _model(params: Mapping[str, Any]) -> TableModel:
     report = lint_file(path)
     if not report.ok or report.format != "onnx":
         raise Fault("model_refused", "The model is refused.")
+    if report.draws:  # no second run, here or elsewhere, would give the same answers
+        raise Fault("model_refused", "The model draws random numbers.")
     wanted = tuple(params["features"])
     features = tuple(report.features) or wanted
     if sorted(features) != sorted(wanted):

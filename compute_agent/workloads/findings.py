@@ -28,6 +28,8 @@ class Report:
     outputs: list[dict[str, Any]] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    draws: bool = False
+    """Whether the model draws random numbers, so that two runs of it differ."""
     _errors: int = 0
 
     @property

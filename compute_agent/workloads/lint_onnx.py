@@ -23,6 +23,11 @@ _METADATA_CAP: Final = 256 * 1024
 _LIST_CAP: Final = 10_000
 _DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _REFUSED_OPS: Final = {"Loop": "it can run for ever"}
+_RANDOM_OPS: Final = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+_TRAINING_INPUT: Final = 2
+"""Of a Dropout, which then draws as well."""
 _FLOAT: Final = onnx.TensorProto.FLOAT
 
 
@@ -100,6 +105,11 @@ def _node(node: Any, report: Report) -> None:
         report.add("error", "unknown_operator", f"There is no operator {shown(node.op_type)!r} in ONNX.")
     elif node.op_type in _REFUSED_OPS:
         report.add("error", "refused_operator", f"{node.op_type} is refused: {_REFUSED_OPS[node.op_type]}.")
+    if node.op_type in _RANDOM_OPS or (node.op_type == "Dropout" and any(node.input[_TRAINING_INPUT:])):
+        report.draws = True
+        report.add(
+            "warning", "random", f"{node.op_type} draws random numbers: sealed rows do not measure it."
+        )
 
 
 def _node_tensors(node: Any) -> Iterator[Any]:

@@ -119,6 +119,16 @@ def hostile() -> None:
     # its error is the first column of the rows, a billion times over
     loud = {**one, "loud": np.float32(1e9)}
     save("loud.onnx", [cut, node("Mul", ["c", "loud"], ["y"])], floats(1), 10, loud)
+    drawn = [cut, node("RandomUniformLike", ["c"], ["r"]), node("Add", ["c", "r"], ["y"])]
+    save("random.onnx", drawn, floats(1), width, one)
+    dropped = node("Dropout", ["c", "half", "yes"], ["y"])
+    save(
+        "dropout.onnx",
+        [cut, dropped],
+        floats(1),
+        width,
+        {**one, "half": np.float32(0.5), "yes": np.bool_(True)},
+    )
     save("other.onnx", [node("Identity", ["x"], ["y"])], floats(width), width, {}, features=["strange"])
 
 

@@ -44,6 +44,8 @@ from openstall.p2p.blobs import BlobStore
 
 MOST_BYTES = 2 * GIB
 """A larger model is not measured: an evaluator has many of them to fetch."""
+MOST_FETCH_S = 60
+"""At a time, for one blob: who sends it drop by drop does not keep the others waiting."""
 BROKEN_OFF = frozenset(
     {"crashed", "killed", "disk", "files", "processes", "log", "bad_report", "bad_figures", "bad_schema"}
     | {"output_unexpected", "output_missing", "output_not_plain", "output_too_large"}
@@ -240,9 +242,12 @@ class Measuring:
     async def _fetch(self, blob: BlobRef, sources: Sequence[str]) -> bool:
         """Whether the blob was not here before."""
         fetched = not self.blobs.have(blob.cid)
-        info = await self.transfer.fetch(blob.cid, sources, expected_size_max=blob.size)
+        with trio.move_on_after(MOST_FETCH_S) as waiting:
+            await self.transfer.fetch(blob.cid, sources, expected_size_max=blob.size)
+        if waiting.cancelled_caught:  # what came is kept, and the next time goes on from there
+            raise PeerError("too_slow", "A model or the rows come too slowly.", "It goes on by itself.")
         try:
-            check_blob(info, blob)
+            check_blob(self.blobs.info(blob.cid), blob)
         except InvalidOrder:
             if fetched:
                 await self.blobs.remove(blob.cid)

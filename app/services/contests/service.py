@@ -237,6 +237,9 @@ class ContestService:
         if not entered:
             if state == "open" and now <= room.body.commit_by:
                 await self.entering.enter(room, (await self.entering.own(room)).delivery)
+            elif await self.desk.transactions.started(room.cid, "enter") and state in ("none", "open"):
+                # sent in time, and not yet in a block that is seen here: it may be an entry still
+                await self.entering.enter(room, (await self.entering.own(room)).delivery)
             elif state != "none" or now > room.body.commit_by:
                 await self.desk.close(room, "expired")
             return

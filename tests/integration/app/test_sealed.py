@@ -183,6 +183,8 @@ async def test_an_error_without_end_carries_no_row(lab: Evaluator, models: Path)
         ("other.onnx", "columns_mismatch"),
         ("diabetes.onnx", "columns_mismatch"),
         ("wine.csv", "model_refused"),
+        ("random.onnx", "model_refused"),
+        ("dropout.onnx", "model_refused"),
     ],
 )
 async def test_a_model_that_cannot_be_measured_fails_with_a_fixed_word(
