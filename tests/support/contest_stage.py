@@ -103,7 +103,7 @@ class Arena:
         waiting.write_text(str(ahead))
         waiting.replace(self.clock)
 
-    def until(self, peer: DemoPeer, cid: str, done: Any, what: str, within_s: int = 60) -> dict[str, Any]:
+    def until(self, peer: DemoPeer, cid: str, done: Any, what: str, within_s: int = 180) -> dict[str, Any]:
         """A contest once it looks as wanted to a peer."""
         return wait_for(  # type: ignore[no-any-return]
             partial(_if, peer, cid, done), within_s, f"{peer.name} sees {what}"

@@ -11,10 +11,13 @@ from openstall.market.errors import ChainError
 from openstall.market.fields import DAY_S, BlobRef, body_as_dict
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import ARBITER_FEE_BPS, ARBITER_S
-from openstall.market.requests.bodies import SHARES, Mechanism, RequestBody, check_request
+from openstall.market.requests.bodies import LEAST_STAGE_S, SHARES, Mechanism, RequestBody, check_request
 from openstall.market.requests.demands import Floor
 from openstall.market.requests.rows import Commitment
 from openstall.market.schema import fit
+
+TO_SIGN_S = 10
+"""From the words of a request to its signature: the rows are sealed in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,10 @@ def write_body(
         InvalidRecord: the terms make no sense together.
     """
     evaluators = sorted(terms.evaluators or (chain.wallet,), key=_as_number)
-    judge_by = now + terms.bid_s + terms.reveal_s
+    # The least time for bids counts from the signature.
+    late = LEAST_STAGE_S <= terms.bid_s < LEAST_STAGE_S + TO_SIGN_S
+    bid_by = now + (LEAST_STAGE_S + TO_SIGN_S if late else terms.bid_s)
+    judge_by = bid_by + terms.reveal_s
     body = RequestBody(
         title=terms.title.strip(),
         summary=terms.summary,
@@ -109,7 +115,7 @@ def write_body(
         mechanism=terms.mechanism,
         budget_micro=terms.budget_micro,
         deposit_micro=terms.deposit_micro,
-        commit_by=now + terms.bid_s,
+        commit_by=bid_by,
         reveal_by=judge_by,
         deliver_by=judge_by if terms.contest else judge_by + terms.deliver_s,
         evaluate_s=terms.evaluate_s,

@@ -188,6 +188,7 @@ time.sleep(600)
     hold = Hold()
     began, cancel, all_went_on = trio.Event(), trio.Event(), trio.Event()
     lines: list[str] = []
+    ends: list[object] = []
 
     def on_line(line: str) -> None:
         lines.append(line)
@@ -196,9 +197,10 @@ time.sleep(600)
             all_went_on.set()
 
     async def work() -> None:
-        await run_script(
+        ran = await run_script(
             script, hold=hold, cancel=cancel, allow_fork=True, processes=256, wall_s=120, on_line=on_line
         )
+        ends.append(ran.outcome)
         began.set()  # also where it ended before its time: then the test fails, and does not wait for ever
         all_went_on.set()
 
@@ -207,10 +209,10 @@ time.sleep(600)
         await began.wait()
         await hold.ask(still=True)
         await hold.ask(still=False)
-        with trio.move_on_after(20):
+        with trio.move_on_after(60):
             await all_went_on.wait()
         cancel.set()
-    assert lines.count("child") == PAIRS
+    assert lines.count("child") == PAIRS, ends
 
 
 async def test_a_job_that_makes_processes_without_end_stands_still_too(run_script: RunScript) -> None:

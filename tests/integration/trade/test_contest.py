@@ -36,7 +36,7 @@ def test_contests_are_judged_paid_and_handed_over(tmp_path: Path) -> None:
         vera.start_again()
         buyer.start_again()
         for cid in (ranked, strict):
-            arena.until(buyer, cid, lambda view: view["state"] == "judged", "the ranking", 90)
+            arena.until(buyer, cid, lambda view: view["state"] == "judged", "the ranking")
         for cid in (ranked, strict):
             for peer in (seller, ben):
                 arena.until(peer, cid, lambda view: all(one["claimed"] for one in view["entries"]), "claims")

@@ -69,7 +69,7 @@ def test_a_spoilt_checkpoint_costs_the_work_but_not_the_job(tmp_path: Path) -> N
             orders.append(buyer.get(f"/v1/orders/{orders[-1]}")["continued_by"])
         middle = buyer.order_until(orders[1], lambda o: o["final"], 90)
         assert (middle["job"]["result"]["reason"], middle["paid_micro"]) == ("bad_checkpoint", 0)
-        last = buyer.order_until(orders[2], lambda o: o["state"] == "settled", 90)
+        last = buyer.order_until(orders[2], lambda o: o["state"] == "settled", 180)
         assert last["job"]["result"]["state"] == "done"
         assert last["contract"]["seller"] == middle["contract"]["seller"] == market.provider.peer_id
 

@@ -367,6 +367,29 @@ def test_sealed_rows_in_the_training_data_are_told_before_anything_is_signed(ben
     assert apart == without
 
 
+def test_the_least_time_for_bids_survives_the_time_that_sealing_takes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of a minute that is signed some seconds after its words is still one of a minute."""
+    clock, write = bench.clock, RowsFolder.write
+
+    def slowly(self: RowsFolder, *args: Any) -> None:
+        clock.at += 5
+        write(self, *args)
+
+    monkeypatch.setattr(RowsFolder, "write", slowly)
+
+    async def main() -> dict[str, Any]:
+        service = bench.node()
+        seen = (await service.preview(bench.file, terms()))["file_sha256"]
+        return await service.create(
+            bench.file, terms(bid_s=60), seen=seen, training=None, progress=lambda *_: None
+        )
+
+    made = trio.run(main)
+    assert made["commit_by"] - clock.now() >= 60
+
+
 def test_a_file_that_changed_after_the_preview_is_not_signed_for(bench: Bench) -> None:
     async def scene() -> None:
         service = bench.node()
