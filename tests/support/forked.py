@@ -24,6 +24,8 @@ MODULES = [
     "openstall.app.services.custom.wiring",
     "forked",
 ]
+FRESH = frozenset({"late_node.py"})
+"""Programs that change something before our modules are imported, and so start as any program does."""
 _MODULE = ("-P", "-m")
 
 
@@ -67,12 +69,18 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def launch(command: Sequence[str], log: IO[bytes], environment: Mapping[str, str] | None = None) -> Forked:
+def launch(
+    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str] | None = None
+) -> Forked | subprocess.Popen[bytes]:
     """Run `[python, -P, -m, module, …]` or `[python, script, …]`; what it prints goes into `log`."""
     assert command[0] == sys.executable
+    everything = {**os.environ, **(environment or {})}
+    if Path(command[1]).name in FRESH:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=everything
+        )
     several = multiprocessing.get_context("forkserver")
     several.set_forkserver_preload(MODULES)
-    everything = {**os.environ, **(environment or {})}
     process = several.Process(
         target=_run, args=(list(command[1:]), log.name, everything, str(Path.cwd())), daemon=False
     )
