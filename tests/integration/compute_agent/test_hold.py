@@ -14,7 +14,7 @@ from agent_lab import cpu_ticks, descendants, running_agent, states, table, trai
 
 from openstall.compute_agent.sandbox.hold import Hold
 from openstall.compute_agent.sandbox.launcher import children_of
-from openstall.compute_agent.specs import JobEvent, JobResult, Progress, UsageTick
+from openstall.compute_agent.specs import GIB, JobEvent, JobResult, Progress, UsageTick
 
 PAIRS = 12
 WORKS = 20
@@ -198,7 +198,14 @@ time.sleep(600)
 
     async def work() -> None:
         ran = await run_script(
-            script, hold=hold, cancel=cancel, allow_fork=True, processes=256, wall_s=120, on_line=on_line
+            script,
+            hold=hold,
+            cancel=cancel,
+            allow_fork=True,
+            processes=256,
+            memory_bytes=GIB,  # what forks share counts for each of them, where no cgroup counts
+            wall_s=120,
+            on_line=on_line,
         )
         ends.append(ran.outcome)
         began.set()  # also where it ended before its time: then the test fails, and does not wait for ever
