@@ -6,7 +6,10 @@
     python3 dev.py test [pytest args]   lint and every test; with arguments only those tests
     python3 dev.py lint                 ruff, mypy and the import rules
     python3 dev.py bench [--markdown]   measure against our aims
-    python3 dev.py pictures             take the pictures of the guides anew
+    python3 dev.py fuzz [decoder ...]   throw bytes at whatever reads those of strangers
+    python3 dev.py mutants [file ...]   delete each check of the validators; each time a test must fail
+    python3 dev.py nat [--write]        transfers through routers of many kinds, in network namespaces
+    python3 dev.py pictures [name ...]  take the pictures of the guides anew, or these of them
     python3 dev.py contracts [--write]  recompile the contracts; compare with (or replace) what is committed
     python3 dev.py setup                only set up
     python3 dev.py lock                 make the requirement locks anew
@@ -31,7 +34,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -202,19 +206,18 @@ def install_project() -> None:
         marks.put("links", wanted)
 
 
-def install_chain() -> None:
-    """Install anvil, the compiler and the contract library by npm.
+def install_npm(folder: Path, mark: str, label: str, *options: str) -> None:
+    """Install a locked set of npm packages: what the group chain needs, or a witness of the tests.
 
-    The lock names anvil's builds for other systems without their hashes, because they could not be had where
-    it was made; npm takes only the one that fits.
+    The chain's lock names anvil's builds for other systems without hashes, which could not be had where it
+    was made; npm takes only the one that fits.
     """
-    lock = CONTRACTS / "package-lock.json"
-    marks, wanted = Marks(VENV), fingerprint(lock)
-    if marks.has("chain", wanted) and (CONTRACTS / "node_modules").exists():
+    marks, wanted = Marks(VENV), fingerprint(folder / "package-lock.json")
+    if marks.has(mark, wanted) and (folder / "node_modules").exists():
         return
-    npm = program(VENV, "npm")
-    step("group chain: anvil", [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=CONTRACTS)
-    marks.put("chain", wanted)
+    quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+    step(label, [program(VENV, "npm"), "ci", *options, *quiet], cwd=folder)
+    marks.put(mark, wanted)
 
 
 def setup(*, development: bool = False, runtime: bool = True) -> None:
@@ -227,7 +230,10 @@ def setup(*, development: bool = False, runtime: bool = True) -> None:
     if development:
         install(VENV, "development packages", REQUIREMENTS / "dev.lock")
     install_project()
-    install_chain()
+    install_npm(CONTRACTS, "chain", "group chain: anvil")
+    for lock in sorted((ROOT / "tests" / "interop").glob("*/package-lock.json")) if development else ():
+        name = lock.parent.name
+        install_npm(lock.parent, f"witness {name}", f"witness of the tests: {name}", "--ignore-scripts")
     if runtime:
         install_runtime()
     if time.monotonic() - start > 2:
@@ -292,9 +298,7 @@ def cmd_test(arguments: Sequence[str]) -> int:
     """Lint and the whole suite, or only the tests that were named."""
     setup(development=True)
     linted = 0 if arguments else lint()
-    print(flush=True)
-    # Most tests wait for other processes, so that several at a time cost little; each file stays together,
-    # because its tests share one market.
+    # Most tests wait for other processes: several at a time cost little. A file's tests share one market.
     several = ["-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder"]
     return run(python("-m", "pytest", *(arguments or several))) or linted
 
@@ -305,16 +309,10 @@ def cmd_lint(_: Sequence[str]) -> int:
     return lint()
 
 
-def cmd_bench(arguments: Sequence[str]) -> int:
-    """The benchmark table."""
-    setup(development=True)
-    return run(python(ROOT / "benchmarks" / "run.py", *arguments))
-
-
-def cmd_pictures(_: Sequence[str]) -> int:
-    """The pictures of the guides, from the real window on a real market."""
-    setup()
-    return run(python(ROOT / "tools" / "take_pictures.py"))
+def script(place: str, needs: dict[str, bool], arguments: Sequence[str]) -> int:
+    """Set up and then run a program of this checkout."""
+    setup(**needs)
+    return run(python(ROOT / place, *arguments))
 
 
 def cmd_contracts(arguments: Sequence[str]) -> int:
@@ -351,7 +349,7 @@ def cmd_clean(_: Sequence[str]) -> int:
     caches = [".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".hypothesis"]
     made = [VENV, RUNTIME, PYTHONS, CONTRACTS / "node_modules", ROOT / "build", ROOT / "dist"]
     made += [*(ROOT / name for name in caches), *ROOT.glob("*.egg-info")]
-    made += [path for path in ROOT.rglob("__pycache__") if path.is_dir()]
+    made += [*(ROOT / "tests" / "interop").glob("*/node_modules"), *ROOT.rglob("__pycache__")]
     for folder in made:
         if folder.exists():
             shutil.rmtree(folder)
@@ -360,14 +358,17 @@ def cmd_clean(_: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": cmd_demo,
     "start": cmd_start,
     "test": cmd_test,
     "lint": cmd_lint,
-    "bench": cmd_bench,
+    "bench": partial(script, "benchmarks/run.py", {"development": True}),
+    "fuzz": partial(script, "tools/fuzz.py", {"development": True, "runtime": False}),
+    "mutants": partial(script, "tools/delete_checks.py", {"development": True, "runtime": False}),
+    "nat": partial(script, "tests/nat/campaign.py", {"development": True}),
     "contracts": cmd_contracts,
-    "pictures": cmd_pictures,
+    "pictures": partial(script, "tools/take_pictures.py", {}),
     "setup": cmd_setup,
     "lock": cmd_lock,
     "clean": cmd_clean,

@@ -17,7 +17,10 @@ import trio
 CLIENT_QUEUE = 512
 MAX_CLIENTS = 32
 
-NAMES = ("operation", "order", "job_log", "catalogue", "wallet", "peers", "status")
+NAMES = (
+    "operation", "order", "job_log", "catalogue", "wallet", "peers", "status", "mail", "blobs", "batch",
+    "contest",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

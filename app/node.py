@@ -15,25 +15,42 @@ from openstall.app import logging, version
 from openstall.app.clock import Clock
 from openstall.app.config import NodeConfig
 from openstall.app.events import EventBus
+from openstall.app.ground import Ground
 from openstall.app.operations import Operations
+from openstall.app.services.blobs.keeper import BlobKeeper
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.catalogue_state import CatalogueState
 from openstall.app.services.compute import ComputeService
+from openstall.app.services.exchange.wiring import Exchange, make_exchange
 from openstall.app.services.group import GroupService
 from openstall.app.services.house import House
 from openstall.app.services.identity import IdentityService
+from openstall.app.services.known_account import KnownAccount
+from openstall.app.services.mailbox.announced import Announced
+from openstall.app.services.mailbox.outgoing import Outgoing
+from openstall.app.services.mailbox.service import MailboxService
+from openstall.app.services.mailbox.wiring import make_post
+from openstall.app.services.names import Names
 from openstall.app.services.network import NetworkService
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.presence import Presence
 from openstall.app.services.rigs.hub import RigHub
 from openstall.app.services.rigs.view import MachinesView, ShownJob
 from openstall.app.services.wallet import WalletService
-from openstall.app.supervisor import Part, PartState
+from openstall.app.supervisor import Part, PartState, steadily
 from openstall.app.threads import Workers
-from openstall.app.trade import Ground, Trade
+from openstall.app.trade import Trade
 from openstall.market.errors import Conflict
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
+from openstall.p2p.web_guard import Web
+from openstall.store.acquaintances import Acquaintances
+from openstall.store.blob_names import BlobNames
+from openstall.store.contradictions import Proofs
 from openstall.store.database import Store
+from openstall.store.holdings import Holdings
+from openstall.store.mailbox import MailboxBooks
+from openstall.store.outbox import Outbox
 from openstall.store.records import Records
 from openstall.store.search import Search
 from openstall.store.settings import Settings
@@ -61,7 +78,10 @@ class Node:
         self.operations = Operations(bus=self.bus, clock=clock)
         self._make_services()
         self._trade: Trade | None = None
+        self._exchange: Exchange | None = None
+        self._keeper: BlobKeeper | None = None
         self._stopping = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
         self.parts = {
             name: Part(name, run, bus=self.bus)
             for name, run in (
@@ -104,8 +124,11 @@ class Node:
             network=self.network,
             on_joined=self._group_joined,
         )
+        outbox, records, proofs = Outbox(self.store), Records(self.store), Proofs(self.store)
         self.catalogue = Catalogue(
-            records=Records(self.store),
+            records=records,
+            proofs=proofs,
+            announced=Announced(outbox=outbox, workers=workers, changed=self._mail_changed),
             search=Search(self.store),
             identity=self.identity,
             group=self.group,
@@ -114,10 +137,53 @@ class Node:
             bus=bus,
             clock=clock,
         )
+        self.catalogue_state = CatalogueState(
+            records=records,
+            holdings=Holdings(self.store),
+            proofs=proofs,
+            settings=settings,
+            catalogue=self.catalogue,
+            identity=self.identity,
+            group=self.group,
+            network=self.network,
+            workers=workers,
+            clock=clock,
+        )
+        self.names = Names(
+            me=lambda: (self.identity.peer_id, self.identity.name),
+            group=self.group.whose,
+            records=records,
+            search=Search(self.store),
+            acquaintances=Acquaintances(self.store),
+            workers=workers,
+            clock=clock,
+        )
+        self.catalogue.dress, self.catalogue.marks_of = self.names.dress, self.names.marks_of
+        self.mailbox = MailboxService(
+            books=MailboxBooks(self.store),
+            settings=settings,
+            identity=self.identity,
+            group=self.group,
+            network=self.network,
+            catalogue=self.catalogue,
+            workers=workers,
+            bus=bus,
+            clock=clock,
+        )
+        self.outgoing = Outgoing(
+            outbox=outbox,
+            records=records,
+            intents=Transactions(self.store),
+            identity=self.identity,
+            group=self.group,
+            catalogue=self.catalogue,
+            workers=workers,
+        )
         self.wallet = WalletService(
             identity=self.identity,
             group=self.group,
             intents=Transactions(self.store),
+            known=KnownAccount(settings),
             workers=workers,
             bus=bus,
             clock=clock,
@@ -127,6 +193,8 @@ class Node:
             group=self.group,
             network=self.network,
             catalogue=self.catalogue,
+            settings=settings,
+            mailboxes=self.mailbox.chosen,
             workers=workers,
             clock=clock,
         )
@@ -141,6 +209,13 @@ class Node:
             jobs=self._running_jobs,
             own_places=self._own_places,
         )
+
+    def _mail_changed(self) -> None:
+        """Something waits, or waits no more; called from any thread."""
+        try:
+            self._token.run_sync_soon(self.mailbox.changed)
+        except trio.RunFinishedError:
+            log.debug("the node has stopped")
 
     async def _running_jobs(self) -> list[ShownJob]:
         return await self._trade.orders.running_jobs() if self._trade is not None else []
@@ -159,6 +234,22 @@ class Node:
         raise Conflict("starting", "The node is still getting ready to trade.", "Try again in a moment.")
 
     @property
+    def exchange(self) -> Exchange:
+        """Signed objects by file; raises like `trade`."""
+        if self._exchange is None:
+            _ = self.trade
+            raise Conflict("starting", "The node is still getting ready.", "Try again in a moment.")
+        return self._exchange
+
+    @property
+    def blobs(self) -> BlobKeeper:
+        """The files of the market; as `trade`."""
+        _ = self.trade
+        if self._keeper is None:
+            raise Conflict("starting", "The node is still getting ready.", "Try again in a moment.")
+        return self._keeper
+
+    @property
     def trading(self) -> bool:
         """Whether `trade` is there now."""
         return self._trade is not None
@@ -173,12 +264,15 @@ class Node:
         await self.identity.start(passphrase_file=self.config.passphrase_file)
         await self.group.load()
         await self.rigs.load()
+        await self.catalogue_state.load()
         async with trio.open_nursery() as nursery:
             api_stopping, api_ready = trio.Event(), trio.Event()
             nursery.start_soon(serve_api, self, api_stopping, api_ready.set)
             await api_ready.wait()
             async with trio.open_nursery() as work:
                 self.operations.bind(work)
+                work.start_soon(steadily, "mailbox", self.mailbox.run)
+                work.start_soon(steadily, "wallet", self.wallet.remember)
                 for part in self.parts.values():
                     work.start_soon(part.supervise, name=f"part {part.name}")
                 log.info("node started", version=version(), peer=self.identity.peer_id)
@@ -229,6 +323,18 @@ class Node:
         host = await self.network.wait_up()
         blobs = await self.workers.store(BlobStore, self.home.blobs)
         access = BlobAccess()
+        office = make_post(
+            host=host,
+            outbox=Outbox(self.store),
+            seed=self.identity.peer_seed,
+            network=self.group.membership.network,
+            mailbox=self.mailbox,
+            workers=self.workers,
+            clock=self.clock,
+        )
+        transfer = BlobTransfer(host=host, store=blobs, allow=access.allowed)
+        keeper, web = self._make_keeper(blobs, transfer, access), Web()
+        await keeper.start()
         trade = Trade(
             Ground(
                 home=self.home,
@@ -242,9 +348,12 @@ class Node:
                 chain=self.group.chain,
                 transactions=self.wallet.transactions,
                 host=host,
+                post=office.post,
                 blobs=blobs,
-                transfer=BlobTransfer(host=host, store=blobs, allow=access.allowed),
+                transfer=transfer,
                 access=access,
+                web=web,
+                ipfs=keeper.ipfs,
                 agent=self.compute.agent,
                 own_machine=self.config.agent,
                 house=self.house,
@@ -255,15 +364,35 @@ class Node:
         )
         forget = self.group.on_head(lambda _height: trade.new_block())
 
-        def up() -> None:
-            self._trade = trade
-            ready()
-
         try:
             async with trio.open_nursery() as nursery:
+
+                def up() -> None:
+                    self._trade, self._keeper = trade, keeper
+                    self._exchange = make_exchange(self, trade, office, blobs)
+                    nursery.start_soon(office.run, trade.desk)  # only now every protocol has its handler
+                    ready()
+
                 nursery.start_soon(trade.run, up)
+                nursery.start_soon(steadily, "blobs", keeper.run)
                 await self.network.wait_down(host)
                 self.parts["trade"].restart()
         finally:
-            self._trade = None
+            self._trade = self._keeper = self._exchange = None
             forget()
+            with trio.CancelScope(shield=True):
+                await web.aclose()
+                await keeper.ipfs.aclose()
+
+    def _make_keeper(self, blobs: BlobStore, transfer: BlobTransfer, access: BlobAccess) -> BlobKeeper:
+        return BlobKeeper(
+            blobs=blobs,
+            transfer=transfer,
+            access=access,
+            names=BlobNames(self.store),
+            settings=self.settings,
+            workers=self.workers,
+            clock=self.clock,
+            bus=self.bus,
+            author=self.identity.peer_id,
+        )

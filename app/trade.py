@@ -7,27 +7,20 @@ back; open orders are resumed each time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import trio
 
-from openstall.app.clock import Clock
 from openstall.app.endpoint.wiring import Serving
-from openstall.app.events import EventBus
-from openstall.app.logging import Secrets
-from openstall.app.paths import Home
+from openstall.app.ground import Ground
 from openstall.app.services.averaging import Averaging
 from openstall.app.services.batches.service import BatchService
 from openstall.app.services.capacity.wiring import CapacityGround, make_capacity, on_trade
-from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.checking import LocalJobs, ModelCheck
 from openstall.app.services.custom.wiring import make_custom
 from openstall.app.services.disputes.wiring import make_disputes
 from openstall.app.services.earnings import Earnings
-from openstall.app.services.house import House
 from openstall.app.services.house_guests import NoGuests
-from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.chain_wakes import ChainWakes
 from openstall.app.services.orders.channel_desk import make_channel
 from openstall.app.services.orders.desk import OrderDesk
@@ -42,60 +35,25 @@ from openstall.app.services.orders.job_follow import JobFollow
 from openstall.app.services.orders.job_places import open_jobs
 from openstall.app.services.orders.job_provider import JobProvider
 from openstall.app.services.orders.negotiation import Negotiation
-from openstall.app.services.orders.placing import Party, Placing
+from openstall.app.services.orders.order_wiring import is_funded, make_placing, make_transcripts
+from openstall.app.services.orders.placing import Party
+from openstall.app.services.orders.recovery_wiring import make_recovery, recalled
 from openstall.app.services.orders.sale_wiring import make_escrow, make_sale
 from openstall.app.services.orders.service import OrderService
 from openstall.app.services.orders.traffic import Traffic
 from openstall.app.services.own_books import OwnBooks
-from openstall.app.services.rigs.hub import RigHub
 from openstall.app.services.rigs.machines import Machines
 from openstall.app.services.running import ModelRuns
 from openstall.app.services.selling import SaleChain, Stock
 from openstall.app.services.selling_wiring import make_autoprice, make_demand, make_reliability, make_renting
 from openstall.app.services.service_levels.wiring import make_levels
-from openstall.app.services.transactions import TransactionService
 from openstall.app.supervisor import steadily
-from openstall.app.threads import Workers
-from openstall.compute_agent.client import AgentClient
-from openstall.ledger.chain import Chain
-from openstall.ledger.wallet import Wallet
 from openstall.market.orders.documents import Contract
-from openstall.p2p.blob_transfer import BlobTransfer
-from openstall.p2p.blobs import BlobStore
-from openstall.p2p.host import PeerHost
 from openstall.store.batches import Batches
-from openstall.store.database import Store
 from openstall.store.job_log import JobLog
 from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.settings import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What trading stands on."""
-
-    home: Home
-    store: Store
-    workers: Workers
-    bus: EventBus
-    clock: Clock
-    seed: bytes
-    wallet: Wallet
-    network: str
-    chain: Chain
-    transactions: TransactionService
-    host: PeerHost
-    blobs: BlobStore
-    transfer: BlobTransfer
-    access: BlobAccess
-    agent: AgentClient
-    own_machine: bool
-    """Whether this machine runs jobs itself."""
-    house: House
-    rigs: RigHub
-    catalogue: Catalogue
-    secrets: Secrets
 
 
 class Trade:
@@ -108,6 +66,7 @@ class Trade:
         self._library = Library(ground.store)
         self._orders = Orders(ground.store)
         self.desk = OrderDesk(orders=self._orders, bus=ground.bus, workers=ground.workers, clock=ground.clock)
+        self._transcripts = make_transcripts(ground)
         jobs = LocalJobs(agent=ground.agent, folder=ground.home.jobs, workers=ground.workers)
         self.check = ModelCheck(jobs=jobs)
         self.averaging = Averaging(desk=self.desk, jobs=jobs, workers=ground.workers)
@@ -154,6 +113,7 @@ class Trade:
         )
         self.requests, self.developer = self.custom.requests, self.custom.developer
         self._make_orders()
+        ground.post.listen(self._engine.wake_all, self.disputes.talk.try_now)
         self.job_check = make_job_check(ground, self.orders.placing, self._settings, jobs)
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -162,7 +122,8 @@ class Trade:
         await restore_access(self.desk, self._orders, self.stock, ground.access, self._channel)
         await self.custom.evaluating.clear()
         await self.custom.contests.restore()
-        self._negotiation.serve()
+        self.negotiation.serve()
+        self.recovery.serve()
         self._follow.serve()
         self.serving.serve()
         self.custom.talk.serve()
@@ -260,6 +221,7 @@ class Trade:
         provider = JobProvider(
             desk=desk,
             channel=channel,
+            transcripts=self._transcripts,
             agent=self.machines,
             blobs=ground.blobs,
             transfer=ground.transfer,
@@ -276,9 +238,14 @@ class Trade:
         self.guests = JobGuests(
             provider=provider, agent=ground.agent, give_way=self.capacity.answering.give_way
         )
-        self._negotiation = self._make_negotiation(provider, escrow)
+        self.negotiation = self._make_negotiation(provider, escrow)
         self._follow = JobFollow(
-            desk=desk, peers=ground.host, provider=provider, log=self._log, workers=ground.workers
+            desk=desk,
+            peers=ground.host,
+            provider=provider,
+            transcripts=self._transcripts,
+            log=self._log,
+            workers=ground.workers,
         )
         self.serving = Serving(
             provider,
@@ -288,11 +255,11 @@ class Trade:
             workers=ground.workers,
             file=ground.home.endpoints,
         )
-        placing = self._make_placing()
+        placing = make_placing(ground, me=self._me(), desk=desk, engine=self._engine)
         buyer = JobBuyer(
             desk=desk,
             peers=ground.host,
-            negotiation=self._negotiation,
+            negotiation=self.negotiation,
             channel=channel,
             blobs=ground.blobs,
             transfer=ground.transfer,
@@ -311,16 +278,25 @@ class Trade:
             ground,
             desk=desk,
             escrow=escrow,
-            negotiation=self._negotiation,
+            negotiation=self.negotiation,
             stock=self.stock,
             library=self._library,
             disputes=self.disputes,
         )
+        self.recovery = make_recovery(
+            ground,
+            engine=self._engine,
+            channel=channel,
+            escrow=escrow,
+            custom=self.custom,
+            negotiation=self.negotiation,
+            provider=provider,
+            talk=self.disputes.talk,
+        )
         self._engine.handlers = {
             **sale.handlers,
-            ("compute", "buyer"): buyer,
-            ("compute", "seller"): provider,
-            **self.custom.handlers(self._negotiation, sale.unpacking, self.disputes),
+            **recalled(self.recovery, buyer, provider),
+            **self.custom.handlers(self.negotiation, sale.unpacking, self.disputes),
         }
         self.batches = BatchService(
             books=Batches(ground.store),
@@ -353,36 +329,21 @@ class Trade:
     def _make_negotiation(self, provider: JobProvider, escrow: EscrowDesk) -> Negotiation:
         ground = self._ground
         return Negotiation(
-            is_funded=partial(self._is_funded, escrow),
+            is_funded=partial(is_funded, ground, escrow, self.custom.models),
             on_refused=self.demand.note_refusal,
             desk=self.desk,
-            peers=ground.host,
+            peers=ground.post,
             seed=ground.seed,
             wallet=ground.wallet.address,
             chain_id=ground.chain.params.chain_id,
             network=ground.network,
             catalogue=ground.catalogue,
+            transcripts=self._transcripts,
             ready=self._ready_for,
             on_agreed=self._engine.watch,
             on_cancel=provider.cancel,
             evaluates=self.custom.willing.check,
         )
-
-    def _make_placing(self) -> Placing:
-        ground = self._ground
-        return Placing(
-            me=self._me(),
-            desk=self.desk,
-            engine=self._engine,
-            catalogue=ground.catalogue,
-            blobs=ground.blobs,
-            chain=ground.chain,
-            workers=ground.workers,
-        )
-
-    async def _is_funded(self, escrow: EscrowDesk, contract: Contract) -> bool:
-        desk = self.custom.models if contract.order.kind == "custom" else escrow
-        return await desk.is_funded(contract)
 
     async def _ready_for(self, contract: Contract) -> None:
         match contract.order.kind:

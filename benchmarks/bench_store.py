@@ -118,8 +118,7 @@ def _admit(folder: Path) -> Row:
     begun = time.perf_counter()
     stored = 0
     for start in range(0, len(raws), BATCH):
-        _, new = door.admit(raws[start : start + BATCH])
-        stored += len(new)
+        stored += len(door.admit(raws[start : start + BATCH]).new)
     took_s = time.perf_counter() - begun
     store.close()
     if stored != SIGNED:

@@ -30,6 +30,8 @@ class ChainParams:
     channel: str
     kind: Literal["group", "public"]
     confirmations: int = 1
+    first_block: int = 0
+    """No contract of ours is older: events before it are not asked for."""
     bond: str = ""
     """Empty where the chain was made before there were bonds."""
     auction: str = ""
@@ -133,18 +135,15 @@ class Chain:
         """
         if not self._verified:
             self.verify()
-        newest = self._block("latest")
         with self._lock:
-            known = self._highest
-        depth = self.params.confirmations - 1
-        settled_number = newest.number - depth
-        if known is not None and settled_number <= known.number:
-            self._check_known(known, newest)
-            return newest
+            known = self._highest  # before the question: another thread may hear of a newer block meanwhile
+        newest = self._block("latest")
         if known is not None:
             self._check_known(known, newest)
-        if settled_number >= 0:
-            self._remember(newest if depth == 0 else self._block(hex(settled_number)))
+        depth = self.params.confirmations - 1
+        settled = newest.number - depth
+        if settled >= 0 and (known is None or settled > known.number):
+            self._remember(newest if depth == 0 else self._block(hex(settled)))
         return newest
 
     def now(self) -> int:
@@ -278,7 +277,7 @@ class Chain:
     ) -> list[dict[str, Any]]:
         """Raw logs in `[from_block, to_block]`, fetched in ranges that every gateway accepts."""
         found: list[dict[str, Any]] = []
-        for start in range(from_block, to_block + 1, MAX_LOG_RANGE):
+        for start in range(max(from_block, self.params.first_block), to_block + 1, MAX_LOG_RANGE):
             end = min(start + MAX_LOG_RANGE - 1, to_block)
             query = {"address": address, "topics": topics, "fromBlock": hex(start), "toBlock": hex(end)}
             answer = self.rpc("eth_getLogs", [query])

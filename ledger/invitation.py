@@ -22,7 +22,7 @@ PREFIX = "openstall:group:"
 MAX_INVITATION_CHARS = 8192
 _LATER = ("bond", "auction", "model_escrow", "contest")
 """Contracts that groups from before them do not have."""
-_Address = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{40}$")]
+_Address = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{40}\Z")]
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,10 +36,10 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: Annotated[str, Meta(min_length=1, max_length=80)]
     # Groups draw their chain ids above all public ones, so that nothing signed here is valid on one of those.
     chain_id: Annotated[int, Meta(ge=2**32, le=2**53 - 1)]
-    genesis_hash: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}$")]
+    genesis_hash: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}\Z")]
     host_peer: Annotated[str, Meta(min_length=40, max_length=64)]
     addrs: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^/[!-~]+$")]], Meta(max_length=16)
+        list[Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^/[!-~]+\Z")]], Meta(max_length=16)
     ]
     credit: _Address
     escrow: _Address

@@ -40,6 +40,12 @@ WithdrawDelay = Annotated[int, Meta(ge=60, le=30 * DAY_S)]
 """Within the bounds of `MeteredChannel`."""
 Device = Annotated[str, Meta(pattern=r"^(cpu|cuda:[0-9]{1,2})\Z")]
 Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+WebAddress = Annotated[
+    str,
+    Meta(pattern=r"^https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?/[!-\"$-~]*\Z", max_length=300),
+]
+"""Plain ASCII, without a name, password or fragment. Whether it may be asked is for the reader to see."""
+IpfsCid = Annotated[str, Meta(pattern=r"^(baf[a-z2-7]{56})?\Z")]
 FileName = Annotated[
     str,
     Meta(

@@ -16,6 +16,8 @@ from openstall.market.schema import fit
 MAX_TICK_BYTES = 1024
 CLOCK_SLACK_S = 5
 """A tick may run this far ahead of the buyer's own clock: network delay and rounding."""
+UNPAID_S = 20
+"""A job stops when this many seconds of work are neither paid nor promised."""
 _NO_MORE = "Nothing more is paid; what was not promised comes back when the order is settled."
 
 
@@ -37,6 +39,16 @@ class _SignedTick(Body, frozen=True, kw_only=True):
 def owed(price_per_s_micro: int, cap_micro: int, seconds: int) -> int:
     """What the buyer owes for `seconds` of work: by the second, never above the cap."""
     return min(price_per_s_micro * seconds, cap_micro)
+
+
+def start_of_job(*, told: int, promised_micro: int, price_per_s_micro: int, now: int) -> int:
+    """From when on a buyer that was away lets the meter run: since the start that the provider has signed.
+
+    It is believed no further back than the buyer's own vouchers account for, with the seconds which any
+    provider may work ahead of them: so a buyer that has lost its notes owes nobody more by that.
+    """
+    promised_s = promised_micro // price_per_s_micro
+    return min(max(told, now - promised_s - UNPAID_S), now)
 
 
 def sign_tick(tick: Tick, contract: Contract, seed: bytes) -> bytes:

@@ -25,6 +25,7 @@ from openstall.market.fields import (
     DeliverTime,
     Device,
     FileEntry,
+    IpfsCid,
     JobTime,
     Key,
     Network,
@@ -33,6 +34,7 @@ from openstall.market.fields import (
     Short,
     Size,
     Text,
+    WebAddress,
     Window,
     WithdrawDelay,
     check_parties,
@@ -44,6 +46,7 @@ from openstall.market.schema import fit
 
 MAX_CLOCK_SKEW_S = 10 * 60
 MAX_LIFE_S = 400 * 86_400
+MOST_MAILBOXES = 3
 
 LEAST_WORK_MS, MOST_WORK_MS = 2_000, 120_000
 """Shorter than that the start of a job would hide how long the work itself takes."""
@@ -68,8 +71,11 @@ class Card(Body, frozen=True, kw_only=True):
     metrics: Annotated[list[Metric], Meta(max_length=32)] = msgspec.field(default_factory=list)
 
 
-class Listing(Body, frozen=True, kw_only=True):
-    """A model for sale: the signed manifest of its package, the encrypted blob, the terms."""
+class Listing(Body, frozen=True, kw_only=True, omit_defaults=True):
+    """A model for sale: the signed manifest of its package, the encrypted blob, the terms.
+
+    The fields with a default are left out where they have that value.
+    """
 
     title: Annotated[str, Meta(min_length=3, max_length=120)]
     summary: Text
@@ -86,6 +92,10 @@ class Listing(Body, frozen=True, kw_only=True):
     arbiter: AddressOrNone
     deliver_s: DeliverTime
     review_s: Window
+    mirrors: Annotated[list[WebAddress], Meta(max_length=4)] = msgspec.field(default_factory=list)
+    """Web servers that have the encrypted package too."""
+    ipfs: IpfsCid = ""
+    """The encrypted package's address in IPFS; nothing relies on it."""
 
 
 class Gpu(Body, frozen=True, kw_only=True):
@@ -186,14 +196,19 @@ class Binding(Body, frozen=True, kw_only=True):
     peer_signature: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{128}\Z")]
 
 
-class Peer(Body, frozen=True, kw_only=True):
-    """Who a peer says it is, and where it can be reached."""
+class Peer(Body, frozen=True, kw_only=True, omit_defaults=True):
+    """Who a peer says it is, where it is reached, who keeps its letters, whether it measures for others."""
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
     wallet: Address
     chain_id: Annotated[int, Meta(ge=1)]
     binding: Binding
     addrs: Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=12)]
+    mailboxes: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=MOST_MAILBOXES)] = (
+        msgspec.field(default_factory=list)
+    )
+    """Peer ids; left out where there are none."""
+    evaluates: bool = False
 
 
 class Tombstone(Body, frozen=True, kw_only=True):
@@ -263,8 +278,10 @@ def sign_record(record: Record, seed: bytes) -> SignedRecord:
     return SignedRecord(cid=ids.cid_of(content), record=record, body=body, raw=raw)
 
 
-def parse_record(raw: bytes, *, network: str, now: int) -> SignedRecord:
+def parse_record(raw: bytes, *, network: str, now: int | None) -> SignedRecord:
     """Check a record from anybody: form, schema, network, clock and signature, in that order.
+
+    Without a moment it is read as of its own date: what has been signed stays signed when it has expired.
 
     Raises:
         InvalidRecord: with a stable code that says which check failed.
@@ -274,6 +291,8 @@ def parse_record(raw: bytes, *, network: str, now: int) -> SignedRecord:
     record = envelope.record
     if record.network != network:
         raise InvalidRecord("other_network", "The record belongs to another group.")
+    if now is None:
+        now = record.issued
     if record.issued > now + MAX_CLOCK_SKEW_S:
         raise InvalidRecord("future", "The record is dated in the future.")
     if not record.issued < record.expires <= record.issued + MAX_LIFE_S:
@@ -304,12 +323,23 @@ def _body(record: Record) -> Body:
         check_request(body, issued=record.issued)
     elif isinstance(body, DeveloperBody):
         check_developer(body)
+    elif isinstance(body, Peer):
+        _check_mailboxes(body.mailboxes)
     return body
+
+
+def _check_mailboxes(mailboxes: list[str]) -> None:
+    if len(set(mailboxes)) != len(mailboxes):
+        raise InvalidRecord("duplicate_mailbox", "The peer names one mailbox twice.")
+    for peer_id in mailboxes:
+        ids.public_key_of(peer_id)
 
 
 def _check_listing(listing: Listing) -> None:
     if has_twins([entry.name for entry in listing.files]):
         raise InvalidRecord("duplicate_file", "The listing names one file twice.")
+    if len(set(listing.mirrors)) != len(listing.mirrors):
+        raise InvalidRecord("duplicate_mirror", "The listing names one web address twice.")
     check_parties(listing.escrow, listing.wallet, listing.arbiter)
 
 

@@ -11,6 +11,9 @@ from openstall.market.errors import InvalidOrder, InvalidRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes of a stranger; a decoder that catches less can be ended from outside."""
+
 
 def prepare_for_threads(base: type[msgspec.Struct] = msgspec.Struct) -> None:
     """Have msgspec build, here and now, what it builds at the first use of each kind of struct.

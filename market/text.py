@@ -3,7 +3,7 @@
 Refused are control characters (a newline is allowed in texts of several lines), characters that
 reorder or hide what stands around them, and texts in which nothing can be seen. The set is written
 out here, and does not follow the Unicode tables of the Python at hand, because all peers must agree.
-Letters that merely look alike are not refused: the desktop shows the peer id beside each name.
+Letters that merely look alike are not refused: names that look like known ones are marked (`market.names`).
 """
 
 from __future__ import annotations

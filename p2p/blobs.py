@@ -23,6 +23,7 @@ import trio
 from openstall.market.errors import NotFound, PeerError, StoreError
 from openstall.p2p import blob_manifest
 from openstall.p2p.blob_manifest import CHUNK, BlobInfo, Manifest
+from openstall.p2p.blob_wire import Holding
 from openstall.p2p.partial_blob import PartialBlob
 
 __all__ = ["BlobInfo", "BlobStore", "Progress"]
@@ -45,11 +46,14 @@ class BlobStore:
 
     def __init__(self, folder: Path, *, quota_bytes: int | None = None) -> None:
         self.folder = folder
-        self._quota_bytes = quota_bytes
+        self.quota_bytes = quota_bytes
+        self.make_room: Callable[[int], None] | None = None
+        """Called on a worker thread when so many bytes do not fit; it may `delete` what nobody needs."""
         self._partial = folder / "partial"
         self._incoming = folder / "incoming"
         self._limiter = trio.CapacityLimiter(_THREADS)
-        self._reserved: dict[str, int] = {}
+        self._fetching: dict[str, PartialBlob] = {}
+        self._beginning: set[str] = set()
         with disk_errors("The blob store"):
             self._partial.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._incoming, ignore_errors=True)
@@ -105,15 +109,52 @@ class BlobStore:
 
     def used_bytes(self) -> int:
         """Bytes of whole blobs and of those being fetched."""
-        return sum(one.size for one in self._index.values()) + sum(self._reserved.values())
+        return sum(one.size for one in self._index.values()) + sum(
+            one.manifest.size for one in self._fetching.values()
+        )
 
     def manifest(self, cid: str) -> bytes:
         """The manifest's wire form. Blocking: it can have megabytes.
 
         Raises:
-            NotFound: the blob is not here, or not whole.
+            NotFound: the blob is not here, nor being fetched.
         """
+        if (partial := self._fetching.get(cid)) is not None:
+            return partial.manifest.encode()
         return (self.folder / f"{self.info(cid).cid}.manifest").read_bytes()
+
+    # What is here in part, for others who want it
+
+    def have_some(self, cid: str) -> bool:
+        """Whether the blob is here, or being fetched."""
+        return cid in self._index or cid in self._fetching
+
+    def size(self, cid: str) -> int:
+        """The size of a blob that is here, or being fetched.
+
+        Raises:
+            NotFound: neither.
+        """
+        partial = self._fetching.get(cid)
+        return partial.manifest.size if partial is not None else self.info(cid).size
+
+    def holding(self, cid: str) -> Holding:
+        """Which verified chunks are here."""
+        partial = self._fetching.get(cid)
+        return partial.holding() if partial is not None and cid not in self._index else Holding()
+
+    def open_some(self, cid: str) -> BinaryIO:
+        """Like `open`, also while it is being fetched: read only what `holding` names.
+
+        Raises:
+            NotFound: the blob is not here, nor being fetched.
+        """
+        if cid in self._index or cid not in self._fetching:
+            return self.open(cid)
+        try:
+            return self._fetching[cid].open_data()
+        except FileNotFoundError:  # it was finished in between
+            return self.open(cid)
 
     # Adding, copying out, removing
 
@@ -190,18 +231,51 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
+    def export_manifest(self, cid: str, dest: Path) -> None:
+        """Copy a blob's manifest out. Blocking.
+
+        Raises:
+            NotFound, StoreError: as `export`.
+        """
+        with disk_errors("The file"):
+            dest.write_bytes(self.manifest(cid))
+
     async def remove(self, cid: str) -> None:
         """Delete a blob, whole or partial; nothing happens when it is not here."""
+        await self._threaded(lambda: self.delete(cid))
+
+    def delete(self, cid: str) -> None:
+        """As `remove`, on the caller's thread. Blocking."""
         blob_manifest.check_cid(cid)
         self._index.pop(cid, None)
+        # The manifest first: without it the data is not a blob.
+        for path in (self.folder / f"{cid}.manifest", self.folder / f"{cid}.data"):
+            path.unlink(missing_ok=True)
+        PartialBlob.discard(self._partial, cid)
 
-        def delete() -> None:
-            # The manifest first: without it the data is not a blob.
-            for path in (self.folder / f"{cid}.manifest", self.folder / f"{cid}.data"):
-                path.unlink(missing_ok=True)
-            PartialBlob.discard(self._partial, cid)
+    # When it was used
 
-        await self._threaded(delete)
+    def used_at(self, cid: str) -> float:
+        """When the blob was added, read by others, or `touch`ed, in Unix seconds. Blocking."""
+        try:
+            return (self.folder / f"{cid}.manifest").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def touch(self, cid: str) -> None:
+        """The blob is used now. Blocking."""
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            os.utime(self.folder / f"{cid}.manifest")
+
+    def leftovers(self) -> dict[str, tuple[int, float]]:
+        """Fetches that were interrupted and not begun again: bytes on the disk, and since when. Blocking."""
+        found = {}
+        for path in self._partial.glob("*.data"):
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                if path.stem not in self._fetching and path.stem not in self._beginning:
+                    found[path.stem] = (PartialBlob.size_on_disk(self._partial, path.stem), state.st_mtime)
+        return found
 
     # Fetching, for `BlobTransfer`
 
@@ -220,11 +294,15 @@ class BlobStore:
 
         def prepare() -> PartialBlob:
             with disk_errors("The download"):
-                self._check_room(manifest.size - PartialBlob.size_on_disk(self._partial, cid))
+                self._check_room(manifest.size, taken=PartialBlob.size_on_disk(self._partial, cid))
                 return PartialBlob(self._partial, cid, manifest)
 
-        partial = await self._threaded(prepare)
-        self._reserved[cid] = manifest.size
+        self._beginning.add(cid)
+        try:
+            partial = await self._threaded(prepare)
+        finally:
+            self._beginning.discard(cid)
+        self._fetching[cid] = partial
         return partial
 
     async def finish(self, partial: PartialBlob) -> BlobInfo:
@@ -246,17 +324,26 @@ class BlobStore:
 
     def abandon(self, partial: PartialBlob) -> None:
         """Close a fetch, complete or not; what it has stays for the next attempt."""
-        self._reserved.pop(partial.cid, None)
+        self._fetching.pop(partial.cid, None)
         partial.close()
 
-    def _check_room(self, size: int) -> None:
-        if self._quota_bytes is not None and self.used_bytes() + size > self._quota_bytes:
+    def lacking(self, size: int, *, taken: int = 0) -> int:
+        """How many bytes must go before `size` more fit; `taken` of them are on the disk. Blocking."""
+        over = self.used_bytes() + size - self.quota_bytes if self.quota_bytes is not None else 0
+        to_write, free = size - taken, shutil.disk_usage(self.folder).free
+        return max(over, to_write + min(KEEP_FREE, to_write) - free if to_write > 0 else 0, 0)
+
+    def _check_room(self, size: int, *, taken: int = 0) -> None:
+        lacking = self.lacking(size, taken=taken)
+        if lacking and self.make_room is not None:
+            self.make_room(lacking)
+        if self.quota_bytes is not None and self.used_bytes() + size > self.quota_bytes:
             raise StoreError(
                 "blob_quota",
                 "The space that you set aside for files is used up.",
                 "Allow more space, or remove files that you no longer need.",
             )
-        if size > 0 and shutil.disk_usage(self.folder).free < size + min(KEEP_FREE, size):
+        if self.lacking(size, taken=taken):
             raise disk_full("The file")
 
     async def _threaded(self, work: Callable[[], _T]) -> _T:

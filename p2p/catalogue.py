@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -13,24 +15,45 @@ from msgspec import Meta, Struct
 from trio_typing import TaskStatus
 
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.market.schema import NONSENSE
 from openstall.p2p.gossip import MAX_MESSAGE, Topic, open_topic
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate
 from openstall.p2p.nurseries import single_errors
-from openstall.p2p.sync import Admit, Cid, RecordStore, Sync, SyncReport
+from openstall.p2p.pull import Admit
+from openstall.p2p.record_wire import Cid, RecordStore
+from openstall.p2p.sync import Sync, SyncReport
 
-__all__ = ["Admit", "Catalogue", "RecordStore", "SyncReport"]
+__all__ = ["Admit", "Catalogue", "Checked", "RecordStore", "SyncReport"]
 
 SYNC_EVERY_S = 30.0
 SYNCED_PER_ROUND = 3
 """Peers whose digests are compared in a round; two that hold the same exchange a few kilobytes."""
 POKED_AT_ONCE = 8
+PASSED_ON_TO = 2
+"""Members that are asked to sync after we have got news by a sync ourselves, where gossip runs too."""
+GOSSIP_FIRST_S = 0.5
+"""What gossip has brought by then costs a poked peer one small request."""
 BETWEEN_POKES_S = 1.0
 RETRY_S = 2.0
 _WORKERS = 3
 _NETWORK = re.compile(r"^[A-Za-z0-9._:-]{1,80}$")
 
 log = logging.getLogger("openstall.p2p")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The last comparison with a connected peer."""
+
+    peer_id: str
+    seconds_ago: float
+    report: SyncReport
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that the peer held is missing here, but for what we refused."""
+        return self.report.equal or self.report.missing == self.report.admitted
 
 
 class _News(Struct, kw_only=True, frozen=True):
@@ -73,8 +96,10 @@ class Catalogue:
         self._due: dict[str, None] = {}
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._checked: dict[str, tuple[float, SyncReport]] = {}
         self._wake = trio.Event()
         self._has_news = trio.Event()
+        self._to_tell = 0
         self._poke = f"/openstall/{network}/records/news/1"
         host.serve(
             self._poke, self._on_poke, max_request=0, max_response=0, per_peer_rate=Rate(per_s=1, burst=10)
@@ -84,8 +109,9 @@ class Catalogue:
         """Take part until cancelled; the host must be running."""
         with single_errors():
             async with self._host.events() as events, trio.open_nursery() as nursery:
-                for _ in range(_WORKERS):
-                    nursery.start_soon(self._work, nursery)
+                nursery.start_soon(self._work, nursery, self._chosen)
+                for _ in range(_WORKERS - 1):
+                    nursery.start_soon(self._work, nursery, lambda _: True)
                 nursery.start_soon(self._periodically)
                 nursery.start_soon(self._poke_others)
                 for peer in self._host.peers():
@@ -94,7 +120,9 @@ class Catalogue:
                     await nursery.start(self._follow_gossip)
                 task_status.started()
                 async for event in events:
-                    if event.kind != "disconnected" and event.peer.network == self._network:
+                    if event.kind == "disconnected":
+                        self._checked.pop(event.peer.peer_id, None)
+                    elif event.peer.network == self._network:
                         self._want(event.peer.peer_id)
                 nursery.cancel_scope.cancel()
 
@@ -107,7 +135,7 @@ class Catalogue:
         if self._topic is not None:
             news = msgspec.json.encode(_News(cid=cid, type=record_type, author=author, seq=seq, size=size))
             await self._topic.publish(news)
-        self._has_news.set()
+        self._tell_of_news(POKED_AT_ONCE)
 
     async def sync_now(self, peer_id: str) -> SyncReport:
         """Pull everything that a peer holds and we lack.
@@ -116,9 +144,23 @@ class Catalogue:
             PeerError: the peer is not reachable, or breaks the rules.
         """
         report = await self._sync.with_peer(peer_id)
+        self._checked[peer_id] = (trio.current_time(), report)
         if report.admitted:
-            self._has_news.set()
+            self._tell_of_news(PASSED_ON_TO if self._topic is not None else POKED_AT_ONCE)
         return report
+
+    def checked(self) -> list[Checked]:
+        """How we stand with each connected peer that has been compared with."""
+        now, members = trio.current_time(), set(self.members())
+        return [
+            Checked(peer_id=peer_id, seconds_ago=now - at, report=report)
+            for peer_id, (at, report) in self._checked.items()
+            if peer_id in members
+        ]
+
+    def refused(self) -> Mapping[str, int]:
+        """Records of others that were not admitted, by reason, since this catalogue was made."""
+        return self._sync.puller.refused
 
     def members(self) -> list[str]:
         """Connected peers of this network."""
@@ -142,15 +184,15 @@ class Catalogue:
         # Only what we hold is passed on, so an announcement of nothing goes one hop and costs its sender.
         try:
             news = msgspec.json.decode(data, type=_News) if len(data) <= MAX_MESSAGE else None
-        except msgspec.DecodeError:
+        except NONSENSE:
             news = None
         if news is None:
             self._host.penalise(peer_id, 10.0, "bad_announcement")
             return False
-        if await trio.to_thread.run_sync(self._store.have, news.cid):
+        if not await trio.to_thread.run_sync(self._store.lacking, [news.cid]):
             return True
         try:
-            if await self._sync.pull(peer_id, [news.cid]):
+            if await self._sync.puller.pull(peer_id, [news.cid]):
                 return True
         except PeerError as error:
             log.debug("news from %s could not be followed: %s", peer_id, error.code)
@@ -173,12 +215,18 @@ class Catalogue:
 
         while True:
             await self._has_news.wait()
-            self._has_news = trio.Event()
+            if self._topic is not None:
+                await trio.sleep(GOSSIP_FIRST_S)
+            self._has_news, most, self._to_tell = trio.Event(), self._to_tell, 0
             members = self.members()
             async with trio.open_nursery() as nursery:
-                for peer_id in random.sample(members, min(POKED_AT_ONCE, len(members))):
+                for peer_id in random.sample(members, min(most, len(members))):
                     nursery.start_soon(poke, peer_id)
             await trio.sleep(BETWEEN_POKES_S)
+
+    def _tell_of_news(self, most: int) -> None:
+        self._to_tell = max(self._to_tell, most)
+        self._has_news.set()
 
     def _want(self, peer_id: str) -> None:
         self._due[peer_id] = None
@@ -188,9 +236,14 @@ class Catalogue:
         wake, self._wake = self._wake, trio.Event()
         wake.set()
 
-    async def _work(self, nursery: trio.Nursery) -> None:
+    def _chosen(self, peer_id: str) -> bool:
+        """Whether we called this peer ourselves: a silent crowd that calls us leaves one worker to those."""
+        peer = self._host.peer(peer_id)
+        return peer is not None and peer.direction == "out"
+
+    async def _work(self, nursery: trio.Nursery, takes: Callable[[str], bool]) -> None:
         while True:
-            free = [one for one in self._due if one not in self._busy]
+            free = [one for one in self._due if one not in self._busy and takes(one)]
             if not free:
                 await self._wake.wait()
                 continue

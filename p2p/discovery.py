@@ -15,19 +15,28 @@ from msgspec import Meta, Struct
 from trio_typing import TaskStatus
 
 from openstall.market.errors import PeerError
+from openstall.market.schema import NONSENSE
 from openstall.p2p import addresses
+from openstall.p2p.feelers import feel
 from openstall.p2p.host import PeerHost
 from openstall.p2p.identity import check_peer_id
+from openstall.p2p.kademlia import Kademlia
 from openstall.p2p.limits import Rate
 from openstall.p2p.mdns import Beacon, on_the_lan
 from openstall.p2p.nurseries import single_errors
+from openstall.p2p.vouching import Vouching
 
 PROTOCOL = "/openstall/peers/1"
 MAX_SHARED = 32
 MAX_ANSWER = 64 * 1024
 ROUND_S = 15.0
+ASK_AGAIN_S = 20.0
+MEET_EVERY_S = 600.0
+VOUCH_S = 4.0
 FIRST_BACKOFF_S = 5.0
 MAX_BACKOFF_S = 600.0
+CHOSEN = 4
+"""Connections that we have dialled ourselves, however many others have."""
 _AT_ONCE = 4
 
 log = logging.getLogger("openstall.p2p")
@@ -75,6 +84,11 @@ class Discovery:
         self._on_lan: dict[str, None] = {}
         self._wake = trio.Event()
         self._at_once = trio.CapacityLimiter(_AT_ONCE)
+        self._vouching = Vouching(host)
+        self._kademlia = Kademlia(host, self._vouching)
+        host.paths.find = self._kademlia.find
+        self._asked_at: dict[str, float] = {}
+        self._met_at = -MEET_EVERY_S
         if settings.exchange:
             host.serve(
                 PROTOCOL,
@@ -97,6 +111,7 @@ class Discovery:
                     )
                 nursery = await stack.enter_async_context(trio.open_nursery())
                 nursery.start_soon(self._keep_connected, nursery)
+                nursery.start_soon(feel, self._host)
                 task_status.started()
                 async for event in events:
                     if event.kind != "disconnected" and self._settings.exchange:
@@ -105,7 +120,7 @@ class Discovery:
                 nursery.cancel_scope.cancel()
 
     def _beacon(self) -> Beacon:
-        own = [one.split("/p2p/")[0] for one in self._host.addrs]
+        own = [addresses.split(one)[0] for one in self._host.addrs]
         return Beacon(peer_id=self._host.peer_id, network=self._host.network, addrs=own)
 
     def _found_on_lan(self, peer_id: str, addrs: list[str]) -> None:
@@ -124,12 +139,17 @@ class Discovery:
             self._wake = trio.Event()
             for peer_id in self._candidates():
                 nursery.start_soon(self._dial, peer_id)
+            for peer in self._host.peers():
+                nursery.start_soon(self._vouching.check, peer.peer_id)
+            self._ask_again(nursery)
             with trio.move_on_after(ROUND_S):
                 await self._wake.wait()
 
     def _candidates(self) -> list[str]:
         connected = {one.peer_id for one in self._host.peers()}
-        short = self._settings.enough_peers - len(connected)
+        # Who dials in was chosen by somebody else: some connections are always of our own choice.
+        chosen = sum(one.direction == "out" for one in self._host.peers())
+        short = max(self._settings.enough_peers - len(connected), CHOSEN - chosen)
         # Bootstrap and LAN peers are always wanted; the others only until there are enough.
         wanted = [*self._bootstrap, *self._on_lan]
         if short > 0:
@@ -159,9 +179,22 @@ class Discovery:
 
     # Peer exchange
 
+    def _ask_again(self, nursery: trio.Nursery) -> None:
+        """While we are short of peers, ask one of them again; now and then look for our neighbours."""
+        now = trio.current_time()
+        peers = [one.peer_id for one in self._host.peers()]
+        rested = [one for one in peers if now - self._asked_at.get(one, now) >= ASK_AGAIN_S]
+        if self._settings.exchange and len(peers) < self._settings.enough_peers and rested:
+            nursery.start_soon(self._ask, random.choice(rested))  # noqa: S311 - whom to ask is no secret
+        self._asked_at = {one: self._asked_at.get(one, now) for one in peers}
+        if now - self._met_at >= MEET_EVERY_S and self._kademlia.useful:
+            self._met_at = now
+            nursery.start_soon(self._kademlia.meet_neighbours)
+
     async def _on_asked(self, peer_id: str, _: bytes) -> bytes:
+        await self._vouching.settled(within_s=VOUCH_S)
         known = [
-            _Shared(peer_id=one.peer_id, addrs=self._host.book.addrs(one.peer_id))
+            _Shared(peer_id=one.peer_id, addrs=self._vouching.addrs(one.peer_id))
             for one in self._host.peers()
             if one.peer_id != peer_id and one.network == self._host.network
         ]
@@ -170,6 +203,7 @@ class Discovery:
 
     async def _ask(self, peer_id: str) -> None:
         peer = self._host.peer(peer_id)
+        self._asked_at[peer_id] = trio.current_time()
         if peer is None or peer.network != self._host.network:
             return
         try:
@@ -179,20 +213,18 @@ class Discovery:
             return
         try:
             shared = msgspec.json.decode(answer, type=_Answer)
-        except msgspec.DecodeError:
+        except NONSENSE:
             self._host.penalise(peer_id, 20.0, "bad peer exchange")
             return
-        local = addresses.is_loopback(peer.addr) if peer.addr else False
         for one in shared:
-            self._learn(one, local=local)
+            self._learn(one, told_by=peer.addr)
         self._wake.set()
 
-    def _learn(self, shared: _Shared, *, local: bool) -> None:
+    def _learn(self, shared: _Shared, *, told_by: str) -> None:
         try:
             peer_id = check_peer_id(shared.peer_id)
         except PeerError:
             return
-        usable = [addresses.split(one)[0] for one in shared.addrs if addresses.dialable(one)]
-        usable = [one for one in usable if local or not addresses.is_loopback(one)]
+        usable = [addresses.split(one)[0] for one in shared.addrs if addresses.fits(one, told_by)]
         if usable and peer_id != self._host.peer_id:
             self._host.book.learn(peer_id, usable)

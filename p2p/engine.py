@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import cast
@@ -10,15 +11,22 @@ import trio
 
 from openstall.p2p.patches import NodeYamux, tcp, yamux  # isort: skip - before libp2p itself
 
+from google.protobuf.message import DecodeError
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.connection_types import ConnectionType
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
+from libp2p.host.ping import ID as PING_ID
+from libp2p.identity.identify.identify import ID as IDENTIFY_ID
+from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.identity.identify_push.identify_push import ID_PUSH as PUSHED_IDENTIFY_ID
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
@@ -29,11 +37,18 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.transport.upgrader import TransportUpgrader
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
+from openstall.market.errors import PeerError
+from openstall.p2p.identity import check_peer_id
 from openstall.p2p.swarm import NodeSwarm
 
 NEGOTIATE_S = 30
+MAX_IDENTIFY = 8192
+
+# An address costs a tenth of a millisecond to spell, and connections are listed often.
+_remote: weakref.WeakKeyDictionary[SwarmConn, str] = weakref.WeakKeyDictionary()
 
 __all__ = [
     "BaseLibp2pError",
@@ -96,8 +111,18 @@ async def negotiate_stream(host: BasicHost, peer_id: str, protocol: str) -> NetS
         BaseLibp2pError: no connection, or it broke.
         MultiselectClientError: the peer does not speak the protocol.
     """
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0):
-        stream = cast(NetStream, await host.get_network().new_stream(ID.from_string(peer_id)))
+    links = connections_of(cast(NodeSwarm, host.get_network()), peer_id)
+    if not links:
+        raise SwarmException("no connection")
+    return await negotiate_on(host, links[0], protocol)
+
+
+async def negotiate_on(host: BasicHost, connection: SwarmConn, protocol: str) -> NetStream:
+    """As `negotiate_stream`, on this very connection."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + 5.0) as opening:
+        stream = await connection.new_stream()
+    if opening.cancelled_caught:
+        raise SwarmException("the connection takes no more streams")
     chosen = TProtocol(protocol)
     try:
         await host.multiselect_client.select_one_of([chosen], MultiselectCommunicator(stream), NEGOTIATE_S)
@@ -110,14 +135,169 @@ async def negotiate_stream(host: BasicHost, peer_id: str, protocol: str) -> NetS
 
 
 def connections_of(swarm: NodeSwarm, peer_id: str) -> list[SwarmConn]:
-    """The open connections with one peer."""
+    """The open connections with one peer, the direct ones first."""
     found = [cast(SwarmConn, one) for one in swarm.get_connections(ID.from_string(peer_id))]
     # libp2p forgets a broken connection only after some pauses; its muxer knows at once.
-    return [
+    alive = [
         one
         for one in found
         if not one.is_closed and not cast(NodeYamux, one.muxed_conn).event_shutting_down.is_set()
     ]
+    return sorted(alive, key=is_relayed)
+
+
+def is_relayed(connection: SwarmConn) -> bool:
+    """Whether the connection leads through a relay."""
+    return connection.get_connection_type() == ConnectionType.RELAYED
+
+
+def traffic(connection: SwarmConn) -> tuple[int, int]:
+    """Bytes received and sent on this connection, as they are inside the encryption."""
+    muxed = cast(NodeYamux, connection.muxed_conn)
+    return muxed.received, muxed.sent
+
+
+def connection_of(stream: NetStream) -> SwarmConn:
+    """The connection that a stream belongs to."""
+    return cast(SwarmConn, stream.swarm_conn)
+
+
+def local_host(connection: SwarmConn) -> str:
+    """The address of this machine that a direct connection uses; empty when it is not known."""
+    return cast(NodeYamux, connection.muxed_conn).local_host()
+
+
+def all_connections(swarm: NodeSwarm) -> list[SwarmConn]:
+    """Every open connection."""
+    return [cast(SwarmConn, one) for one in swarm.get_connections() if not one.is_closed]
+
+
+async def dial_from(
+    swarm: NodeSwarm, address: str, peer_id: str, *, source: tuple[str, int], answering: bool = False
+) -> SwarmConn:
+    """Dial from the port that we listen on, so that the routers between take it for the same conversation.
+
+    With `answering` we take the part of the one who was dialled: of two who dial each other at the same
+    moment one has to.
+
+    Raises:
+        BaseLibp2pError: as `dial_address`.
+    """
+    how = swarm.dial_addr_as_responder if answering else swarm.dial_addr
+    return cast(SwarmConn, await how(Multiaddr(address), ID.from_string(peer_id), source))
+
+
+def peer_id_bytes(peer_id: str) -> bytes:
+    """A peer id as it stands in libp2p's messages."""
+    return ID.from_string(peer_id).to_bytes()
+
+
+def peer_id_of_bytes(raw: bytes) -> str:
+    """A peer id out of another peer's message.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return check_peer_id(str(ID(raw)))
+    except PeerError as error:
+        raise ValueError("not a peer id") from error
+
+
+async def take_outbound(swarm: NodeSwarm, raw: RawConnection, peer_id: str) -> None:
+    """Secure a connection that is not TCP, as the one who called, and take it into the swarm.
+
+    Raises:
+        BaseLibp2pError: the other end is not this peer, or broke off.
+    """
+    try:
+        await swarm.upgrade_outbound_raw_conn(raw, ID.from_string(peer_id))
+    except BaseLibp2pError:
+        raise
+    except Exception as error:
+        raise SwarmException("the hand-shake failed") from error
+
+
+async def take_inbound(swarm: NodeSwarm, raw: RawConnection, way: str, *, caller: str) -> trio.Event:
+    """The same as the one who was called by `caller`; the event is the connection's end."""
+    try:
+        muxed = cast(NodeYamux, await swarm.upgrade_inbound_raw_conn(raw, Multiaddr(way)))
+    except BaseLibp2pError:
+        raise
+    except Exception as error:
+        raise SwarmException("the hand-shake failed") from error
+    if str(muxed.peer_id) != caller:
+        await muxed.close()
+        raise SwarmException("another peer than the relay has said")
+    return muxed.event_closed
+
+
+async def drop(stream: NetStream) -> None:
+    """End a stream whatever its state; never raises, and is not stopped by cancellation."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+        try:
+            await stream.reset()
+        except (BaseLibp2pError, trio.ClosedResourceError, trio.BrokenResourceError):
+            return  # it is gone already
+
+
+async def recognise(swarm: NodeSwarm, raw: RawConnection, peer_id: str) -> None:
+    """See by its key that this very peer is at the other end.
+
+    Raises:
+        BaseLibp2pError: it is another, or broke off.
+    """
+    try:
+        await swarm.upgrader.upgrade_security(raw, is_initiator=True, peer_id=ID.from_string(peer_id))
+    except BaseLibp2pError:
+        raise
+    except Exception as error:
+        raise SwarmException("the hand-shake failed") from error
+
+
+async def shake_hands(swarm: NodeSwarm, address: str, peer_id: str) -> None:
+    """Dial, see that this very peer answers, and hang up; the connection is not taken into the swarm.
+
+    Raises:
+        BaseLibp2pError: nobody answered, or another.
+    """
+    raw = cast(RawConnection, await tcp.TCP().dial(Multiaddr(address)))
+    try:
+        await recognise(swarm, raw, peer_id)
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+            await raw.close()
+
+
+async def answers(host: BasicHost, connection: SwarmConn, *, within_s: float) -> bool:
+    """Whether anybody is still at the other end."""
+    with trio.move_on_after(within_s):
+        try:
+            stream = await negotiate_on(host, connection, PING_ID)
+        except (BaseLibp2pError, MultiselectClientError):
+            return False
+        await drop(stream)
+        return True
+    return False
+
+
+async def seen_as(host: BasicHost, connection: SwarmConn) -> str:
+    """Under which address the other end sees us on this connection, by libp2p's identify; or empty.
+
+    Raises:
+        BaseLibp2pError: the exchange failed.
+    """
+    stream = await negotiate_on(host, connection, IDENTIFY_ID)
+    try:
+        raw = await read_varint_prefixed_bytes_limited(stream, MAX_IDENTIFY)
+        told = Identify()
+        told.ParseFromString(raw)
+        return str(Multiaddr(told.observed_addr)) if told.observed_addr else ""
+    except (EOFError, ValueError, DecodeError) as error:
+        raise SwarmException("identify failed") from error
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+            await stream.reset()
 
 
 def round_trip_s(connection: SwarmConn) -> float:
@@ -127,8 +307,11 @@ def round_trip_s(connection: SwarmConn) -> float:
 
 def remote_address(connection: SwarmConn) -> str:
     """The other end's transport address as text, or an empty string."""
-    found = connection.get_transport_addresses()
-    return str(found[0]) if found else ""
+    known = _remote.get(connection)
+    if known is None:
+        found = connection.get_transport_addresses()
+        known = _remote[connection] = str(found[0]) if found else ""
+    return known
 
 
 async def shut_down(swarm: NodeSwarm) -> None:

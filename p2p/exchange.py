@@ -10,15 +10,17 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 import msgspec
 import trio
 from msgspec import Struct
 
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.market.schema import NONSENSE
 from openstall.p2p.engine import NetStream
 from openstall.p2p.framing import Cut, Framed
-from openstall.p2p.limits import HostLimits, Rate, RateBudget
+from openstall.p2p.limits import Budgets, HostLimits, Rate, RateBudget
 from openstall.p2p.nurseries import single_errors
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
@@ -74,10 +76,30 @@ def decode_answer(frame: bytes) -> bytes:
         raise nonsense
     try:
         refusal = msgspec.json.decode(frame[1:], type=_Refusal)
-    except msgspec.DecodeError as error:
+    except NONSENSE as error:
         raise nonsense from error
     code = refusal.code if _CODE.match(refusal.code) else "refused"
     raise RefusedByPeer(code, printable(refusal.message, 500), printable(refusal.what_next, 500))
+
+
+async def answer_frame(
+    protocol: str, handler: Handler, peer_id: str, request: bytes, *, max_response: int, timeout_s: float
+) -> bytes:
+    """The frame that answers a request, whatever its handler does; the same for streams and for letters."""
+    try:
+        with trio.fail_after(timeout_s):
+            result = await handler(peer_id, request)
+    except trio.TooSlowError:
+        return encode_refusal(PeerError("too_slow", "The answer took too long.", _LATER))
+    except OpenstallError as error:
+        return encode_refusal(error)
+    except Exception:
+        log.exception("%s: the handler failed", protocol)
+        return encode_refusal(PeerError("internal", "The other peer had an internal error.", _LATER))
+    if len(result) > max_response:
+        log.error("%s: an answer of %d bytes, %d are allowed", protocol, len(result), max_response)
+        return encode_refusal(PeerError("answer_too_large", "The answer is too large to be sent."))
+    return encode_result(result)
 
 
 class Server:
@@ -92,6 +114,7 @@ class Server:
         busy: Counter[str],
         talking: Counter[str],
         penalise: Penalise,
+        budgets: Budgets | None = None,
     ) -> None:
         self.protocol = protocol
         self._budget = RateBudget(rate)
@@ -99,12 +122,13 @@ class Server:
         self._busy = busy
         self._talking = talking
         self._penalise = penalise
+        self._budgets = budgets or Budgets(limits)
 
     def _entrance(self, peer_id: str, under_way: Counter[str], most: int) -> PeerError | None:
         if not self._budget.take(peer_id):
             self._penalise(peer_id, 1.0, "too_many_requests")
             return PeerError("too_many_requests", "That was asked too often.", "Wait a moment and try again.")
-        if under_way[peer_id] >= most:
+        if under_way[peer_id] >= most or self._budgets.work.level(peer_id) < 0:
             return PeerError("busy", "Too many requests are open at once.", "Wait a moment and try again.")
         return None
 
@@ -118,39 +142,36 @@ class Server:
         if refusal is not None:
             await self._reply(framed, encode_refusal(refusal))
             return
-        with _Counted(self._busy, peer_id):
-            request = await self._read(framed, peer_id)
+        with _Counted(self._busy, peer_id), _Lease(self._budgets, peer_id) as lease:
+            request = await self._read(framed, peer_id, lease)
             if request is None:
                 return
-            await self._reply(framed, await self._run(handler, peer_id, request, max_response))
+            began = trio.current_time()
+            answer = await answer_frame(
+                self.protocol,
+                handler,
+                peer_id,
+                request,
+                max_response=max_response,
+                timeout_s=self._limits.handler_s,
+            )
+            self._budgets.work.spend(peer_id, trio.current_time() - began)
+            await self._reply(framed, answer)
 
-    async def _read(self, framed: Framed, peer_id: str) -> bytes | None:
+    async def _read(self, framed: Framed, peer_id: str, lease: _Lease) -> bytes | None:
         try:
-            request = await framed.receive(timeout_s=self._limits.request_read_s)
+            request = await framed.receive(timeout_s=self._limits.request_read_s, admit=lease.take)
         except Cut:
             request = None
+        except Full as error:
+            await self._reply(framed, encode_refusal(error))
+            return None
         except PeerError as error:
             self._penalise(peer_id, 20.0 if error.code == "frame_too_large" else 5.0, error.code)
             request = None
         if request is None:
             await framed.reset()
         return request
-
-    async def _run(self, handler: Handler, peer_id: str, request: bytes, max_response: int) -> bytes:
-        try:
-            with trio.fail_after(self._limits.handler_s):
-                result = await handler(peer_id, request)
-        except trio.TooSlowError:
-            return encode_refusal(PeerError("too_slow", "The answer took too long.", _LATER))
-        except OpenstallError as error:
-            return encode_refusal(error)
-        except Exception:
-            log.exception("%s: the handler failed", self.protocol)
-            return encode_refusal(PeerError("internal", "The other peer had an internal error.", _LATER))
-        if len(result) > max_response:
-            log.error("%s: an answer of %d bytes, %d are allowed", self.protocol, len(result), max_response)
-            return encode_refusal(PeerError("answer_too_large", "The answer is too large to be sent."))
-        return encode_result(result)
 
     async def _reply(self, framed: Framed, frame: bytes) -> None:
         try:
@@ -184,6 +205,29 @@ class Server:
                 log.info("%s: refused: %s", self.protocol, error.code)
             except Exception:
                 log.exception("%s: the handler failed", self.protocol)
+
+
+class Full(PeerError):
+    """There is no room for a request now."""
+
+
+class _Lease:
+    """The memory of one request until it is answered."""
+
+    def __init__(self, budgets: Budgets, peer_id: str) -> None:
+        self._room, self._peer_id, self._size = budgets.room, peer_id, 0
+
+    def take(self, size: int) -> None:
+        """Raises `Full`, before anything of that size is read."""
+        if not self._room.take(self._peer_id, size):
+            raise Full("busy", "Too much is being asked at once.", "Wait a moment and try again.")
+        self._size = size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.give_back(self._peer_id, self._size)
 
 
 class _Counted:

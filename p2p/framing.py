@@ -66,15 +66,24 @@ class Framed:
             await self.reset()
             raise _cut()
 
-    async def receive(self, *, max_frame: int | None = None, timeout_s: float | None = None) -> bytes | None:
-        """The next frame, or None when the other side has finished.
+    async def receive(
+        self,
+        *,
+        max_frame: int | None = None,
+        timeout_s: float | None = None,
+        came: Callable[[int], None] | None = None,
+        admit: Callable[[int], None] | None = None,
+    ) -> bytes | None:
+        """The next frame, or None when the other side has finished. `came` is told of bytes as they come.
+
+        `admit` is told its size before any of it is read, and may raise.
 
         Raises:
             Cut: the stream ended inside a frame, or the connection broke.
             PeerError: `frame_too_large`, before that much is read; `peer_silent` after `timeout_s`.
         """
         with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
-            return await self._receive(self._max_frame if max_frame is None else max_frame)
+            return await self._receive(self._max_frame if max_frame is None else max_frame, came, admit)
         raise PeerError("peer_silent", "The other peer stopped answering.", "Try again later.")
 
     async def _write(self, payload: bytes) -> None:
@@ -83,7 +92,12 @@ class Framed:
         if len(payload) > _FIRST:
             await self._stream.write(memoryview(payload)[_FIRST:])  # type: ignore[arg-type]
 
-    async def _receive(self, max_frame: int) -> bytes | None:
+    async def _receive(
+        self,
+        max_frame: int,
+        came: Callable[[int], None] | None = None,
+        admit: Callable[[int], None] | None = None,
+    ) -> bytes | None:
         if not await self._fill(_PREFIX):
             return None
         size = int.from_bytes(self._ahead[:_PREFIX], "big")
@@ -93,6 +107,8 @@ class Framed:
                 f"The other peer sent a message of {size} bytes where at most {max_frame} are allowed.",
                 "Nothing was read. Report the peer if it happens again.",
             )
+        if admit is not None:
+            admit(size)
         payload = bytes(self._ahead[_PREFIX : _PREFIX + size])
         del self._ahead[: _PREFIX + size]
         parts, left = [payload], size - len(payload)
@@ -102,6 +118,8 @@ class Framed:
                 raise _cut()
             parts.append(data)
             left -= len(data)
+            if came is not None:
+                came(len(data))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _fill(self, size: int) -> bool:

@@ -10,6 +10,8 @@
 5. `IDONTWANT` (gossipsub 1.2) is sent for every message of any size; 1.1 is offered.
 6. Messages above ten a second are dropped without a word, our own too. Announcements are hints;
    the sync is what guarantees delivery, and `Rate` bounds what a peer may send.
+
+Messages are signed (StrictSign): py-libp2p numbers those too that it does not sign; other makes refuse these.
 """
 
 from __future__ import annotations
@@ -152,7 +154,7 @@ async def open_topic(
     service = NodePubsub(
         host,
         router,
-        strict_signing=False,
+        strict_signing=True,
         msg_id_constructor=_content_id,
         cache_size=4096,
         max_concurrent_validator_count=32,

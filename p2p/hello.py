@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from openstall.market.errors import PeerError
+from openstall.market.schema import NONSENSE
 from openstall.p2p import addresses
 from openstall.p2p.exchange import printable
 
@@ -19,7 +20,7 @@ MAX_ADDRS = 12
 
 
 class Hello(Struct, kw_only=True, frozen=True):
-    """The greeting. `seen` is the transport address under which the sender sees the receiver."""
+    """The greeting. `seen` is where the sender sees the receiver; `relay`: the sender relays for others."""
 
     v: int = 1
     network: Annotated[str, Meta(max_length=80)] = ""
@@ -28,6 +29,7 @@ class Hello(Struct, kw_only=True, frozen=True):
         list[Annotated[str, Meta(max_length=addresses.MAX_LENGTH)]], Meta(max_length=MAX_ADDRS)
     ] = []
     seen: Annotated[str, Meta(max_length=addresses.MAX_LENGTH)] = ""
+    relay: bool = False
 
 
 def encode(hello: Hello) -> bytes:
@@ -46,7 +48,7 @@ def decode(raw: bytes) -> Hello:
         raise bad
     try:
         hello = msgspec.json.decode(raw, type=Hello)
-    except msgspec.DecodeError as error:
+    except NONSENSE as error:
         raise bad from error
     return msgspec.structs.replace(hello, name=printable(hello.name, MAX_NAME))
 
@@ -54,17 +56,18 @@ def decode(raw: bytes) -> Hello:
 def useful_addrs(hello: Hello, *, remote: str) -> list[str]:
     """The addresses worth dialling later.
 
-    Loopback addresses count only from a peer on this machine. The remote end of the connection with
-    each claimed port comes last: behind a forwarded port it is the one that works.
+    Private addresses count only from a peer in a private network, loopback ones only from a peer on this
+    machine. The remote end of the connection with each claimed port comes last: behind a forwarded port it is
+    the one that works.
     """
-    local = bool(remote) and addresses.is_loopback(remote)
     claimed = [addresses.split(one)[0] for one in hello.addrs if addresses.dialable(one)]
-    usable = [one for one in claimed if local or not addresses.is_loopback(one)]
+    usable = [one for one in claimed if addresses.fits(one, remote)]
     return list(dict.fromkeys([*usable, *_observed(remote, claimed)]))
 
 
 def _observed(remote: str, claimed: Sequence[str]) -> list[str]:
-    if not remote:
+    if not remote or addresses.is_circuit(remote):
         return []
     base = "/".join(remote.split("/")[:4])
-    return [f"{base}/{port}" for port in dict.fromkeys(addresses.port_of(one) for one in claimed)][:2]
+    ports = [addresses.port_of(one) for one in claimed if not addresses.is_circuit(one)]
+    return [f"{base}/{port}" for port in dict.fromkeys(ports)][:2]

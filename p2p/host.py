@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -17,16 +18,21 @@ from trio_typing import TaskStatus
 
 from openstall.market.errors import PeerError, StoreError
 from openstall.p2p import addresses, engine, exchange, hello
+from openstall.p2p.admission import Entrance
+from openstall.p2p.bans import Bouncer
 from openstall.p2p.dialling import Dialler
 from openstall.p2p.exchange import Handler, Server, StreamHandler
+from openstall.p2p.faults import bad_address, banned, cannot_listen, own_address, silent, unreachable
 from openstall.p2p.framing import Framed
 from openstall.p2p.identity import check_peer_id, peer_id_from_seed
-from openstall.p2p.limits import HostLimits, Rate, Scores
+from openstall.p2p.limits import Budgets, HostLimits, Rate
 from openstall.p2p.nurseries import single_errors
+from openstall.p2p.paths import Paths
 from openstall.p2p.peerbook import PeerBook
+from openstall.p2p.relay import RelayLimits
 from openstall.p2p.sessions import PeerEvent, PeerInfo, Sessions
 
-__all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate"]
+__all__ = ["HostLimits", "PeerEvent", "PeerHost", "PeerInfo", "Rate", "RelayLimits"]
 
 DEFAULT_LISTEN = ("/ip4/127.0.0.1/tcp/0",)
 SAVE_EVERY_S = 5.0
@@ -57,6 +63,7 @@ class PeerHost:
         network: str = "",
         name: str = "",
         limits: HostLimits | None = None,
+        relay_limits: RelayLimits | None = None,
     ) -> None:
         self.peer_id = peer_id_from_seed(seed)
         self.network = network
@@ -65,18 +72,40 @@ class PeerHost:
         self.book = PeerBook(peerstore_path, max_peers=self.limits.max_address_book)
         self._listen = [addresses.split(one)[0] for one in listen]
         self._host, self._swarm = engine.build_host(seed, max_connections=self.limits.max_connections)
-        self._scores = Scores(clock=time.monotonic)
+        bans = peerstore_path.with_name("bans.json") if peerstore_path is not None else None
+        self.bouncer = Bouncer(bans, clock=time.monotonic)
+        self._budgets = Budgets(self.limits, clock=time.monotonic)
         self._busy: Counter[str] = Counter()
         self._talking: Counter[str] = Counter()
         self._stop = trio.Event()
         self.lookup: Lookup = _nothing_known
         self._reached = trio.Event()
         self._exits: AsyncExitStack | None = None
-        self._sessions = Sessions(
-            swarm=self._swarm, own_hello=self._own_hello, ask_hello=self._ask_hello, book=self.book
+        self.paths = Paths(
+            host=self._host,
+            swarm=self._swarm,
+            known=self._told_addrs,
+            own_addrs=lambda: self.addrs,
+            spawn=lambda task, peer_id: self._sessions.spawn(task, peer_id),  # noqa: PLW0108 - it is made below
+            limits=self.limits,
+            relay_limits=relay_limits,
         )
-        self._dialler = Dialler(swarm=self._swarm, book=self.book, dial_s=self.limits.dial_s)
+        self._sessions = Sessions(
+            swarm=self._swarm,
+            own_hello=self._own_hello,
+            ask_hello=self._ask_hello,
+            book=self.book,
+            path_of=self.paths.path,
+        )
+        self._dialler = Dialler(
+            swarm=self._swarm,
+            book=self.book,
+            dial_s=self.limits.dial_s,
+            dial_circuit=self.paths.client.dial,
+            look_up=self.paths.look_up,
+        )
         self._swarm.admit_peer = self._admits
+        self._swarm.entrance = self.entrance = Entrance(self.limits, shut_out=self.bouncer.shuts_out)
         self._swarm.max_streams_per_connection = self.limits.max_streams_per_connection
         self.serve(
             hello.PROTOCOL,
@@ -109,7 +138,7 @@ class PeerHost:
             async with engine.running(self._swarm), trio.open_nursery() as nursery:
                 try:
                     if self._listen and not await engine.listen(self._swarm, self._listen):
-                        raise _cannot_listen(", ".join(self._listen))
+                        raise cannot_listen(", ".join(self._listen))
                     self._sessions.start(nursery)
                     nursery.start_soon(self._save_regularly)
                     log.info("peer %s listens on %s", self.peer_id, ", ".join(self.addrs))
@@ -117,9 +146,10 @@ class PeerHost:
                     await self._stop.wait()
                 finally:
                     nursery.cancel_scope.cancel()
+                    self._keep_anchors()
                     with trio.CancelScope(shield=True, deadline=trio.current_time() + SHUTDOWN_S):
                         await engine.shut_down(self._swarm)
-                        await trio.to_thread.run_sync(self.book.save)
+                        await self.save()
                     self._sessions.close()
 
     def stop(self) -> None:
@@ -152,25 +182,42 @@ class PeerHost:
         # libp2p binds with SO_REUSEPORT: a second node on the same port would silently get half the dials.
         for address in self._listen:
             if not await trio.to_thread.run_sync(addresses.can_bind, address):
-                raise _cannot_listen(address)
+                raise cannot_listen(address)
 
     async def _save_regularly(self) -> None:
         while True:
             with trio.move_on_after(SAVE_EVERY_S):
                 await self._reached.wait()
+            self._keep_anchors()
             self._reached = trio.Event()
             try:
-                await trio.to_thread.run_sync(self.book.save)
+                await self.save()
             except StoreError as error:
                 log.warning("%s", error.message)
+
+    def _keep_anchors(self) -> None:
+        self.book.keep_anchors(one.peer_id for one in self.peers() if one.direction == "out")
+
+    async def save(self) -> None:
+        """Write the address book and the list of bans now; `StoreError` where that fails."""
+        await trio.to_thread.run_sync(self.book.save)
+        await trio.to_thread.run_sync(self.bouncer.list.save)
 
     # Where we are, whom we know
 
     @property
     def addrs(self) -> list[str]:
-        """Addresses to give to others, each with the peer id; a wildcard becomes this machine's own."""
-        bound = addresses.expand(engine.listen_addresses(self._host))
-        return [f"{one}/p2p/{self.peer_id}" for one in bound][: hello.MAX_ADDRS]
+        """Addresses to give to others, each with the peer id; a wildcard becomes this machine's own.
+
+        Those at which others have reached us, and the ways through relays, never fall off the end.
+        """
+        extra = self.paths.extra_addrs()[: hello.MAX_ADDRS - 2]
+        own = [one for one in self.bound() if one not in extra][: hello.MAX_ADDRS - len(extra)]
+        return [f"{one}/p2p/{self.peer_id}" for one in [*own, *extra]]
+
+    def bound(self) -> list[str]:
+        """The addresses of this machine that we listen on, without the peer id."""
+        return addresses.expand(engine.listen_addresses(self._host))
 
     def peers(self) -> list[PeerInfo]:
         """The connected peers, in the order of connecting."""
@@ -179,6 +226,10 @@ class PeerHost:
     def peer(self, peer_id: str) -> PeerInfo | None:
         """One connected peer, or None."""
         return self._sessions.get(peer_id)
+
+    def seen_as(self) -> dict[str, tuple[str, str]]:
+        """By peer that we have called: (our address as the peer sees it, the peer's own)."""
+        return self._sessions.seen_as()
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[trio.MemoryReceiveChannel[PeerEvent]]:
@@ -214,16 +265,14 @@ class PeerHost:
         if target.startswith("/"):
             transport, peer_id = addresses.split(target)
             if not peer_id:
-                raise PeerError(
-                    "bad_address", "The address does not name the peer.", "Add /p2p/<peer id> to it."
-                )
+                raise bad_address()
             self.book.learn(peer_id, [transport])
         else:
             peer_id = check_peer_id(target)
         if peer_id == self.peer_id:
-            raise PeerError("self_dial", "That is this peer's own address.", "Enter another peer's address.")
-        if self._scores.is_banned(peer_id):
-            raise PeerError("peer_banned", "That peer broke the rules and is shut out for some minutes.")
+            raise own_address()
+        if self.is_banned(peer_id):
+            raise banned()
         return peer_id
 
     async def introduce(self) -> None:
@@ -238,27 +287,27 @@ class PeerHost:
     def penalise(self, peer_id: str, points: float, reason: str) -> None:
         """Count bad behaviour; 100 points ban the peer for ten minutes. A point fades in 2 s."""
         log.info("peer %s: %s (+%d)", peer_id, reason, math.ceil(points))
-        if self._scores.penalise(peer_id, points):
+        if self.bouncer.penalise(peer_id, points, reason):
             log.warning("peer %s is banned: %s", peer_id, reason)
             self._sessions.spawn(self.disconnect, peer_id)
+            self._reached.set()  # the list is to be saved
 
     def is_banned(self, peer_id: str) -> bool:
         """Whether the peer is shut out at present."""
-        return self._scores.is_banned(peer_id)
+        return self.bouncer.is_banned(peer_id)
+
+    async def _told_addrs(self, peer_id: str) -> list[str]:
+        with contextlib.suppress(PeerError):
+            await self._sessions.greeted(peer_id)
+        return self.book.addrs(peer_id)
 
     def _admits(self, peer_id: str) -> bool:
-        return peer_id != self.peer_id and not self._scores.is_banned(peer_id)
+        return peer_id != self.peer_id and not self.bouncer.is_banned(peer_id)
 
     # Requests and streams
 
     def serve(
-        self,
-        protocol: str,
-        handler: Handler,
-        *,
-        max_request: int,
-        max_response: int,
-        per_peer_rate: Rate,
+        self, protocol: str, handler: Handler, *, max_request: int, max_response: int, per_peer_rate: Rate
     ) -> None:
         """Answer requests of one protocol (`/openstall/…/1`). Sizes in bytes.
 
@@ -289,6 +338,7 @@ class PeerHost:
             busy=self._busy,
             talking=self._talking,
             penalise=self.penalise,
+            budgets=self._budgets,
         )
 
     async def request(
@@ -337,8 +387,9 @@ class PeerHost:
     # Greeting
 
     def _own_hello(self, seen: str) -> hello.Hello:
-        own = [one.split("/p2p/")[0] for one in self.addrs]
-        return hello.Hello(network=self.network, name=self.name, addrs=own, seen=seen)
+        own = [addresses.split(one)[0] for one in self.addrs]
+        relay = self.paths.relay.serving
+        return hello.Hello(network=self.network, name=self.name, addrs=own, seen=seen, relay=relay)
 
     async def _ask_hello(self, peer_id: str, payload: bytes) -> bytes:
         framed = await self._open(peer_id, hello.PROTOCOL, max_frame=hello.MAX_BYTES)
@@ -347,25 +398,3 @@ class PeerHost:
 
 async def _nothing_known(_peer_id: str) -> Sequence[str]:
     return ()
-
-
-def unreachable() -> PeerError:
-    """Nobody answered at any known address."""
-    return PeerError(
-        "peer_unreachable",
-        "The other peer is not reachable.",
-        "Its computer may be off or offline. Try again later.",
-    )
-
-
-def silent() -> PeerError:
-    """Connected, but no answer in time."""
-    return PeerError("peer_silent", "The other peer does not answer.", "It may be busy. Try again later.")
-
-
-def _cannot_listen(address: str) -> PeerError:
-    return PeerError(
-        "cannot_listen",
-        f"This computer cannot listen on {address}.",
-        "The port may be in use by another program. Choose another port, or 0 for any.",
-    )

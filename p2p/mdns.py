@@ -122,7 +122,8 @@ async def on_the_lan(
 
 
 def _service(beacon: Beacon) -> ServiceInfo | None:
-    usable = [one for one in beacon.addrs if one.startswith("/ip4/") and addresses.dialable(one)]
+    direct = [one for one in beacon.addrs if one.startswith("/ip4/") and not addresses.is_circuit(one)]
+    usable = [one for one in direct if addresses.dialable(one)]
     if not usable:
         return None
     port = addresses.port_of(usable[0])

@@ -12,14 +12,17 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import trio
 
 from openstall.market.errors import PeerError
 from openstall.p2p import blob_manifest
 from openstall.p2p.blob_manifest import CHUNK, Manifest
+from openstall.p2p.blob_wire import Holding
 
-_EARLY = 6
+_PIECE = 128 * 1024
+"""A larger write makes the kernel look for larger free pages, which takes it longer than the writes saved."""
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -47,7 +50,6 @@ class PartialBlob:
         self._lock = threading.Lock()
         self._sha = hashlib.sha256()
         self._hashed = 0
-        self._early: dict[int, bytes] = {}
         try:
             _allocate(self._data, manifest.size)
             self.have = bytearray(self._kept())
@@ -62,8 +64,7 @@ class PartialBlob:
             if mark != 1:
                 continue
             trio.from_thread.check_cancelled()
-            data = os.pread(self._data, self.manifest.length_of(index), index * CHUNK)
-            kept[index] = blob_manifest.hash_chunk(data) == self.manifest.hash_of(index)
+            kept[index] = blob_manifest.hash_chunk(self._read(index)) == self.manifest.hash_of(index)
         return bytes(kept)
 
     def missing(self) -> list[int]:
@@ -89,13 +90,35 @@ class PartialBlob:
         return True
 
     def _hash_in_order(self, index: int, data: bytes) -> None:
-        # Chunks come nearly in order: hash them while they are in memory, a few that are early included.
-        with self._lock:
-            if self._hashed <= index < self._hashed + _EARLY:
-                self._early[index] = data
-            while (data_next := self._early.pop(self._hashed, None)) is not None:
-                self._sha.update(data_next)
+        """The SHA-256 of the whole follows the chunks; what came early is read again, from the cache."""
+        if not self._lock.acquire(blocking=False):
+            return  # another thread is at it, and goes on with this one or leaves it to a later one
+        try:
+            while self._hashed < self.manifest.chunks and self.have[self._hashed]:
+                here = self._hashed
+                self._sha.update(data if here == index else self._read(here))
                 self._hashed += 1
+        finally:
+            self._lock.release()
+
+    def _read(self, index: int) -> bytes:
+        return os.pread(self._data, self.manifest.length_of(index), index * CHUNK)
+
+    def holding(self) -> Holding:
+        """The verified chunks, as others are told."""
+        bits = bytearray(-(-len(self.have) // 8))
+        for index, mark in enumerate(self.have):
+            if mark:
+                bits[index // 8] |= 1 << index % 8
+        return Holding(whole=False, bits=bytes(bits))
+
+    def open_data(self) -> BinaryIO:
+        """The data for reading, apart from this fetch's own file.
+
+        Raises:
+            FileNotFoundError: the fetch is over.
+        """
+        return self._data_path.open("rb")
 
     def check_sha256(self) -> None:
         """Compare the whole with the publisher's SHA-256; reads only what did not come in order. Blocking.
@@ -103,12 +126,9 @@ class PartialBlob:
         Raises:
             PeerError: `wrong_checksum`.
         """
-        self._early.clear()
         while self._hashed < self.manifest.chunks:
             trio.from_thread.check_cancelled()
-            self._sha.update(
-                os.pread(self._data, self.manifest.length_of(self._hashed), self._hashed * CHUNK)
-            )
+            self._sha.update(self._read(self._hashed))
             self._hashed += 1
         if self._sha.digest() != self.manifest.sha256:
             raise PeerError(
@@ -168,6 +188,6 @@ def _allocate(file: int, size: int) -> None:
 def _write_all(file: int, data: bytes, offset: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(file, view, offset)
+        written = os.pwrite(file, view[:_PIECE], offset)
         view = view[written:]
         offset += written

@@ -34,6 +34,12 @@ this room imports libp2p, and nothing in this room imports it before this module
     from outside; it is off, and the limits of `NodeSwarm` and `PeerHost` apply.
 15. The auto-connector dials any address that a stranger put into the peer store, whatever its
     watermarks say. It is replaced by one that does nothing.
+16. The relay service writes its status messages into the middle of what it carries, forgets a peer's
+    first circuit when the second begins, has no limit by address or by time, and `host.connect` refuses
+    circuit addresses. `relay.py` and `relay_client.py` speak the same protocol by themselves.
+17. The hole punching service looks for relayed peers every 2 s, dials addresses of any kind that the
+    other side names, and never learns its own outer port. `punch.py` speaks the same protocol.
+18. Nothing counts the bytes of a connection. `NodeYamux` does.
 """
 
 from __future__ import annotations
@@ -52,7 +58,6 @@ with warnings.catch_warnings():  # 12
     import libp2p
     from libp2p.abc import ISecureConn
     from libp2p.io.exceptions import ConnectionClosedError, IOException
-    from libp2p.io.trio import TrioTCPStream
     from libp2p.network.connection import swarm_connection
     from libp2p.network.connection.exceptions import RawConnError
     from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
@@ -61,6 +66,8 @@ with warnings.catch_warnings():  # 12
     from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError, MuxedStreamReset
     from libp2p.stream_muxer.yamux import yamux
     from libp2p.transport.tcp import tcp
+
+    from openstall.p2p.reading import BufferedTcp, Plaintext
 
 __all__ = ["BufferedTcp", "NodeStream", "NodeYamux", "tcp", "yamux"]
 
@@ -72,79 +79,8 @@ MAX_FRAME = 1024 * 1024
 MAX_BUFFERED = 48 * 1024 * 1024
 MAX_QUEUED = 256 * 1024
 MAX_QUEUED_FRAMES = 4096
-READ_AHEAD = 256 * 1024
 _HEADER = struct.Struct("!BBHII")
 _PAYLOAD = MAX_PLAINTEXT_LENGTH - _HEADER.size
-
-
-class BufferedTcp(TrioTCPStream):
-    """A TCP stream that reads ahead (10). One task reads, as everywhere in libp2p."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        super().__init__(stream)
-        self._ahead = memoryview(b"")
-
-    async def read(self, n: int | None = None) -> bytes:
-        """At most `n` bytes; empty at the end."""
-        if not self._ahead:
-            if n == 0:
-                return b""
-            data = await super().read(READ_AHEAD)
-            if n is None or len(data) <= n:
-                return data
-            self._ahead = memoryview(data)
-        taken, self._ahead = self._ahead[:n], self._ahead[len(self._ahead) if n is None else n :]
-        return bytes(taken)
-
-    async def exactly(self, n: int) -> bytes:
-        """`n` bytes.
-
-        Raises:
-            ConnectionClosedError: the stream ended before.
-        """
-        if len(self._ahead) >= n:
-            taken, self._ahead = self._ahead[:n], self._ahead[n:]
-            return bytes(taken)
-        parts: list[bytes] = []
-        while n:
-            data = await self.read(n)
-            if not data:
-                raise ConnectionClosedError("The connection was closed", transport="tcp")
-            parts.append(data)
-            n -= len(data)
-        return b"".join(parts)
-
-
-class Plaintext:
-    """The reading side of a Noise session (10); everything else is the session's own."""
-
-    def __init__(self, session: SecureSession) -> None:
-        self._session = session
-        self._state = session.conn.noise_state  # type: ignore[attr-defined]
-        self._tcp: BufferedTcp = session.conn.read_writer.read_write_closer.stream  # type: ignore[attr-defined]
-        self._view = memoryview(session._drain(None))  # noqa: SLF001 - what the negotiation left unread
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    async def read(self, n: int | None = None) -> bytes:
-        """At least one and at most `n` bytes."""
-        if not self._view:
-            size = int.from_bytes(await self._tcp.exactly(2), "big")
-            self._view = memoryview(self._state.decrypt(await self._tcp.exactly(size)))
-        taken, self._view = self._view[:n], self._view[len(self._view) if n is None else n :]
-        return bytes(taken)
-
-    async def exactly(self, n: int) -> bytes:
-        """`n` bytes; raises as `BufferedTcp.exactly`."""
-        data = await self.read(n)
-        if len(data) == n:
-            return data
-        parts, got = [data], len(data)
-        while got < n:
-            parts.append(await self.read(n - got))
-            got += len(parts[-1])
-        return b"".join(parts)
 
 
 class _Chunks:
@@ -246,13 +182,14 @@ class NodeStream(yamux.YamuxStream):
                 conn.stream_events[self.stream_id] = trio.Event()
 
     async def _give_back(self, size: int) -> None:
-        """Return window to the sender, half of it at a time; a window that is used up quickly grows."""
+        """Return window to the sender, half of it at a time; what is used up within a round trip grows."""
         self._pending_recv_release += size
         if self._pending_recv_release < self.target_recv_window // 2:
             return
         increment, self._pending_recv_release = self._pending_recv_release, 0
         now = trio.current_time()
-        if now - self.epoch_start < 4 * self._effective_rtt() and self.target_recv_window < MAX_WINDOW:
+        least_s = cast(NodeYamux, self.conn).least_rtt_s
+        if now - self.epoch_start < 2.0 * least_s and self.target_recv_window < MAX_WINDOW:
             increment += self.target_recv_window
             self.target_recv_window *= 2
         self.epoch_start = now
@@ -279,8 +216,19 @@ class NodeYamux(yamux.Yamux):
         self.stream_buffers = _Buffers()
         self._outbox: deque[bytes] = deque()
         self._queued = 0
+        self.sent = 0
+        self.least_rtt_s = 0.0
         self._filled = trio.Event()
         self._drained = trio.Event()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came in (18); `sent` those that went out."""
+        return self._plain.received
+
+    def local_host(self) -> str:
+        """As `Plaintext.local_host`."""
+        return self._plain.local_host()
 
     async def _write_frame(self, data: bytes) -> None:
         await self.write_frame(data)
@@ -304,7 +252,7 @@ class NodeYamux(yamux.Yamux):
         self._outbox.append(data)
         self._queued += len(data)
         self._filled.set()
-        if len(data) > _HEADER.size:
+        if self._queued > MAX_QUEUED // 2:
             await trio.lowlevel.checkpoint()
 
     async def start(self) -> None:
@@ -320,10 +268,13 @@ class NodeYamux(yamux.Yamux):
                 while not self._outbox:
                     self._filled = trio.Event()
                     await self._filled.wait()
-                batch = self._next_batch()
-                self._queued -= len(batch)
+                batches = [self._next_batch()]
+                while self._outbox and sum(map(len, batches)) < MAX_QUEUED // 2:
+                    batches.append(self._next_batch())
+                self._queued -= sum(map(len, batches))
                 self._make_room()
-                await self.secured_conn.write(batch)
+                await self._plain.write_each(batches)
+                self.sent += sum(map(len, batches))
         except (RawConnError, IOException, OSError, trio.ClosedResourceError, trio.BrokenResourceError):
             await self._cleanup_on_error()
         finally:
@@ -356,7 +307,6 @@ class NodeYamux(yamux.Yamux):
         await super()._cleanup_on_error()
 
     async def _measure_rtt_loop(self) -> None:
-        await trio.sleep(0.5)
         while not self.event_shutting_down.is_set():
             self._ping_id = (self._ping_id + 1) & 0xFFFFFFFF
             self._ping_event = trio.Event()
@@ -367,10 +317,12 @@ class NodeYamux(yamux.Yamux):
                 return
             with trio.move_on_after(PONG_WAIT_S) as waiting:
                 await self._ping_event.wait()
+                took_s = trio.current_time() - self._ping_sent_time
+                self.least_rtt_s = min(took_s, self.least_rtt_s or took_s)
             if waiting.cancelled_caught:
                 await self._cleanup_on_error()
                 return
-            with trio.move_on_after(yamux.RTT_MEASURE_INTERVAL):
+            with trio.move_on_after(yamux.RTT_MEASURE_INTERVAL if self._ping_id > 5 else 0.1):
                 await self.event_shutting_down.wait()
 
 

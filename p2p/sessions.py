@@ -12,7 +12,8 @@ from typing import Literal
 import trio
 
 from openstall.market.errors import PeerError
-from openstall.p2p import engine, hello
+from openstall.p2p import addresses, engine, hello
+from openstall.p2p.paths import Path
 from openstall.p2p.peerbook import PeerBook
 
 GREETING_S = 8.0
@@ -23,7 +24,10 @@ log = logging.getLogger("openstall.p2p")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:
-    """A connected peer. `latency_ms` is None before the first measurement; `connected_at` is Unix seconds."""
+    """A connected peer. `latency_ms` is None before the first measurement; `connected_at` is Unix seconds.
+
+    `path` is that of new streams: `direct`, `relayed`, or `punched` (direct, through holes in routers).
+    """
 
     peer_id: str
     name: str
@@ -32,6 +36,10 @@ class PeerInfo:
     direction: Literal["in", "out"]
     latency_ms: int | None
     connected_at: int
+    path: Path = "direct"
+    relays: bool = False
+    received: int = 0
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,10 @@ class _Session:
     connected_at: int
     name: str = ""
     network: str = ""
+    relays: bool = False
+    seen_as: str = ""
+    received: int = 0
+    sent: int = 0
     announced: bool = False
     greeted: trio.Event = field(default_factory=trio.Event)
 
@@ -64,11 +76,13 @@ class Sessions:
         own_hello: Callable[[str], hello.Hello],
         ask_hello: Callable[[str, bytes], Awaitable[bytes]],
         book: PeerBook,
+        path_of: Callable[[engine.SwarmConn], Path],
     ) -> None:
         self._swarm = swarm
         self._own_hello = own_hello
         self._ask_hello = ask_hello
         self._book = book
+        self._path_of = path_of
         self._open: dict[str, _Session] = {}
         self._subscribers: set[trio.MemorySendChannel[PeerEvent]] = set()
         self._nursery: trio.Nursery | None = None
@@ -98,6 +112,14 @@ class Sessions:
         """One such peer, or None."""
         session = self._open.get(peer_id)
         return self._info(session) if session is not None and session.announced else None
+
+    def seen_as(self) -> dict[str, tuple[str, str]]:
+        """By peer: (our address as it sees it, its own address); only peers that we have called directly."""
+        return {
+            one.peer_id: (one.seen_as, one.addr)
+            for one in self._open.values()
+            if one.direction == "out" and one.seen_as and not addresses.is_circuit(one.addr)
+        }
 
     async def greeted(self, peer_id: str) -> PeerInfo:
         """The peer once it has introduced itself, or the greeting was given up.
@@ -151,6 +173,9 @@ class Sessions:
     def _went(self, connection: engine.SwarmConn) -> None:
         peer_id = str(connection.muxed_conn.peer_id)
         session = self._open.get(peer_id)
+        if session is not None:
+            received, sent = engine.traffic(connection)
+            session.received, session.sent = session.received + received, session.sent + sent
         if session is None or engine.connections_of(self._swarm, peer_id):
             return
         del self._open[peer_id]
@@ -192,6 +217,7 @@ class Sessions:
     def _learn(self, session: _Session, greeting: hello.Hello) -> None:
         moved = session.network != greeting.network
         session.name, session.network = greeting.name, greeting.network
+        session.relays, session.seen_as = greeting.relay, greeting.seen
         if moved and session.announced:
             self._tell(PeerEvent(kind="moved", peer=self._info(session)))
         found = hello.useful_addrs(greeting, remote=session.addr)
@@ -216,12 +242,17 @@ class Sessions:
     def _info(self, session: _Session) -> PeerInfo:
         links = engine.connections_of(self._swarm, session.peer_id)
         trip_s = min((one for one in map(engine.round_trip_s, links) if one > 0), default=0.0)
+        counts = [engine.traffic(one) for one in links]
         return PeerInfo(
             peer_id=session.peer_id,
             name=session.name,
             network=session.network,
-            addr=session.addr,
+            addr=(engine.remote_address(links[0]) if links else "") or session.addr,
             direction=session.direction,
             latency_ms=max(1, round(trip_s * 1000)) if trip_s else None,
             connected_at=session.connected_at,
+            path=self._path_of(links[0]) if links else "direct",
+            relays=session.relays,
+            received=session.received + sum(one for one, _ in counts),
+            sent=session.sent + sum(one for _, one in counts),
         )

@@ -1,130 +1,66 @@
 """Anti-entropy: two peers compare digests of what they hold, and each pulls what it lacks.
 
-Three requests, all idempotent and capped, carry it. Whatever gossip lost, whoever came late: after
-one round with a peer that holds a record, we hold it too.
+From the root of the digest tree (`market.leaves`) down to the leaves that differ, so that two peers who
+differ by a few of a million records exchange some kilobytes. All requests are idempotent and capped. Whatever
+gossip lost, whoever came late: after one round with a peer that holds a record, we hold it too.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
 
-import msgspec
 import trio
-from msgspec import Meta
 
-from openstall.market.errors import InvalidRecord, PeerError
+from openstall.market.errors import PeerError
+from openstall.market.leaves import BRANCHES, DIGEST, NOTHING, differing, spans
+from openstall.p2p import record_wire as wire
 from openstall.p2p.exchange import RefusedByPeer
 from openstall.p2p.host import PeerHost
-from openstall.p2p.limits import Rate
+from openstall.p2p.limits import Pace
+from openstall.p2p.pull import Admit, Puller, bad_answer
+from openstall.p2p.record_server import RecordServer
 
-BUCKETS = 256
-DIGEST = 32
-MAX_RECORD = 64 * 1024
-MAX_BATCH = 256
-MAX_ANSWER = 1024 * 1024
-MAX_WANTED = 100_000
+MAX_LISTED = 2_000_000
+"""Addresses that one round looks at."""
 REQUEST_S = 30.0
+GAPS_AT_ONCE = 128
+MAX_GAPS_ASKED = 20_000
 _ROUNDS = 3
-
-Cid = Annotated[str, Meta(min_length=8, max_length=100)]
-Admit = Callable[[Sequence[bytes], str], Awaitable[Sequence["str | InvalidRecord"]]]
-
-
-class RecordStore(Protocol):
-    """What the sync reads of the local catalogue. Called from worker threads."""
-
-    def have(self, cid: str) -> bool:
-        """Whether the record is held, live or superseded."""
-
-    def get(self, cid: str) -> bytes | None:
-        """The wire bytes of a record, at most 64 KiB."""
-
-    def digest_buckets(self) -> Sequence[bytes]:
-        """256 digests of 32 bytes; equal sets of live records have equal digests."""
-
-    def cids_in_bucket(self, bucket: int) -> Sequence[str]:
-        """The live records of one bucket (0 to 255)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
-    """One round with one peer: records it had that we lacked, and how many of those were admitted."""
+    """One round with one peer."""
 
     peer_id: str
     missing: int
+    """Records it had that we lacked, and how many of those were admitted."""
     admitted: int
+    equal: bool
+    """Whether both held the same in the end."""
+    listed: int
+    """Addresses that the peer named in what differed."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    missing: int = 0
+    admitted: int = 0
+    listed: int = 0
 
 
 class Sync:
     """Serves and runs the exchange for one network."""
 
-    def __init__(self, *, host: PeerHost, network: str, store: RecordStore, admit: Admit) -> None:
+    def __init__(self, *, host: PeerHost, network: str, store: wire.RecordStore, admit: Admit) -> None:
         self._host = host
         self._store = store
-        self._admit = admit
         self._prefix = f"/openstall/{network}/records"
-        self._settled: dict[str, None] = {}
-        rate = Rate(per_s=20, burst=400)
-        for name, handler in (
-            ("digests", self._on_digests),
-            ("cids", self._on_cids),
-            ("bodies", self._on_bodies),
-        ):
-            host.serve(
-                f"{self._prefix}/{name}/1",
-                handler,
-                max_request=MAX_BATCH * 128,
-                max_response=MAX_ANSWER + MAX_RECORD,
-                per_peer_rate=rate,
-            )
-
-    # The serving side
-
-    async def _on_digests(self, _: str, payload: bytes) -> bytes:
-        digests = await trio.to_thread.run_sync(self._store.digest_buckets)
-        joined = b"".join(digests)
-        return b"" if hashlib.sha256(joined).digest() == payload else joined
-
-    async def _on_cids(self, _: str, payload: bytes) -> bytes:
-        def read() -> bytes:
-            found: list[tuple[int, list[str]]] = []
-            size = 0
-            for bucket in dict.fromkeys(payload[:BUCKETS]):
-                cids = list(self._store.cids_in_bucket(bucket))[: MAX_ANSWER // 100]
-                size += sum(len(one) + 3 for one in cids) + 8
-                if found and size > MAX_ANSWER:
-                    break
-                found.append((bucket, cids))
-            return msgspec.msgpack.encode(found)
-
-        return await trio.to_thread.run_sync(read)
-
-    async def _on_bodies(self, peer_id: str, payload: bytes) -> bytes:
-        try:
-            cids = msgspec.msgpack.decode(payload, type=Annotated[list[Cid], Meta(max_length=MAX_BATCH)])
-        except msgspec.DecodeError as error:
-            self._host.penalise(peer_id, 20.0, "bad_request")
-            raise PeerError("bad_request", "The request makes no sense.") from error
-
-        def read() -> bytes:
-            bodies: list[bytes] = []
-            size = 0
-            for cid in cids:
-                body = self._store.get(cid)
-                if body is None:
-                    continue
-                size += len(body) + 8
-                if bodies and size > MAX_ANSWER:
-                    break
-                bodies.append(body)
-            return msgspec.msgpack.encode(bodies)
-
-        return await trio.to_thread.run_sync(read)
-
-    # The asking side
+        self._pace = Pace(wire.RATE)
+        self._gaps_asked: dict[tuple[str, str], None] = {}
+        self.puller = Puller(store=store, admit=admit, ask=self._ask, penalise=host.penalise)
+        RecordServer(host=host, prefix=self._prefix, store=store)
 
     async def with_peer(self, peer_id: str) -> SyncReport:
         """Pull everything that the peer holds and we lack.
@@ -132,24 +68,37 @@ class Sync:
         Raises:
             PeerError: the peer cannot be reached, or broke the rules (and was penalised for it).
         """
-        missing = admitted = 0
+        tally = _Tally()
+        equal = False
         for _ in range(_ROUNDS):
-            wanted = await self._wanted(peer_id)
-            gained = await self.pull(peer_id, wanted)
-            missing += len(wanted)
-            admitted += gained
-            if not gained:
+            before = tally.admitted
+            theirs = await self._differing_branches(peer_id)
+            if theirs is None:
+                equal = True
                 break
-        return SyncReport(peer_id=peer_id, missing=missing, admitted=admitted)
+            several = await self._differing_spans(peer_id, theirs)
+            for start in range(0, len(several), wire.MAX_SPANS):
+                await self._pull_from(peer_id, several[start : start + wire.MAX_SPANS], tally)
+            if tally.admitted == before:
+                break
+        await self._ask_for_gaps(peer_id)
+        return SyncReport(
+            peer_id=peer_id,
+            missing=tally.missing,
+            admitted=tally.admitted,
+            equal=equal,
+            listed=tally.listed,
+        )
 
     async def _ask(self, peer_id: str, name: str, payload: bytes) -> bytes:
+        await self._pace.turn(peer_id)
         try:
             return await self._host.request(
                 peer_id,
-                f"{self._prefix}/{name}/1",
+                f"{self._prefix}/{name}/2",
                 payload,
                 timeout_s=REQUEST_S,
-                max_response=MAX_ANSWER + MAX_RECORD,
+                max_response=wire.MAX_ANSWER + wire.MAX_BODY,
             )
         except RefusedByPeer:
             raise
@@ -158,87 +107,69 @@ class Sync:
                 self._host.penalise(peer_id, 20.0, error.code)
             raise
 
-    async def _wanted(self, peer_id: str) -> list[str]:
-        own = list(await trio.to_thread.run_sync(self._store.digest_buckets))
-        answer = await self._ask(peer_id, "digests", hashlib.sha256(b"".join(own)).digest())
-        if not answer:
-            return []
-        if len(answer) != BUCKETS * DIGEST:
-            raise self._bad(peer_id, "digests")
-        theirs = [answer[at : at + DIGEST] for at in range(0, len(answer), DIGEST)]
-        pending = [bucket for bucket in range(BUCKETS) if theirs[bucket] != own[bucket]]
-        wanted: dict[str, None] = {}
-        while pending and len(wanted) < MAX_WANTED:
-            listed = self._decode_cids(peer_id, await self._ask(peer_id, "cids", bytes(pending)))
-            asked, answered = set(pending), {bucket for bucket, _ in listed}
-            if not answered or not answered <= asked:
-                raise self._bad(peer_id, "buckets that were not asked for")
-            pending = [bucket for bucket in pending if bucket not in answered]
-            cids = [cid for _, several in listed for cid in several]
-            wanted.update(dict.fromkeys(await trio.to_thread.run_sync(self._lacking, cids)))
-        return list(wanted)[:MAX_WANTED]
+    async def _differing_branches(self, peer_id: str) -> bytes | None:
+        """The peer's branches, or None where both hold the same."""
+        root = await trio.to_thread.run_sync(self._store.root)
+        answer = await self._ask(peer_id, "digests", root)
+        return self._levels(peer_id, answer, 1)[0] if answer else None
 
-    def _decode_cids(self, peer_id: str, answer: bytes) -> list[tuple[int, list[str]]]:
+    async def _pull_from(self, peer_id: str, asked: list[tuple[int, int]], tally: _Tally) -> None:
+        """Pull what we lack of the addresses that the peer holds in these leaves, page by page."""
+        after, more = "", True
+        while more and tally.listed < MAX_LISTED:
+            answer = await self._ask(peer_id, "cids", wire.write_spans(asked, after))
+            try:
+                page, more = wire.read_listed(answer, asked, after)
+            except ValueError as error:
+                raise bad_answer(self._host.penalise, peer_id, "cids") from error
+            after = page[-1] if page else ""
+            wanted = await self.puller.lacking(peer_id, page)
+            tally.listed += len(page)
+            tally.missing += len(wanted)
+            tally.admitted += await self.puller.pull(peer_id, wanted)
+
+    async def _differing_spans(self, peer_id: str, theirs: bytes) -> list[tuple[int, int]]:
+        """Runs of leaves in which the peer holds something else than we do."""
+        own = await trio.to_thread.run_sync(self._store.branches)
+        pending = [one for one in differing(own, theirs) if _at(theirs, one) != NOTHING]
+        whole = [one for one in pending if _at(own, one) == NOTHING]
+        found = [leaf for branch in whole for leaf in range(branch * BRANCHES, (branch + 1) * BRANCHES)]
+        partly = [one for one in pending if _at(own, one) != NOTHING]
+        for start in range(0, len(partly), wire.MAX_BRANCHES):
+            part = partly[start : start + wire.MAX_BRANCHES]
+            answer = await self._ask(peer_id, "leaves", bytes(part))
+            levels = self._levels(peer_id, answer, len(part))
+            mine = await trio.to_thread.run_sync(self._own_leaves, part)
+            found += [
+                branch * BRANCHES + leaf
+                for branch, ours, other in zip(part, mine, levels, strict=True)
+                for leaf in differing(ours, other)
+                if _at(other, leaf) != NOTHING
+            ]
+        return list(spans(sorted(found)))
+
+    def _own_leaves(self, branches: Sequence[int]) -> list[bytes]:
+        return [self._store.leaves(branch) for branch in branches]
+
+    def _levels(self, peer_id: str, answer: bytes, count: int) -> list[bytes]:
         try:
-            return msgspec.msgpack.decode(answer, type=list[tuple[int, list[Cid]]])
-        except msgspec.DecodeError as error:
-            raise self._bad(peer_id, "cids") from error
+            return wire.read_level(answer, count)
+        except ValueError as error:
+            raise bad_answer(self._host.penalise, peer_id, "digests") from error
 
-    def _lacking(self, cids: Sequence[str]) -> list[str]:
-        return [cid for cid in cids if cid not in self._settled and not self._store.have(cid)]
+    async def _ask_for_gaps(self, peer_id: str) -> None:
+        """What an author names as its last record and nobody has given us: each peer is asked once."""
+        named = await trio.to_thread.run_sync(self._store.gaps)
+        gaps = [one for one in named if (peer_id, one) not in self._gaps_asked]
+        # Those that are not worth asking for must not stand before the others.
+        wanted = (await self.puller.lacking(peer_id, gaps))[:GAPS_AT_ONCE] if gaps else []
+        if not wanted:
+            return
+        await self.puller.pull(peer_id, wanted, blame=False)
+        self._gaps_asked.update(dict.fromkeys((peer_id, one) for one in wanted))
+        while len(self._gaps_asked) > MAX_GAPS_ASKED:
+            del self._gaps_asked[next(iter(self._gaps_asked))]
 
-    async def pull(self, peer_id: str, cids: Sequence[str]) -> int:
-        """Fetch these records from a peer and have them admitted; how many were.
 
-        Raises:
-            PeerError: as `with_peer`.
-        """
-        pending = list(cids)
-        admitted = 0
-        while pending:
-            batch = pending[:MAX_BATCH]
-            answer = await self._ask(peer_id, "bodies", msgspec.msgpack.encode(batch))
-            bodies = self._decode_bodies(peer_id, answer, len(batch))
-            if not bodies:
-                # It listed what it does not give, or these expired meanwhile: go on with the rest.
-                self._host.penalise(peer_id, 2.0, "withheld_records")
-                pending = pending[len(batch) :]
-                continue
-            got = await self._take(peer_id, set(batch), bodies)
-            admitted += len(got)
-            done = got | {one for one in batch if one in self._settled}
-            # Those that did not fit this answer come with the next; those never sent are given up.
-            rest = [one for one in batch if one not in done]
-            pending = (rest if len(answer) > MAX_ANSWER // 2 and done else []) + pending[len(batch) :]
-        return admitted
-
-    def _decode_bodies(self, peer_id: str, answer: bytes, asked: int) -> list[bytes]:
-        schema = Annotated[list[Annotated[bytes, Meta(max_length=MAX_RECORD)]], Meta(max_length=asked)]
-        try:
-            bodies: list[bytes] = msgspec.msgpack.decode(answer, type=schema)
-        except msgspec.DecodeError as error:
-            raise self._bad(peer_id, "bodies") from error
-        return bodies
-
-    async def _take(self, peer_id: str, asked: set[str], bodies: list[bytes]) -> set[str]:
-        got: set[str] = set()
-        for outcome in await self._admit(bodies, peer_id):
-            if isinstance(outcome, InvalidRecord):
-                points = 1.0 if outcome.code in ("expired", "future") else 10.0
-                self._host.penalise(peer_id, points, f"invalid_record {outcome.code}")
-            elif outcome in asked:
-                got.add(outcome)
-                self._settle(outcome)
-            else:
-                self._host.penalise(peer_id, 25.0, "wrong_record")
-        return got
-
-    def _settle(self, cid: str) -> None:
-        # A record that was superseded here is not stored; without this it would be pulled for ever.
-        self._settled[cid] = None
-        if len(self._settled) > MAX_WANTED:
-            del self._settled[next(iter(self._settled))]
-
-    def _bad(self, peer_id: str, what: str) -> PeerError:
-        self._host.penalise(peer_id, 20.0, f"bad {what}")
-        return PeerError("bad_answer", "The other peer's catalogue makes no sense.", "It may be outdated.")
+def _at(level: bytes, place: int) -> bytes:
+    return level[place * DIGEST : (place + 1) * DIGEST]

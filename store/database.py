@@ -18,10 +18,12 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from openstall.market.errors import StoreError
-from openstall.store.schema_disputes import migrations
+from openstall.store.schema_catalogue import migrations
 
 BUSY_TIMEOUT_MS = 5_000
-PAGE_CACHE_KIB = 65_536
+WRITER_CACHE_KIB = 16_384
+READER_CACHE_KIB = 4_096
+"""Each of the readers'; what the system's own cache holds is not counted as ours."""
 READER_CONNECTIONS = 4
 
 
@@ -38,7 +40,7 @@ class Store:
         with translate_errors(path):
             # A new file is private from its first byte: it holds orders and addresses.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._writer = _connect(path)
+            self._writer = _connect(path, cache_kib=WRITER_CACHE_KIB)
             self._writer.execute("PRAGMA journal_mode=WAL")
             migrations.apply(self._writer)
             self._writer.execute("PRAGMA query_only=OFF")
@@ -76,7 +78,7 @@ class Store:
             try:
                 reader = self._spare_readers.get_nowait()
             except queue.Empty:
-                reader = _connect(self.path)
+                reader = _connect(self.path, cache_kib=READER_CACHE_KIB)
                 reader.execute("PRAGMA query_only=ON")
             try:
                 yield reader
@@ -160,7 +162,7 @@ def _from_operational(path: Path, error: sqlite3.OperationalError) -> BaseExcept
     return error
 
 
-def _connect(path: Path) -> Database:
+def _connect(path: Path, *, cache_kib: int) -> Database:
     # Calls are serialised by the writer lock or by handing a reader to one thread at a time.
     conn = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False, cached_statements=256
@@ -171,8 +173,7 @@ def _connect(path: Path) -> Database:
         "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
-        f"cache_size=-{PAGE_CACHE_KIB}",
-        "mmap_size=268435456",
+        f"cache_size=-{cache_kib}",
     ):
         db.execute(f"PRAGMA {pragma}")
     return db

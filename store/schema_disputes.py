@@ -1,4 +1,4 @@
-"""The tables of messages and evidence; the last of the migrations."""
+"""The tables of messages and evidence."""
 
 from __future__ import annotations
 

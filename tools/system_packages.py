@@ -102,6 +102,9 @@ BUILD = [
 
 TEST = [
     Need("iproute2", "testing two networks on one machine", has_program("ip")),
+    Need("nftables", "testing through routers", has_program("nft")),
+    # The program alone; the package "miniupnpd" around it would add a service to this machine.
+    Need("miniupnpd-nftables", "testing through routers that open ports", has_program("miniupnpd")),
     Need("libxtst6", "testing with a key that is pressed", has_library("libXtst.so.6")),
 ]
 

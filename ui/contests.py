@@ -8,6 +8,7 @@ from typing import Any
 
 from openstall.ui import words
 from openstall.ui.documents import Document
+from openstall.ui.people import NameMark
 from openstall.ui.theme import Mark
 
 SHARES = frozenset({"accuracy", "macro_f1", "auc"})
@@ -27,6 +28,7 @@ class ContestEntry(Document, frozen=True, kw_only=True):
 
     entrant: str = ""
     name: str = ""
+    name_marks: list[NameMark] = []
     model_hash: str = ""
     figure: EntryFigure | None = None
     passed: bool | None = None
@@ -41,6 +43,7 @@ class BoardLine(Document, frozen=True, kw_only=True):
 
     developer: str = ""
     name: str = ""
+    name_marks: list[NameMark] = []
     figure: str = ""
     tries_used: int = 0
     at: int = 0
@@ -126,6 +129,8 @@ def own_words(contest: Contest) -> str:
         return "Your model was entered. There was no result: your deposit is yours again."
     if mine.passed is None:
         return "Your model is entered. It stays encrypted for all but the evaluators."
+    if mine.prize_micro and contest.state == "closed" and not mine.claimed:
+        return f"You had place {mine.place}, and did not hand your model over in time: no prize."
     if mine.prize_micro:
         won = f"You have place {mine.place} and a prize of {words.amount(mine.prize_micro)}"
         return f"{won}{': paid.' if mine.claimed else '. Your node claims it by itself; leave it running.'}"

@@ -170,31 +170,6 @@ class WalletBook(Document, frozen=True, kw_only=True):
     held_micro: int = 0
     symbol: str = "credits"
     faucet_claimed: bool = True
+    as_of: int = 0
+    """When the chain said so, where it cannot be asked now."""
     history: list[Movement] = []
-
-
-class SelfPeer(Document, frozen=True, kw_only=True):
-    """This node on the network."""
-
-    peer_id: str = ""
-    addrs: list[str] = []
-    name: str = ""
-
-
-class PeerLine(Document, frozen=True, kw_only=True):
-    """A connected peer."""
-
-    peer_id: str = ""
-    name: str = ""
-    addr: str = ""
-    direction: str = ""
-    latency_ms: float | None = None
-
-
-class Peers(Document, frozen=True, kw_only=True):
-    """The network as this node sees it."""
-
-    self: SelfPeer = field(default_factory=SelfPeer)
-    items: list[PeerLine] = []
-    catalogue: dict[str, int] = {}
-    bootstrap: list[str] = []

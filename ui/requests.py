@@ -10,6 +10,7 @@ from msgspec import field
 
 from openstall.ui import words
 from openstall.ui.documents import Document
+from openstall.ui.people import Authored
 from openstall.ui.theme import Mark
 
 AT_MOST = frozenset({"rmse", "mae", "fairness", "latency", "size"})
@@ -79,12 +80,10 @@ class RequestBody(Document, frozen=True, kw_only=True):
         return [one.lower() for one in self.evaluators] == [self.wallet.lower()]
 
 
-class RequestEntry(Document, frozen=True, kw_only=True):
+class RequestEntry(Authored, frozen=True, kw_only=True):
     """A request in the catalogue."""
 
     cid: str = ""
-    author: str = ""
-    author_name: str = ""
     body: RequestBody = field(default_factory=RequestBody)
     mine: bool = False
     live: bool = True
@@ -101,13 +100,12 @@ class PeerBody(Document, frozen=True, kw_only=True):
     """What a peer says of itself."""
 
     wallet: str = ""
+    evaluates: bool = False
 
 
-class PeerEntry(Document, frozen=True, kw_only=True):
+class PeerEntry(Authored, frozen=True, kw_only=True):
     """A peer of the group."""
 
-    author: str = ""
-    author_name: str = ""
     body: PeerBody = field(default_factory=PeerBody)
     mine: bool = False
 
@@ -135,11 +133,10 @@ class Card(Document, frozen=True, kw_only=True):
     body: DeveloperBody = field(default_factory=DeveloperBody)
 
 
-class Match(Document, frozen=True, kw_only=True):
+class Match(Authored, frozen=True, kw_only=True):
     """A place in a ranking, and why: a developer for a request, or a request for one's own card."""
 
     cid: str = ""
-    author_name: str = ""
     title: str = ""
     lane: str = ""
     reachable: bool = False
@@ -321,9 +318,14 @@ def outcome_words(auction: Auction, wallet: str) -> str:
     if own is None:
         return ""
     made = f"You bid {words.amount(own.amount_micro)}"
+    mine = next((bid for bid in auction.bids if bid.bidder.lower() == wallet.lower()), None)
+    if auction.state not in ("settled", "awarded", "expired", "void"):
+        return f"{made}. Your node opens it by itself in time; leave it running."
+    if mine is None:
+        return f"{made}. It did not reach the chain in time: no deposit was taken."
+    if auction.winner and mine.amount_micro is None:
+        return f"{made}. It was not opened in time: your deposit went to the winner."
     if auction.winner:
         won = auction.winner.lower() == wallet.lower()
         return f"{made} and {'won' if won else 'did not win: your deposit is yours again'}."
-    if auction.state == "void":
-        return f"{made}. Nobody won."
-    return f"{made}. Your node opens it by itself in time; leave it running."
+    return f"{made}. Nobody won: your deposit comes back."

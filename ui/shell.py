@@ -38,6 +38,7 @@ _BELONGS = {
     "publish": "market",
     "order": "orders",
     "backup": "wallet",
+    "exchange": "network",
     "house": "sell",
     "demand": "sell",
     "request": "requests",
@@ -48,7 +49,7 @@ _BELONGS = {
 }
 
 
-_ALONE = ("publish", "backup", "house", "demand", "ask", "developer")
+_ALONE = ("publish", "backup", "exchange", "house", "demand", "ask", "developer")
 """Pages that are about nothing in particular."""
 
 
@@ -114,7 +115,7 @@ class Shell(QWidget):
         Names: `market`, `market:compute`, `model:CID`, `buy:CID`, `rent:CID`, `publish`, `sell`, `house`,
         `demand`, `requests`, `request:CID`, `bid:CID`, `enter:CID`, `ask`, `developer`, `orders`,
         `orders:ID`, `library`,
-        `library:ORDER`, `wallet`, `backup`, `network` or `settings`.
+        `library:ORDER`, `wallet`, `backup`, `network`, `network:PART`, `exchange` or `settings`.
         """
         if not self._known(spec):
             return
@@ -178,6 +179,7 @@ class Shell(QWidget):
         from openstall.ui.views.backup import BackupPage
         from openstall.ui.views.demand import DemandPage
         from openstall.ui.views.developer import DeveloperPage
+        from openstall.ui.views.exchange import ExchangePage
         from openstall.ui.views.house import HousePage
         from openstall.ui.views.publish import PublishPage
 
@@ -191,6 +193,7 @@ class Shell(QWidget):
             "backup": BackupPage,
             "demand": DemandPage,
             "developer": DeveloperPage,
+            "exchange": ExchangePage,
             "house": HousePage,
         }
         return makers[name](self._desk)
@@ -275,10 +278,13 @@ class Shell(QWidget):
         self._money = Badge()
         self._balance = Amount(0, "strong", symbol=self._desk.symbol)
         self._balance.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        self._alone = Text("connected to nobody", "small", wrap=False)
+        self._alone.setToolTip(words.tooltip("What you do is kept here, and sent when you are online."))
+        self._alone.hide()
         foot = QVBoxLayout()
         foot.setContentsMargins(theme.GRID, theme.GRID, 0, 0)
         foot.setSpacing(theme.GRID // 2)
-        for widget in (self._who, self._group, self._balance):
+        for widget in (self._who, self._group, self._alone, self._balance):
             foot.addWidget(widget)
         foot.addWidget(self._money)
         return foot
@@ -293,6 +299,7 @@ class Shell(QWidget):
             line = words.one_line(text, 80)
             label.say(label.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room))
             label.setToolTip(words.tooltip(line))
+        self._alone.setVisible(status.group.state != "none" and not status.network.peers)
         wallet = self._desk.wallet
         self._balance.setVisible(wallet is not None)
         if wallet is not None:

@@ -82,6 +82,12 @@ QPushButton[kind="tiny"] {{ background: transparent; border: 2px solid transpare
 QPushButton[kind="tiny"]:hover {{ background: {c.sunken}; }}
 QPushButton[kind="tiny"]:focus {{ border-color: {c.accent}; }}
 QPushButton[kind="tab"]:focus {{ background: {c.accent_wash}; }}
+QTabWidget::pane {{ border: none; }}
+QTabBar {{ background: transparent; }}
+QTabBar::tab {{ background: transparent; border: none; border-bottom: 2px solid transparent;
+  padding: 6px 4px; margin-right: 16px; color: {c.muted}; }}
+QTabBar::tab:selected {{ border-bottom: 2px solid {c.accent}; color: {c.accent}; }}
+QTabBar::tab:focus {{ background: {c.accent_wash}; }}
 QPushButton[kind="rail"] {{ background: transparent; border: 2px solid transparent; border-radius: 6px;
   padding: 7px 10px; text-align: left; color: {c.text}; }}
 QPushButton[kind="rail"]:hover {{ background: {c.window}; }}

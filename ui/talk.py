@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from openstall.ui.documents import Document
+from openstall.ui.people import WayOut
 
 
 class Message(Document, frozen=True, kw_only=True):
@@ -17,6 +18,7 @@ class Message(Document, frozen=True, kw_only=True):
     text: str = ""
     unread: bool = False
     waits: bool = False
+    ways_out: list[WayOut] = []
 
 
 class Talk(Document, frozen=True, kw_only=True):

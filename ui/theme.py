@@ -17,6 +17,8 @@ from openstall.ui.style_sheet import style_sheet
 
 GRID = 8
 """The grid in device-independent pixels; every margin and gap is a multiple of it or its half."""
+QR_INK, QR_PAPER = QColor("black"), QColor("white")
+"""Of a QR picture in every theme: cameras read nothing else."""
 
 Tone = Literal["text", "muted", "accent", "good", "care", "bad", "on_accent"]
 Mark = tuple[str, str, Tone]

@@ -10,6 +10,7 @@ from msgspec import field
 
 from openstall.ui.assessments import CustomPart
 from openstall.ui.documents import Document, Failure
+from openstall.ui.people import Authored, NameMark
 from openstall.ui.service_levels import OrderService
 
 
@@ -95,20 +96,26 @@ class Arbitration(Document, frozen=True, kw_only=True):
     silence_words: str = ""
 
 
-class Entry(Document, frozen=True, kw_only=True):
+class Contradicted(Document, frozen=True, kw_only=True):
+    """That an author has signed two things which cannot both be, and what."""
+
+    kind: str = ""
+    words: str = ""
+
+
+class Entry(Authored, frozen=True, kw_only=True):
     """A live record of the catalogue; `arbitration` where it is asked for alone and names an arbiter."""
 
     cid: str = ""
     type: str = ""
     key: str = ""
-    author: str = ""
-    author_name: str = ""
     seq: int = 0
     issued: int = 0
     expires: int = 0
     body: Body = field(default_factory=Body)
     mine: bool = False
     reachable: bool = False
+    contradicted: Contradicted | None = None
     arbitration: Arbitration | None = None
 
 
@@ -292,6 +299,8 @@ class Order(Document, frozen=True, kw_only=True):
     title: str = ""
     other: str = ""
     other_name: str = ""
+    other_roles: list[str] = []
+    other_marks: list[NameMark] = []
     state: str = ""
     state_words: str = ""
     final: bool = False

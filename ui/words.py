@@ -66,9 +66,13 @@ def size(count: int) -> str:
 
 
 def memory(count: int) -> str:
-    """Memory in binary units, as machines are sold: `15.6 GiB`."""
-    gib = count / 2**30
-    return f"{gib:.1f} GiB" if gib >= 1 else f"{count / 2**20:.0f} MiB"
+    """In binary units, as memory is sold and limits are set: `15.6 GiB`."""
+    gib, mib = count / 2**30, count / 2**20
+    if gib >= 1:
+        return f"{gib:.1f} GiB"
+    if mib >= 1:
+        return f"{mib:.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"
+    return f"{count / 2**10:.1f} KiB" if count >= 2**10 else plural(count, "byte")
 
 
 def plural(count: int, one: str, many: str = "") -> str:

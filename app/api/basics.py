@@ -29,7 +29,7 @@ def router(node: Node) -> APIRouter:
     async def events() -> StreamingResponse:
         """Server-sent events.
 
-        `operation`, `order`, `batch`, `job_log`, `catalogue`, `wallet`, `peers`, `status`.
+        `operation`, `order`, `batch`, `job_log`, `catalogue`, `wallet`, `peers`, `status`, `mail`.
         """
         return StreamingResponse(
             _stream(node), media_type="text/event-stream", headers={"cache-control": "no-store"}

@@ -72,7 +72,9 @@ def router(node: Node) -> APIRouter:
     @routes.post("/evaluator")
     async def evaluate(body: EvaluatorBody) -> dict[str, Any]:
         """Agree to it, or take on nothing new."""
-        return await node.trade.custom.willing.set(on=body.on)
+        switch = await node.trade.custom.willing.set(on=body.on)
+        node.presence.soon()
+        return switch
 
     @routes.get("/bids")
     async def own_bids() -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Public(Body):
     model_escrow: MaybeAddress = ""
     contest: MaybeAddress = ""
     confirmations: Annotated[int, Field(ge=1, le=1_000)] = 3
+    first_block: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
 
 
 def router(node: Node) -> APIRouter:

@@ -54,6 +54,7 @@ class Publish(Body):
     review_s: Annotated[int, Field(ge=60, le=90 * DAY_S)] = 3 * DAY_S
     deliver_s: Annotated[int, Field(ge=1, le=30 * DAY_S)] = 3600
     arbiter: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")] | None = None
+    mirrors: Annotated[list[Annotated[str, Field(max_length=260)]], Field(max_length=4, default_factory=list)]
 
 
 class Run(Body):
@@ -96,6 +97,7 @@ def router(node: Node) -> APIRouter:
             arbiter=body.arbiter or "",
             deliver_s=body.deliver_s,
             review_s=body.review_s,
+            mirrors=tuple(body.mirrors),
         )
         stock = node.trade.stock
         operation = node.operations.start(

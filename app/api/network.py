@@ -18,6 +18,18 @@ class Connect(Body):
     addr: Annotated[str, Field(min_length=1, max_length=300)]
 
 
+class Choice(Body):
+    """`auto`, `on` or `off`."""
+
+    mode: Annotated[str, Field(min_length=1, max_length=8)]
+
+
+class Switch(Body):
+    """On or off."""
+
+    on: bool
+
+
 def router(node: Node) -> APIRouter:
     """The routes, bound to one node."""
     routes = APIRouter(prefix="/v1/peers")
@@ -27,7 +39,8 @@ def router(node: Node) -> APIRouter:
         """This node and the peers that it is connected to."""
         found = node.network.peers()
         names = await node.catalogue.peer_names([peer.peer_id for peer in found])
-        items = [{**peer_dict(peer), "name": names[peer.peer_id]} for peer in found]
+        about = await node.names.about(names)
+        items = [{**peer_dict(peer), "name": names[peer.peer_id], **about[peer.peer_id]} for peer in found]
         return {
             "self": {
                 "peer_id": node.identity.peer_id,
@@ -45,4 +58,30 @@ def router(node: Node) -> APIRouter:
         """Connect, and do so again at every start."""
         return await node.network.connect(body.addr.strip())
 
+    @routes.get("/reach")
+    async def reach() -> dict[str, Any]:
+        """Whether and how others can reach this node, and the way to each peer."""
+        return await _reach(node)
+
+    @routes.post("/relay")
+    async def relay(body: Choice) -> dict[str, Any]:
+        """Relay for others: always, never, or when this node is reached directly."""
+        await node.network.reach_service.set_relay(body.mode)
+        return await _reach(node)
+
+    @routes.post("/upnp")
+    async def upnp(body: Switch) -> dict[str, Any]:
+        """Allow or forbid asking the router for a port."""
+        await node.network.reach_service.set_upnp(on=body.on)
+        return await _reach(node)
+
     return routes
+
+
+async def _reach(node: Node) -> dict[str, Any]:
+    shown = await node.network.reach_service.show()
+    names = await node.catalogue.peer_names([one["peer_id"] for one in shown["peers"] + shown["relays"]])
+    for part in ("peers", "relays"):
+        shown[part] = [{**one, "name": names[one["peer_id"]]} for one in shown[part]]
+        await node.names.dress_named(shown[part])
+    return shown

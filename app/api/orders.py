@@ -11,17 +11,22 @@ from pydantic import Field
 from openstall.app.api.requests import Body, PathText
 from openstall.app.api.service_levels import Level
 from openstall.app.node import Node
+from openstall.app.operations import Progress
 from openstall.app.services.orders.job_check import MOST_OFFERS
 from openstall.app.services.orders.placing import PAY_WITHIN_S, JobRequest
+from openstall.app.services.orders.recovery import MOST_NAMED
 from openstall.market.job_kinds import KindOfJob
 from openstall.market.money import MAX_MICRO
 
 
 class Buy(Body):
-    """A copy of a model; the order lapses unless it is paid within `pay_within_s`."""
+    """A copy of a model; the order lapses unless it is paid within `pay_within_s`.
+
+    By default that is a quarter of an hour, or days where the seller is off.
+    """
 
     listing_cid: Annotated[str, Field(max_length=80)]
-    pay_within_s: int = PAY_WITHIN_S
+    pay_within_s: int | None = None
 
 
 class Rent(Body):
@@ -64,6 +69,21 @@ class Save(Body):
     """Where the job's results are copied to."""
 
     folder: PathText
+
+
+class Recover(Body):
+    """Whom to ask for papers beside those whom the order names; or a file of papers, and nobody is asked."""
+
+    peers: Annotated[
+        list[Annotated[str, Field(max_length=64)]], Field(max_length=MOST_NAMED, default_factory=list)
+    ]
+    path: PathText | None = None
+
+
+class Papers(Body):
+    """The new file that gets this node's papers."""
+
+    path: PathText
 
 
 class Check(Body):
@@ -132,12 +152,15 @@ def router(node: Node) -> APIRouter:
     ) -> dict[str, Any]:
         """All orders, newest first."""
         items = await node.trade.orders.items(role=role, open_only=open_only)
+        await node.names.dress_others(items)
         return {"items": items, "total": len(items)}
 
     @routes.get("/{order_id}")
     async def one(order_id: str) -> dict[str, Any]:
         """Everything about one order."""
-        return await node.trade.orders.view(order_id)
+        page = await node.trade.orders.view(order_id)
+        await node.names.dress_others([page])
+        return page
 
     @routes.get("/{order_id}/log")
     async def log(order_id: str, start: Annotated[int, Query(alias="from", ge=0)] = 0) -> dict[str, Any]:
@@ -161,6 +184,7 @@ def router(node: Node) -> APIRouter:
         return {"items": paths, "total": len(paths)}
 
     _add_check(node, routes)
+    _add_recovery(node, routes)
 
     @routes.post("/{order_id}/{action}")
     async def act(order_id: str, action: Literal["complete", "cancel", "refund", "claim"]) -> dict[str, Any]:
@@ -184,3 +208,22 @@ def _add_check(node: Node, routes: APIRouter) -> None:
                 ),
             )
         }
+
+
+def _add_recovery(node: Node, routes: APIRouter) -> None:
+    @routes.post("/{order_id}/recover")
+    async def recover(order_id: str, body: Recover) -> dict[str, Any]:
+        """Make the books of an order again from the papers of others and from the chain."""
+        recovery, path = node.trade.recovery, body.path
+
+        async def work(_progress: Progress) -> dict[str, Any]:
+            if path is not None:
+                return await recovery.read_file(order_id, Path(path))
+            return await recovery.recover(order_id, body.peers)
+
+        return {"operation_id": node.operations.start("recover", "Recover an order", work)}
+
+    @routes.post("/{order_id}/papers")
+    async def papers(order_id: str, body: Papers) -> dict[str, Any]:
+        """Write all that this node holds of an order that somebody signed to a new file."""
+        return await node.trade.recovery.write_file(order_id, Path(body.path))

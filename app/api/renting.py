@@ -10,7 +10,7 @@ from pydantic import Field
 
 from openstall.app.api.requests import Body
 from openstall.app.node import Node
-from openstall.app.services.renting import OfferTerms
+from openstall.app.services.offer_terms import OfferTerms
 from openstall.compute_agent.specs import GIB
 from openstall.market.fields import DAY_S
 from openstall.market.job_kinds import KINDS, KindOfJob

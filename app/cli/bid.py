@@ -39,5 +39,5 @@ def list_bids(cli: Cli) -> None:
             ("PRICE", "price_micro"),
             ("REQUEST", "request"),
         ],
-        empty="You have made no bid yet: openstall catalogue find --type request.",
+        empty="You have made no bid yet: openstall catalogue search --type request.",
     )

@@ -48,6 +48,9 @@ def join(cli: Cli, invitation: str | None, file: str | None) -> None:
 @click.option("--model-escrow", default="", help="Address of ModelEscrow, where there is one.")
 @click.option("--contest", default="", help="Address of Contest, where there is one.")
 @click.option("--confirmations", type=int, default=3, show_default=True)
+@click.option(
+    "--first-block", type=int, default=0, help="Block of the oldest of these contracts; spares long searches."
+)
 @command
 def public(
     cli: Cli,
@@ -60,6 +63,7 @@ def public(
     model_escrow: str,
     contest: str,
     confirmations: int,
+    first_block: int,
 ) -> None:
     """Use a public chain. Its RPC address is asked for, as it often holds a key."""
     joined = cli.api.post(
@@ -73,6 +77,7 @@ def public(
         model_escrow=model_escrow,
         contest=contest,
         confirmations=confirmations,
+        first_block=first_block,
     )
     cli.output.document(joined, f"You trade on {joined['name']}.")
 

@@ -92,7 +92,7 @@ def sell(
     if done["below_cost"]:
         floor = format_amount(done["floor_price_micro"])
         words += f"\nYour price is below the electricity: {floor} credits per second would pay for it."
-    cli.output.document(done, words)
+    cli.published(done, words)
 
 
 @group.command()

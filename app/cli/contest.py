@@ -9,6 +9,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, plain, table
+from openstall.app.cli.who import SIGN
 from openstall.market.money import format_amount
 
 _MODEL = click.Path(path_type=Path, exists=True)
@@ -71,7 +72,7 @@ def practice(cli: Cli, request_cid: str, model: Path) -> None:
     path = str(model.resolve())
     done = cli.api.operate(f"/v1/contests/{request_cid}/practice", cli.output, path=path)
     cli.output.document(
-        done, f"Your best so far: {done['figure']} (roughly). {done['tries_left']} tries are left."
+        done, f"Your best so far: {done['figure']} (roughly). Tries left: {done['tries_left']}."
     )
 
 
@@ -120,7 +121,7 @@ def _entry(one: dict[str, Any]) -> dict[str, Any]:
     marks += ["taken"] if one["claimed"] else []
     return {
         "place": one["place"] or "-",
-        "name": plain(one["name"]) or one["entrant"],
+        "name": (plain(one["name"]) or one["entrant"]) + (f" {SIGN}" if one["name_marks"] else ""),
         "figure": "-" if figure is None else f"{figure['value']} ({figure['low']} to {figure['high']})",
         "prize": "-" if prize is None else format_amount(prize),
         "mark": ", ".join(marks),

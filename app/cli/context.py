@@ -34,6 +34,12 @@ class Cli:
             click.get_current_context().call_on_close(self._api.close)
         return self._api
 
+    def published(self, done: dict[str, Any], words: str) -> None:
+        """A record was signed; says so where nobody is there to get it."""
+        if not self.output.as_json and not self.api.get("/v1/status")["network"]["peers"]:
+            words += "\nKept here: you are connected to nobody. It is sent when you are online."
+        self.output.document(done, words)
+
 
 def command(fn: Callable[Concatenate[Cli, P], T]) -> Callable[P, T]:
     """Give a verb its `Cli`, and turn OpenstallError into words and exit status 1."""

@@ -31,7 +31,7 @@ def set_(cli: Cli, title: str, skills: str, tasks: tuple[str, ...], places: int)
     """Publish your card, or a new one in its place."""
     chosen = list(tasks) or ["classification", "regression"]
     done = cli.api.post("/v1/developer", title=title, skills=skills, tasks=chosen, places=places)
-    cli.output.document(done, f"Published: {done['cid']}")
+    cli.published(done, f"Published: {done['cid']}")
 
 
 @group.command()

@@ -33,3 +33,24 @@ def show(cli: Cli) -> None:
     """Whether you have agreed."""
     found = cli.api.get("/v1/evaluator")
     cli.output.document(found, "on" if found["on"] else "off: only your own requests are measured here")
+
+
+@group.command(name="list")
+@command
+def list_(cli: Cli) -> None:
+    """Who in the group has agreed; a request names their wallets."""
+    items = cli.api.get("/v1/catalogue", type="peer", limit=200)["items"]
+    found = [
+        {
+            "wallet": one["body"]["wallet"],
+            "name": one["author_name"],
+            "peer": one["author"],
+            "mine": one["mine"],
+        }
+        for one in items
+        if one["body"].get("evaluates")
+    ]
+    answer = {"items": found, "total": len(found)}
+    cli.output.rows(
+        answer, [("name", "name"), ("wallet", "wallet")], empty="Nobody in the group measures for others now."
+    )

@@ -21,6 +21,9 @@ NOUNS = {
     "chain": "The group that you trade in: create, join, invite.",
     "catalogue": "Search models, machines and peers.",
     "peers": "Other nodes.",
+    "outbox": "What waits to be sent.",
+    "exchange": "Signed records, orders and letters by file.",
+    "mailbox": "Letters for peers that are off.",
     "model": "Check, publish, buy and run models.",
     "developer": "Offer to build models, and see who asks for one.",
     "compute": "Rent this machine out.",
@@ -31,6 +34,7 @@ NOUNS = {
     "bid": "Bid to build a model that others ask for.",
     "evaluator": "Measure models for others, or not.",
     "order": "Where each order stands, and what you may do.",
+    "blobs": "The files kept here: what stays and why, limits, sharing.",
     "doctor": "Is this machine fit to run jobs?",
     "demo": "The whole market on this computer, in play money.",
 }

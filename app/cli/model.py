@@ -11,6 +11,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, table
+from openstall.app.cli.who import warnings
 from openstall.market.errors import NotFound, OpenstallError
 from openstall.market.money import parse_amount
 
@@ -48,6 +49,12 @@ def check(cli: Cli, path: Path) -> None:
 )
 @click.option("--deliver-s", type=int, default=3600, show_default=True, help="Your time to release the key.")
 @click.option("--arbiter", help="Wallet address that rules in a dispute.")
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    help="https://… where you will put the encrypted package ({cid}: its cid); up to four. See blobs export.",
+)
 @command
 def publish(
     cli: Cli,
@@ -74,7 +81,7 @@ def publish(
         },
         **terms,
     )
-    cli.output.document(done, f"Published: {done['cid']}")
+    cli.published(done, f"Published: {done['cid']}")
 
 
 @group.command()
@@ -82,7 +89,7 @@ def publish(
 @command
 def withdraw(cli: Cli, cid: str) -> None:
     """Take the listing CID off the market; open orders go on."""
-    cli.output.document(cli.api.post(f"/v1/models/{cid}/withdraw"), "The listing is withdrawn.")
+    cli.published(cli.api.post(f"/v1/models/{cid}/withdraw"), "The listing is withdrawn.")
 
 
 @group.command()
@@ -145,7 +152,9 @@ def _purchase(entry: dict[str, Any]) -> str:
     if entry["arbitration"]:
         terms = entry["arbitration"]
         facts |= {"arbiter's fee": terms["fee_words"], "silent arbiter": terms["silence_words"]}
-    return f"{fields(facts)}\n"
+    if not entry["reachable"]:
+        facts["now"] = "the seller is off: your order waits up to 7 days, and you pay when it was signed"
+    return "\n".join([fields(facts), *warnings(entry), ""])
 
 
 def _metric(text: str) -> dict[str, str]:

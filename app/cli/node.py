@@ -167,6 +167,28 @@ def operations(cli: Cli) -> None:
     )
 
 
+@group.command()
+@click.argument("mode", type=click.Choice(["auto", "on", "off"]))
+@command
+def relay(cli: Cli, mode: str) -> None:
+    """Relay for members that nobody can reach; auto: when this node itself is reached directly."""
+    found = cli.api.post("/v1/peers/relay", mode=mode)
+    now = "does" if found["relay"] and found["relay"]["serving"] else "does not"
+    cli.output.document(
+        {"relay": mode, "serving": now == "does"}, f"Set to {mode}. This node {now} relay at present."
+    )
+
+
+@group.command()
+@click.argument("choice", type=click.Choice(["on", "off"]))
+@command
+def upnp(cli: Cli, choice: str) -> None:
+    """Allow or forbid the node to ask your router (UPnP) for a port when nobody can reach it."""
+    cli.api.post("/v1/peers/upnp", on=choice == "on")
+    words = "may ask" if choice == "on" else "no longer asks"
+    cli.output.document({"upnp": choice == "on"}, f"This node {words} the router for a port.")
+
+
 def _answers(cli: Cli) -> bool:
     from openstall.app.cli.client import ApiClient
 

@@ -11,7 +11,9 @@ import click
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, fields, plain, table
 from openstall.app.cli.promise import service_fields
+from openstall.app.cli.recover import papers, recover
 from openstall.app.cli.talk import check_evidence, evidence, say, shown, talk
+from openstall.app.cli.who import print_warnings, sign_names, warnings
 from openstall.market.errors import OpenstallError
 from openstall.market.mechanisms.agreement import check_words
 from openstall.market.requests.replays import replay_words
@@ -35,6 +37,7 @@ def list_orders(cli: Cli, role: str | None, open_only: bool) -> None:
     if not cli.output.as_json:
         for item in found["items"]:
             item["mark"] = _mark(item)
+        sign_names(found["items"], "other_name", "other_marks")
     cli.output.rows(
         found,
         [
@@ -48,6 +51,8 @@ def list_orders(cli: Cli, role: str | None, open_only: bool) -> None:
         ],
         empty="No orders yet.",
     )
+    if not cli.output.as_json:
+        print_warnings(found["items"], "other_name", "other_marks")
 
 
 @group.command()
@@ -177,7 +182,7 @@ for _name, _words in zip(
     group.add_command(_action(_name, _words))
 
 
-for _verb in (say, talk, evidence, shown, check_evidence):
+for _verb in (say, talk, evidence, shown, check_evidence, recover, papers):
     group.add_command(_verb)
 
 
@@ -189,7 +194,7 @@ def hand_in(cli: Cli, order_id: str, model: Path) -> None:
     """As developer: hand the ONNX file or folder MODEL in; the evaluators measure it."""
     done = cli.api.operate(f"/v1/orders/{order_id}/hand-in", cli.output, path=str(model.resolve()))
     cli.output.document(
-        done, f"Handed in as try {done['attempt']}. It is measured now: openstall order watch."
+        done, f"Handed in as try {done['attempt']}. It is measured now: openstall order wait."
     )
 
 
@@ -247,6 +252,7 @@ def _page(found: dict[str, Any]) -> str:
         "title": found["title"],
         "role": found["role"],
         "with": found["other_name"],
+        "beware": warnings(found, "other_name", "other_marks"),
         "state": f"{_mark(found)}: {found['state_words']}",
         "trouble": " ".join(
             (found["trouble"] or {}).get(part, "") for part in ("message", "what_next")

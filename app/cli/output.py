@@ -70,13 +70,14 @@ class Output:
 
 
 def table(items: Iterable[dict[str, Any]], columns: Sequence[tuple[str, str]]) -> str:
-    """Aligned columns; amounts and numbers to the right, texts cut to fit the terminal."""
+    """Aligned columns; amounts and numbers to the right, texts (but no ids) cut to fit the terminal."""
     cells = [[cell(item, field) for _, field in columns] for item in items]
     heads = [head for head, _ in columns]
     widths = [max(len(row[at]) for row in [heads, *cells]) for at in range(len(columns))]
-    widest = max(range(len(columns)), key=lambda at: widths[at])
+    texts = [at for at, (_, field) in enumerate(columns) if not f"_{field}".endswith(("_id", "cid"))]
+    widest = max(texts, key=lambda at: widths[at], default=0)
     spare = _width() - sum(widths) - 2 * (len(columns) - 1)
-    if spare < 0:
+    if spare < 0 and texts:
         widths[widest] = max(12, widths[widest] + spare)
     right = [_is_number(field) for _, field in columns]
     lines = [_line(row, widths, right) for row in [heads, *cells]]
@@ -124,7 +125,7 @@ def cell(item: dict[str, Any], field: str) -> str:
 def _number_words(value: int, name: str) -> str:
     if name.endswith("_micro"):
         return f"{format_amount(value)} cr"
-    if name.endswith(("_at", "_by")) or name in ("at", "issued", "expires"):
+    if name.endswith(("_at", "_by")) or name in ("at", "as_of", "issued", "expires", "since", "until"):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
     if name.endswith("_bytes") or name == "size":
         return size_words(value)

@@ -11,6 +11,7 @@ import click
 from openstall.app.cli import mechanisms
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import plain, table
+from openstall.app.cli.who import warnings
 from openstall.market.errors import OpenstallError, Refused
 from openstall.market.fields import DAY_S
 from openstall.market.money import format_amount, parse_amount
@@ -209,8 +210,8 @@ def print_matches(cli: Cli, found: dict[str, Any], *, empty: str) -> None:
         lot = " (by lot)" if item["lane"] == "newcomer" else ""
         click.echo(f"{place}. {plain(item['title'])} by {plain(item['author_name'])}{lot}")
         click.echo(f"   {item['cid']}")
-        for reason in item["reasons"]:
-            click.echo(f"   {plain(reason)}")
+        for line in [*item["reasons"], *warnings(item)]:
+            click.echo(f"   {plain(line)}")
 
 
 def _auction_words(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from openstall.app.cli.context import Cli, command
 from openstall.app.cli.output import cell, plain, table
+from openstall.app.cli.who import leads_outside
 from openstall.market.errors import OpenstallError
 
 _MARKS = {True: "holds", False: "DOES NOT HOLD", None: "not decided"}
@@ -72,7 +73,7 @@ def check_evidence(cli: Cli, file: Path) -> None:
 def _message(item: dict[str, Any]) -> str:
     marks = "".join([" (new)" if item["unread"] else "", " (not sent yet)" if item["waits"] else ""])
     who = f"{item['by']} (you)" if item["mine"] else item["by"]
-    return f"{cell(item, 'at')}  {who}{marks}\n{_words(item)}"
+    return "\n".join([f"{cell(item, 'at')}  {who}{marks}", _words(item), *leads_outside(item)])
 
 
 def _written(item: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from openstall.app.cli.context import Cli, command, read_secret
+from openstall.app.cli.output import cell
 from openstall.market.errors import OpenstallError
 from openstall.market.money import format_amount, parse_amount
 
@@ -110,7 +111,8 @@ def show(cli: Cli) -> None:
         found,
         f"Address  {found['address']}\n"
         f"Balance  {format_amount(found['balance_micro'])} {found['symbol']}\n"
-        f"Held     {format_amount(found['held_micro'])} {found['symbol']} in escrow and jobs",
+        f"Held     {format_amount(found['held_micro'])} {found['symbol']} in escrow and jobs"
+        + (f"\nAs of    {cell(found, 'as_of')}: the chain cannot be reached now" if found["as_of"] else ""),
     )
 
 

@@ -21,6 +21,7 @@ from openstall.market.errors import OpenstallError, PeerError
 START_TIMEOUT_S = 90.0
 PASSPHRASE_FILE = "demo-passphrase"  # noqa: S105 - the name of a file
 PROGRAM = (sys.executable, "-P", "-m", "openstall.app.cli.main")
+LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.05, 0.4
 _STOP_TIMEOUT_S = 20.0
 
@@ -36,6 +37,7 @@ class DemoPeer:
     api: httpx.Client
     wallet: str = ""
     peer_id: str = ""
+    listen: str = LOOPBACK
     notes: dict[str, Any] = field(default_factory=dict)
 
     def get(self, path: str, /, **params: Any) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class DemoPeer:
 
     def start_again(self) -> None:
         """Start the node of this home anew, and wait until it trades again."""
-        self.process, self.api = start_node(self.home, self.program)
+        self.process, self.api = start_node(self.home, self.program, self.listen)
 
         def trades() -> bool | None:
             status = self.get("/v1/status")
@@ -141,14 +143,16 @@ def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
 
 
 @contextmanager
-def running_peer(name: str, home: Path, program: Sequence[str] = PROGRAM) -> Iterator[DemoPeer]:
+def running_peer(
+    name: str, home: Path, program: Sequence[str] = PROGRAM, *, listen: str = LOOPBACK
+) -> Iterator[DemoPeer]:
     """A node with a new wallet; stopped cleanly at the end of the block."""
     home.mkdir(parents=True, mode=0o700)
     passphrase = secrets.token_urlsafe(12)
     # A demo wallet holds play money; the file lets the demo's homes be opened again later.
     write_private(home / PASSPHRASE_FILE, passphrase.encode())
-    process, api = start_node(home, program)
-    peer = DemoPeer(name=name, home=home, program=program, process=process, api=api)
+    process, api = start_node(home, program, listen)
+    peer = DemoPeer(name=name, home=home, program=program, process=process, api=api, listen=listen)
     try:
         made = peer.post("/v1/identity/create", name=name, passphrase=passphrase)
         peer.wallet, peer.peer_id = made["wallet"], made["peer_id"]
@@ -162,13 +166,15 @@ def launch(command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
 
-def start_node(home: Path, program: Sequence[str] = PROGRAM) -> tuple[subprocess.Popen[bytes], httpx.Client]:
-    """Start the node of a home on loopback and wait until it answers.
+def start_node(
+    home: Path, program: Sequence[str] = PROGRAM, listen: str = LOOPBACK
+) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """Start the node of a home and wait until it answers.
 
     Raises:
         PeerError: it ended at its start, or stayed silent.
     """
-    command = [*program, "--home", str(home), "node", "run", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]
+    command = [*program, "--home", str(home), "node", "run", "--listen", listen, "--no-mdns"]
     if (home / PASSPHRASE_FILE).exists():
         command += ["--passphrase-file", str(home / PASSPHRASE_FILE)]
     with (home / "output.log").open("ab") as log:

@@ -107,11 +107,11 @@ def _request_lines(request: dict[str, Any]) -> list[str]:
     """A model made to order: who bid what, the price, and how it was measured."""
     bids = ", ".join(f"{bid['who']} {format_amount(bid['amount_micro'])}" for bid in request["bids"])
     metric, outcome = request["metric"], "passed" if request["passed"] else "missed"
-    interval = f"{metric['value']} ({metric['low']} to {metric['high']})"
+    measured = f"{metric['name']} {metric['value']} ({metric['low']} to {metric['high']})"
     return [
         f"model made to order           bids {bids}",
         f"  won by {request['winner']:<21}at the second price, {format_amount(request['price_micro'])}",
-        f"  measured on {request['rows']} sealed rows  {metric['name']} {interval}: {outcome}",
+        f"  measured on {request['rows']} sealed rows  {measured}, asked {request['threshold']}: {outcome}",
         f"  {request['state']:<28}the buyer paid {format_amount(request['paid_micro'])}",
     ]
 

@@ -163,6 +163,7 @@ def _facts(cast: Cast, shop: Workshop, cid: str, order: dict[str, Any]) -> dict[
         "price_micro": auction["price_micro"],
         "paid_micro": order["paid_micro"],
         "metric": figure,
+        "threshold": order["terms"]["threshold"],
         "passed": verdict["passed"],
         "rows": order["terms"]["rows"],
         "transactions": gas,

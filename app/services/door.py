@@ -6,11 +6,13 @@ names another escrow could take a buyer's money where no rule of ours holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from openstall.app.clock import Clock
 from openstall.ledger import binding
 from openstall.ledger.chain import ChainParams
+from openstall.market.contradictions import is_proof, parse_proof
 from openstall.market.errors import IdentityError, InvalidRecord
 from openstall.market.fields import Body
 from openstall.market.records import (
@@ -24,36 +26,74 @@ from openstall.market.records import (
     parse_record,
 )
 from openstall.market.requests.bodies import DeveloperBody, RequestBody
-from openstall.store.records import NewRecord, Outcome, Records
+from openstall.store.contradictions import proof_row
+from openstall.store.live_tree import LiveTree
+from openstall.store.records import NewRecord, Outcome, Records, Taken
+
+REFUSALS = (Outcome.QUOTA, Outcome.PEER_QUOTA, Outcome.NO_ROOM)
 
 PEER_KEY = "self"
 """The one key of `peer` and `developer` records: a peer has one description of each."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """What became of a batch."""
+
+    outcomes: list[str | InvalidRecord]
+    """Each one's address or why it was refused, in order."""
+    new: list[SignedRecord]
+    """Those that are new and live."""
+    contradicted: list[str]
+    """Authors of whom it is now known that they contradicted themselves."""
+
+
 class Door:
     """Checks and stores for one group; also what the peers' sync reads. Blocks; thread-safe."""
 
-    def __init__(self, *, records: Records, params: ChainParams, network: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        records: Records,
+        params: ChainParams,
+        network: str,
+        clock: Clock,
+        fetched: Callable[[str], None] = lambda _cid: None,
+    ) -> None:
+        """`fetched` hears of each record that a peer was given."""
+        self._fetched = fetched
         self._records = records
         self._params = params
         self._network = network
         self._clock = clock
 
-    def admit(self, raws: Sequence[bytes]) -> tuple[list[str | InvalidRecord], list[SignedRecord]]:
-        """Each record's cid or why it was refused, in order; and those that are new and live."""
+    def admit(self, raws: Sequence[bytes], *, brought_by: str = "") -> Admitted:
+        """Check and store what a peer has brought, or we ourselves: records, and proofs of contradiction."""
         outcomes: list[str | InvalidRecord] = []
-        good: list[SignedRecord] = []
-        for raw in raws:
+        good: dict[int, SignedRecord] = {}
+        contradicted: list[str] = []
+        for place, raw in enumerate(raws):
             try:
-                signed = self.check(raw)
+                if is_proof(raw):
+                    outcomes.append(self._admit_proof(raw, contradicted))
+                else:
+                    signed = good[place] = self.check(raw)
+                    outcomes.append(signed.cid)
             except InvalidRecord as error:
                 outcomes.append(error)
-            else:
-                outcomes.append(signed.cid)
-                good.append(signed)
-        kept = self.store(good) if good else []
-        new = [one for one, what in zip(good, kept, strict=True) if what is Outcome.NEW]
-        return outcomes, new
+        taken = self.take(list(good.values()), brought_by=brought_by)
+        for place, outcome in zip(good, taken.outcomes, strict=True):
+            if outcome in REFUSALS:
+                outcomes[place] = refusal(outcome)
+        new = [one for one, what in zip(good.values(), taken.outcomes, strict=True) if what is Outcome.NEW]
+        return Admitted(outcomes=outcomes, new=new, contradicted=[*contradicted, *taken.contradicted])
+
+    def _admit_proof(self, raw: bytes, contradicted: list[str]) -> str:
+        now = self._clock.now()
+        proof = parse_proof(raw, network=self._network, now=now)
+        if self._records.take_proof(self._network, proof_row(proof, now=now)):
+            contradicted.append(proof.author)
+        return proof.cid
 
     def check(self, raw: bytes) -> SignedRecord:
         """Everything that can be checked of a record by itself.
@@ -80,27 +120,48 @@ class Door:
                 self._check_peer(signed, signed.body)
         return signed
 
-    def store(self, signed: Sequence[SignedRecord]) -> list[Outcome]:
+    def take(self, signed: Sequence[SignedRecord], *, brought_by: str = "") -> Taken:
         """Store checked records in one transaction."""
-        return self._records.add_many([new_record(one) for one in signed], now=self._clock.now())
+        rows = [new_record(one) for one in signed]
+        return self._records.take(rows, now=self._clock.now(), brought_by=brought_by)
 
-    # What the sync reads
+    # What peers read
 
-    def have(self, cid: str) -> bool:
-        """Whether the record is held, live or superseded."""
-        return self._records.have(cid)
+    def lacking(self, cids: Sequence[str]) -> Sequence[str]:
+        """Which of these are neither held nor were removed for want of room."""
+        return self._records.lacking(cids, now=self._clock.now())
 
-    def get(self, cid: str) -> bytes | None:
-        """The wire bytes of a record."""
-        return self._records.raw(cid)
+    def bodies(self, cids: Sequence[str]) -> Mapping[str, bytes]:
+        """The wire bytes of records and proofs."""
+        found = self._records.raws(cids)
+        for cid in found:
+            self._fetched(cid)
+        return found
 
-    def digest_buckets(self) -> Sequence[bytes]:
-        """256 digests of the live records."""
-        return self._records.digest_buckets(self._network, now=self._clock.now())
+    def root(self) -> bytes:
+        """The digest of everything that is live."""
+        return self._tree().root()
 
-    def cids_in_bucket(self, bucket: int) -> Sequence[str]:
-        """The live records of one bucket."""
-        return self._records.cids_in_bucket(self._network, bucket, now=self._clock.now())
+    def branches(self) -> bytes:
+        """The digests of the branches."""
+        return self._tree().branches()
+
+    def leaves(self, branch: int) -> bytes:
+        """The digests of a branch's leaves."""
+        return self._tree().leaves(branch)
+
+    def cids(self, first: int, last: int, *, after: str, limit: int) -> Sequence[str]:
+        """The live addresses in a run of leaves."""
+        return self._records.cids_between(
+            self._network, first, last, after=after, limit=limit, now=self._clock.now()
+        )
+
+    def gaps(self) -> Sequence[str]:
+        """What others name as their predecessors and is not held."""
+        return self._records.gaps(self._network)
+
+    def _tree(self) -> LiveTree:
+        return self._records.tree(self._network, now=self._clock.now())
 
     def _fits_chain(self, chain_id: int, contract: str, expected: str) -> None:
         if chain_id != self._params.chain_id or contract.lower() != expected.lower():
@@ -124,6 +185,16 @@ class Door:
             )
         except IdentityError as error:
             raise InvalidRecord("bad_binding", error.message) from error
+
+
+def refusal(outcome: Outcome) -> InvalidRecord:
+    """Why a good record was not stored."""
+    words = {
+        Outcome.QUOTA: "Its author has published as many records of this kind as a catalogue holds.",
+        Outcome.PEER_QUOTA: "The peer that sent it has sent as many records of strangers as one peer may.",
+        Outcome.NO_ROOM: "The room for the catalogue on this computer is used up.",
+    }
+    return InvalidRecord(str(outcome), words[outcome])
 
 
 def as_ledger_binding(body: Peer, peer_id: str) -> binding.Binding:
@@ -166,6 +237,7 @@ def new_record(signed: SignedRecord) -> NewRecord:
         issued=record.issued,
         expires=record.expires,
         raw=signed.raw,
+        prev=record.prev,
         title=title,
         words=f"{words} {record.author}",
         target=target,

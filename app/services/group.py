@@ -95,6 +95,11 @@ class GroupService:
         return self._chain
 
     @property
+    def host_peer(self) -> str | None:
+        """The peer that hosts the group's chain, where one does."""
+        return None if self._membership is None else self._host_peer(self._membership)
+
+    @property
     def reachable(self) -> bool:
         """Whether the chain answered when it was last needed."""
         return self._line.transport is not None
@@ -265,6 +270,7 @@ class GroupService:
         escrow: str,
         channel: str,
         confirmations: int,
+        first_block: int = 0,
         bond: str = "",
         auction: str = "",
         model_escrow: str = "",
@@ -288,6 +294,7 @@ class GroupService:
                     contest=contest,
                     kind="public",
                     confirmations=confirmations,
+                    first_block=first_block,
                 )
                 await self._workers.chain(_verify, params, transport)
             finally:
@@ -318,6 +325,11 @@ class GroupService:
                 "contest": membership.params.contest or None,
             },
         }
+
+    def whose(self) -> tuple[str, str | None] | None:
+        """The network of the group, and the peer that hosts its chain if any; None without a group."""
+        found = self._membership
+        return None if found is None else (found.network, self._host_peer(found))
 
     def brief(self) -> dict[str, Any]:
         """The group as the status shows it."""

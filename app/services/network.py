@@ -13,6 +13,7 @@ from openstall.app.config import NodeConfig
 from openstall.app.events import EventBus
 from openstall.app.logging import get_logger
 from openstall.app.services.identity import IdentityService
+from openstall.app.services.reach import ReachService
 from openstall.app.threads import Workers
 from openstall.market.errors import OpenstallError, PeerError
 from openstall.p2p import addresses
@@ -45,6 +46,7 @@ class NetworkService:
         self._settings = settings
         self._workers = workers
         self._bus = bus
+        self.reach_service = ReachService(settings=settings, workers=workers, bus=bus)
         self._protocols: list[Callable[[PeerHost], None]] = []
         self._host: PeerHost | None = None
         self.lookup: Lookup | None = None
@@ -92,6 +94,14 @@ class NetworkService:
         """Connected peers."""
         return self._host.peers() if self._host is not None else []
 
+    def bans_changed(self) -> None:
+        """Tell the windows that the owner shut somebody out, or let somebody in."""
+        self._bus.publish("peers", {"event": "bans"})
+
+    def last_name(self, peer_id: str) -> str:
+        """What a peer called itself when it was last connected; empty where it never was."""
+        return self._host.book.name(peer_id) if self._host is not None else ""
+
     def belong(self, group: str) -> None:
         """Tell others from now on which group this node belongs to."""
         self._group = group
@@ -116,6 +126,7 @@ class NetworkService:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell_changes, host)
                     nursery.start_soon(self._look_around, host)
+                    nursery.start_soon(self.reach_service.run, host)
             finally:
                 self._host = None
                 self._up = trio.Event()
@@ -157,9 +168,20 @@ class NetworkService:
     async def _published_addrs(self, peer_id: str) -> list[str]:
         """Where a peer says that it is reached; what cannot be dialled from here is left out."""
         addrs = await self.lookup(peer_id) if self.lookup is not None else ()
-        # Loopback means this machine: only from a peer that can be on it, as we are reached there too.
+        # Loopback means this machine: only from a peer that can be on it, as we are reached there too. Of
+        # private addresses only those of our own networks can be meant for us.
         here = any(addresses.is_loopback(own) for own in self.addrs)
-        return [one for one in addrs if addresses.dialable(one) and (here or not addresses.is_loopback(one))]
+        near = await self._workers.work(addresses.own_networks)
+        return [
+            one
+            for one in addrs
+            if addresses.dialable(one)
+            and (
+                here
+                if addresses.is_loopback(one)
+                else addresses.is_public(one) or addresses.is_near(one, near)
+            )
+        ]
 
     async def connect(self, addr: str) -> dict[str, Any]:
         """Connect to an address that a person entered, and remember it for the next start."""
@@ -209,6 +231,7 @@ def peer_dict(info: PeerInfo) -> dict[str, Any]:
         "addr": info.addr,
         "direction": info.direction,
         "latency_ms": info.latency_ms,
+        "path": info.path,
     }
 
 

@@ -1,8 +1,11 @@
-"""Keeps this node's own `peer` record in the catalogue: name, wallet with its two-way binding, addresses."""
+"""Keeps this node's own `peer` record in the catalogue: name, wallet with its two-way binding, addresses.
+
+It also says whether this node measures models for others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -10,6 +13,7 @@ import trio
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.willing import SETTING as EVALUATES
 from openstall.app.services.door import PEER_KEY, as_record_binding
 from openstall.app.services.group import GroupService
 from openstall.app.services.identity import IdentityService
@@ -19,6 +23,7 @@ from openstall.ledger.binding import make_binding
 from openstall.market.errors import NotFound
 from openstall.market.fields import body_as_dict
 from openstall.market.records import Peer
+from openstall.store.settings import Settings
 
 LIFE_S = 30 * 86_400
 CHECK_EVERY_S = 60.0
@@ -38,25 +43,37 @@ class Presence:
         group: GroupService,
         network: NetworkService,
         catalogue: Catalogue,
+        settings: Settings,
+        mailboxes: Callable[[], Awaitable[list[str]]],
         workers: Workers,
         clock: Clock,
     ) -> None:
+        """`mailboxes` are those that the owner has named."""
         self._identity = identity
         self._group = group
         self._network = network
         self._catalogue = catalogue
+        self._settings = settings
+        self._mailboxes = mailboxes
         self._workers = workers
         self._clock = clock
+        self._due = trio.Event()
+
+    def soon(self) -> None:
+        """Something that the record says has changed."""
+        self._due.set()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Publish when anything differs from what the catalogue says, and before it expires."""
         if self._identity.state != "open" or not self._group.joined:
             return
         while True:
+            self._due = trio.Event()
             await self._network.wait_up()
             await self._renew()
             ready()
-            await trio.sleep(CHECK_EVERY_S)
+            with trio.move_on_after(CHECK_EVERY_S):
+                await self._due.wait()
 
     async def _renew(self) -> None:
         addrs = sorted(self._network.addrs)[:MAX_ADDRS]
@@ -67,11 +84,13 @@ class Presence:
             "wallet": wallet.address,
             "chain_id": chain_id,
             "addrs": addrs,
+            "evaluates": bool(await self._workers.store(self._settings.get, EVALUATES)),
+            "mailboxes": await self._mailboxes(),
         }
         now = self._clock.now()
         published = await self._published()
         if published is not None and published["expires"] - now > LIFE_S * _RENEW_AT_PART:
-            body = published["body"]
+            body = {"evaluates": False, "mailboxes": [], **published["body"]}
             if {name: body.get(name) for name in wanted} == wanted:
                 return
         expires = now + LIFE_S

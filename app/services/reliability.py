@@ -13,7 +13,6 @@ from typing import Any
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.capacity.wire import PASSING
-from openstall.app.services.orders.job_meter import UNPAID_S
 from openstall.app.threads import Workers
 from openstall.ledger.bond import BondClient
 from openstall.ledger.chain import Chain
@@ -29,6 +28,7 @@ from openstall.market.mechanisms.reliability import (
     of_job,
     untrue_blame,
 )
+from openstall.market.metering import UNPAID_S
 from openstall.market.orders.documents import ComputeTerms, read_contract
 from openstall.store.orders import OrderRow, Orders
 from openstall.store.provider_log import BondPaid, ProviderLog

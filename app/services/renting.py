@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 
 from openstall.app.clock import Clock
@@ -17,17 +16,17 @@ from openstall.app.logging import get_logger
 from openstall.app.services.cards import Cards
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.house import House
+from openstall.app.services.offer_terms import OfferTerms, check_caps, warm_stock
 from openstall.app.services.rigs.link import RigLink
-from openstall.app.services.rigs.machines import Machines, Needs, needs_of
+from openstall.app.services.rigs.machines import Machines, needs_of
 from openstall.app.threads import Workers
 from openstall.compute_agent.client import AgentClient
-from openstall.compute_agent.specs import Inventory, JobKind, Limits
+from openstall.compute_agent.specs import Inventory
 from openstall.compute_agent.wire import WarmStock
 from openstall.market.errors import Conflict, NotFound, Refused, SandboxError
 from openstall.market.fields import body_as_dict
-from openstall.market.house import HouseRules, read_rules
+from openstall.market.house import read_rules
 from openstall.market.job_kinds import FOREIGN_CODE
-from openstall.market.orders.agree import MAX_PROCESSES
 from openstall.market.orders.documents import ComputeTerms
 from openstall.market.records import Gpu, Offer
 from openstall.market.text import clean
@@ -37,49 +36,10 @@ from openstall.store.settings import Settings
 OFFER_KEY = "this-machine"
 _SETTING = "renting"
 _RETRY_S = 10.0
-_WARM_PART = 4
-"""A quarter of the memory on offer may be held by sandboxes that wait for a job."""
-
 _RENEW_PART = 3
 """The offer is renewed when a third of its life is left."""
 
 log = get_logger("openstall.renting")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferTerms:
-    """What the owner lets strangers use; amounts in micro-credits, sizes in bytes, times in seconds."""
-
-    price_per_s_micro: int
-    max_job_s: int
-    memory_bytes: int
-    disk_bytes: int
-    threads: int
-    kinds: tuple[str, ...]
-    ttl_s: int
-    jobs_at_once: int
-    withdraw_delay_s: int
-    queue: int = 0
-    """How many paid jobs may wait for a place."""
-    gpus: bool = False
-    """Whether graphics cards are rented out, those that the house rules do not switch off."""
-    gpu_memory_bytes: int = 0
-    """What a job may use of each; 0 is all of it."""
-    gpu_scripts: bool = False
-    """Whether programs of buyers may use them: the driver is a larger door than any other."""
-
-    @property
-    def largest(self) -> Needs:
-        """The most that a job of this offer may take; one machine must have all of it."""
-        foreign = [kind for kind in self.kinds if kind in FOREIGN_CODE]
-        return Needs(
-            kind=msgspec.convert((foreign or self.kinds)[0], JobKind),
-            threads=self.threads,
-            memory_bytes=self.memory_bytes,
-            disk_bytes=self.disk_bytes,
-            gpus=int(self.gpus),
-            max_s=self.max_job_s,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +68,7 @@ class Renting:
     clock: Clock
     warm_folder: Path
     _changed: trio.Event = field(default_factory=trio.Event)
+    _announcing: trio.Lock = field(default_factory=trio.Lock)
     _renew_at: float = -math.inf
     _on: bool = False
 
@@ -137,8 +98,9 @@ class Renting:
             if rig is None:
                 raise
             shown = _shown_of(rig)
-        cid = await self._announce(rules, shown)
-        await self._keep(rules)
+        async with self._announcing:
+            cid = await self._announce(rules, shown)
+            await self._keep(rules)
         self._on = True
         self._wake()
         return cid
@@ -182,11 +144,12 @@ class Renting:
         """Switch off: take the offer back. Running jobs go on to their end."""
         if await self.rules() is None:
             raise Conflict("not_selling", "This machine is not on offer.")
-        await self.workers.store(self.settings.remove, _SETTING)
-        self._on = False
-        self._wake()
-        with suppress(NotFound):  # an offer that has expired needs no withdrawal
-            await self.catalogue.withdraw("offer", OFFER_KEY)
+        async with self._announcing:
+            await self.workers.store(self.settings.remove, _SETTING)
+            self._on = False
+            self._wake()
+            with suppress(NotFound):  # an offer that has expired needs no withdrawal
+                await self.catalogue.withdraw("offer", OFFER_KEY)
 
     async def reprice(self, change: PriceChange, changes: PriceChanges) -> bool:
         """Ask another price from now on; False where the owner was quicker, or the switch is off.
@@ -208,7 +171,7 @@ class Renting:
         while True:
             changed = self._changed
             rules = await self.rules()
-            stock = None if rules is None else _warm_stock(rules, self.warm_folder)
+            stock = None if rules is None else warm_stock(rules, self.warm_folder)
             if stock != warm:
                 await self._keep_warm(stock)
                 warm = stock
@@ -221,8 +184,11 @@ class Renting:
                 continue
             try:
                 shown = await self._largest(rules)
-                if not await self._stands(rules, shown):
-                    await self._announce(rules, shown)
+                async with self._announcing:
+                    if await self.rules() != rules:
+                        continue  # the owner was quicker
+                    if not await self._stands(rules, shown):
+                        await self._announce(rules, shown)
                 told = rules
             except SandboxError as error:
                 log.warning("offer not renewed", code=error.code)
@@ -355,26 +321,6 @@ class Renting:
         self._changed = trio.Event()
 
 
-def check_caps(offered: OfferTerms, house: HouseRules) -> None:
-    """Whether all places of the offer together stay below the owner's caps.
-
-    Raises:
-        Refused: with the first that does not.
-    """
-    for name, unit, each, cap in (
-        ("threads", 1, offered.threads, house.threads_cap),
-        ("MiB of memory", 2**20, offered.memory_bytes, house.memory_bytes_cap),
-        ("MiB of disk", 2**20, offered.disk_bytes, house.disk_bytes_cap),
-    ):
-        if cap is not None and each * offered.jobs_at_once > cap:
-            raise Refused(
-                "above_cap",
-                f"The offer gives {each * offered.jobs_at_once // unit} {name} to jobs; "
-                f"your house rules allow {cap // unit}.",
-                "Offer less, or raise the cap.",
-            )
-
-
 def _shown_of(rig: RigLink) -> Shown:
     state = rig.state
     if state is None:
@@ -382,18 +328,4 @@ def _shown_of(rig: RigLink) -> Shown:
     return Shown(
         cpu=clean(state.cpu) or "another machine",
         gpus=(),  # rigs lend none
-    )
-
-
-def _warm_stock(rules: OfferTerms, folder: Path) -> WarmStock:
-    return WarmStock(
-        kinds=msgspec.convert(rules.kinds, tuple[JobKind, ...]),
-        limits=Limits(
-            memory_bytes=rules.memory_bytes,
-            disk_bytes=rules.disk_bytes,
-            threads=rules.threads,
-            processes=MAX_PROCESSES,
-        ),
-        memory_bytes=rules.memory_bytes // _WARM_PART,
-        folder=str(folder),
     )

@@ -46,6 +46,11 @@ _FAULT_OF: Final[dict[str, Fault]] = {
     "cpu": "out_of_time",
     "memory": "out_of_memory",
 }
+BROKEN_OFF: Final = frozenset(
+    {"crashed", "killed", "disk", "files", "processes", "log", "bad_report", "bad_figures", "bad_schema"}
+    | {"output_unexpected", "output_missing", "output_not_plain", "output_too_large"}
+)
+"""Ends of a run in the sandbox that a hostile model can bring about; any other is this machine's."""
 LIMITS: Final = Limits(wall_s=900, cpu_s=1800, memory_bytes=4 * GIB, disk_bytes=16 * MIB, threads=1)
 """One thread, so that a second run gives the same answers to the last bit."""
 
@@ -137,7 +142,8 @@ class SealedEvaluation:
         rows = self.jobs.folder / f"replay-{secrets.token_hex(6)}.csv"
         try:
             await self.workers.work(_write_rows, rows, header, [entry.row.cells for entry in opened])
-            again = msgspec.structs.replace(params, opened=tuple(range(len(opened))))
+            # Each row alone: a model could answer otherwise where as many are asked as are opened.
+            again = msgspec.structs.replace(params, opened=tuple(range(len(opened))), batch_size=1)
             raw = await self._run(model, rows, again, "openings.json", silent)
         finally:
             with trio.CancelScope(shield=True):

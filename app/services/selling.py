@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from openstall.app.services.keys import package_key
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.sealing import describe, seal, seal_key
 from openstall.app.threads import Workers
-from openstall.market.errors import NotFound, Refused, StoreError
+from openstall.market.errors import NotFound, PeerError, Refused, StoreError
 from openstall.market.fields import TEXT_ENDINGS, BlobRef, FileEntry, body_as_dict
 from openstall.market.orders.documents import SaleTerms
 from openstall.market.records import Card, Listing
+from openstall.p2p import unixfs
 from openstall.p2p.blobs import BlobStore
+from openstall.p2p.web_guard import check_url
 from openstall.store.settings import Settings
 
 MAX_FILES = 64
@@ -44,6 +47,8 @@ class ListingDraft:
     arbiter: str = ""
     deliver_s: int = 3600
     review_s: int = 3 * 86_400
+    mirrors: tuple[str, ...] = ()
+    """Web addresses where the encrypted package will be; `{cid}` in them becomes its cid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,7 @@ class Stock:
             SandboxError: there is no sandbox to check the model in.
         """
         files, model = package_files(draft.path)
+        mirror_addresses(draft.mirrors, "")
         await self.examine(model, progress)
         async with self._lock:
             salt = secrets.token_hex(16)
@@ -103,6 +109,8 @@ class Stock:
                 arbiter=draft.arbiter,
                 deliver_s=draft.deliver_s,
                 review_s=draft.review_s,
+                mirrors=mirror_addresses(draft.mirrors, blob.cid),
+                ipfs=await self.workers.work(self._ipfs_address, blob.cid),
             )
             progress("Announcing the listing")
             listing_key = entries[0].sha256[:16] + "-" + salt[:8]
@@ -110,6 +118,10 @@ class Stock:
                 "listing", listing_key, body_as_dict(listing), life_s=LISTING_LIFE_S
             )
         return {"cid": signed.cid, "key": listing_key}
+
+    def _ipfs_address(self, cid: str) -> str:
+        with self.blobs.open(cid) as file:
+            return unixfs.cid_of(file)
 
     async def examine(self, model: Path, progress: Progress) -> None:
         """Look into a model in the sandbox.
@@ -134,7 +146,7 @@ class Stock:
         Raises:
             NotFound: it is not a live listing of this node.
         """
-        await self.catalogue.withdraw_cid(cid)
+        await self.catalogue.withdraw_cid(cid, "listing")
 
     def package_cids(self) -> list[str]:
         """The blobs of all packages that were ever listed here (blocks on the disk)."""
@@ -188,6 +200,19 @@ class Stock:
         finally:
             target.unlink(missing_ok=True)
         return entries, BlobRef(cid=info.cid, size=info.size, sha256=info.sha256)
+
+
+def mirror_addresses(mirrors: Sequence[str], cid: str) -> list[str]:
+    """The addresses as the listing names them.
+
+    Raises:
+        Refused: one is no plain HTTPS address.
+    """
+    found = [one.strip().replace("{cid}", cid) for one in mirrors]
+    try:
+        return list(dict.fromkeys(map(check_url, found)))
+    except PeerError as error:
+        raise Refused(error.code, error.message, "Write it like https://example.org/models/{cid}.") from error
 
 
 def package_files(path: Path) -> tuple[list[Path], Path]:

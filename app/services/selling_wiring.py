@@ -22,7 +22,7 @@ from openstall.store.settings import Settings
 from openstall.store.vouchers import Vouchers
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 def make_renting(ground: Ground, *, machines: Machines, open_jobs: Callable[[], Awaitable[int]]) -> Renting:

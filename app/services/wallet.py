@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -17,17 +16,19 @@ from openstall.app.operations import Progress
 from openstall.app.services.group import GroupService
 from openstall.app.services.held import held_micro
 from openstall.app.services.identity import IdentityService
+from openstall.app.services.known_account import Account, KnownAccount
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
 from openstall.ledger.chain import Chain
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.history import HistoryEntry, history
-from openstall.market.errors import Conflict, MoneyError
+from openstall.market.errors import ChainError, Conflict, IdentityError, MoneyError, StoreError
 from openstall.market.money import MAX_MICRO, format_amount
 from openstall.store.transactions import Intent, Transactions
 
 SYMBOL = "credits"
 MAX_HISTORY = 500
+REMEMBER_EVERY_S = 60.0
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _WORDS = {
     "faucet": "First credits of the group",
@@ -57,17 +58,6 @@ _WORDS = {
 log = get_logger("openstall.wallet")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Account:
-    """What the chain says of one wallet at one height."""
-
-    height: int
-    balance_micro: int
-    held_micro: int
-    faucet_claimed: bool
-    entries: list[HistoryEntry]
-
-
 class WalletService:
     """Reads the account, moves credits. Call from the trio thread."""
 
@@ -77,6 +67,7 @@ class WalletService:
         identity: IdentityService,
         group: GroupService,
         intents: Transactions,
+        known: KnownAccount,
         workers: Workers,
         bus: EventBus,
         clock: Clock,
@@ -84,12 +75,13 @@ class WalletService:
         self._identity = identity
         self._group = group
         self._intents = intents
+        self._known = known
         self._workers = workers
         self._bus = bus
         self._clock = clock
         self._transactions: TransactionService | None = None
         self._reading = trio.Lock()
-        self._account: _Account | None = None
+        self._account: Account | None = None
 
     @property
     def transactions(self) -> TransactionService:
@@ -111,13 +103,13 @@ class WalletService:
         return await self._workers.chain(self._group.chain.balance_micro, self._identity.wallet.address)
 
     async def as_dict(self) -> dict[str, Any]:
-        """The wallet as the local API shows it.
+        """The wallet as the local API shows it; while the chain is away as it was when that last answered.
 
         Raises:
-            IdentityError: no wallet, or locked. ChainError: the chain is away.
+            IdentityError: no wallet, or locked. ChainError: the chain is away, and has never answered.
         """
         address = self._identity.wallet.address
-        empty = {"address": address, "symbol": SYMBOL, "balance_micro": 0, "held_micro": 0}
+        empty = {"address": address, "symbol": SYMBOL, "balance_micro": 0, "held_micro": 0, "as_of": None}
         if not self._group.joined:
             return {**empty, "faucet_claimed": False, "history": []}
         account = await self._read(address)
@@ -126,6 +118,7 @@ class WalletService:
             **empty,
             "balance_micro": account.balance_micro,
             "held_micro": account.held_micro,
+            "as_of": account.as_of,
             "faucet_claimed": account.faucet_claimed,
             "history": [_line(entry, by_hash) for entry in reversed(account.entries[-MAX_HISTORY:])],
         }
@@ -146,7 +139,8 @@ class WalletService:
             )
         progress("Asking the group for play money")
         receipt = await self.transactions.send("faucet", "", CreditClient(chain).claim)
-        return {"tx": receipt.tx_hash, "balance_micro": await self.balance_micro()}
+        account = await self._read(self._identity.wallet.address)  # kept for when the chain is away
+        return {"tx": receipt.tx_hash, "balance_micro": account.balance_micro}
 
     async def check_send(self, to: str, amount_micro: int) -> None:
         """Refuse what cannot be meant; MoneyError with words."""
@@ -175,19 +169,51 @@ class WalletService:
 
         return send
 
-    async def _read(self, address: str) -> _Account:
+    async def remember(self) -> None:
+        """Keep what the chain says, for when it is away; after new blocks, and not too often."""
+        news = trio.Event()
+        forget = self._group.on_head(lambda _height: news.set())
+        try:
+            while True:
+                await news.wait()
+                news = trio.Event()
+                try:
+                    await self._read(self._identity.wallet.address)
+                except (ChainError, Conflict, IdentityError) as error:
+                    log.debug("wallet not read", code=error.code)
+                await trio.sleep(REMEMBER_EVERY_S)
+        finally:
+            forget()
+
+    async def _read(self, address: str) -> Account:
         async with self._reading:
-            kept = self._account
-            head = await self._workers.chain(self._group.chain.head)
-            if kept is None or kept.height != head.number:
-                kept = await self._workers.chain(_read_account, self._group.chain, address, head.number)
-                self._account = kept
-            return kept
+            network = self._group.membership.network
+            try:
+                return await self._read_now(network, address)
+            except ChainError as error:
+                if error.code != "chain_unreachable":
+                    raise
+                known = await self._workers.store(self._known.get, network, address)
+                if known is None:
+                    raise
+                return known
+
+    async def _read_now(self, network: str, address: str) -> Account:
+        kept = self._account
+        head = await self._workers.chain(self._group.chain.head)
+        if kept is None or kept.height != head.number:
+            kept = await self._workers.chain(_read_account, self._group.chain, address, head.number)
+            self._account = kept
+            try:
+                await self._workers.store(self._known.keep, network, address, kept, at=self._clock.now())
+            except StoreError as error:  # a full disk hides nobody's balance
+                log.warning("the wallet's state is not kept", code=error.code)
+        return kept
 
 
-def _read_account(chain: Chain, address: str, height: int) -> _Account:
+def _read_account(chain: Chain, address: str, height: int) -> Account:
     entries = history(chain, address)
-    return _Account(
+    return Account(
         height=height,
         balance_micro=chain.balance_micro(address),
         held_micro=held_micro(chain, address, entries),

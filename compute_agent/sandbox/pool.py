@@ -94,6 +94,8 @@ class WarmPool:
     _busy: trio.Lock = field(default_factory=trio.Lock)
     _numbers: count[int] = field(default_factory=count)
     _costs: dict[JobKind, int] = field(default_factory=dict)
+    _ours: set[Path] = field(default_factory=set)
+    """Folders that hold nothing but what this agent put there; jobs may still use it."""
 
     async def keep(self) -> None:
         """Fill and refill for ever. Cancelling throws all slots away."""
@@ -116,8 +118,9 @@ class WarmPool:
         self._making.cancel()
         async with self._busy:
             await self._clear()
-            if stock is not None:
+            if stock is not None and stock.folder not in self._ours:
                 await trio.to_thread.run_sync(_empty, stock.folder)
+                self._ours.add(stock.folder)
             self._stock = stock
         self._wake()
 

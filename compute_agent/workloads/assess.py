@@ -32,6 +32,10 @@ MOST_SCORES: Final = 256
 LEAST_IN_GROUP: Final = 10
 MOST_CALLS: Final = 200
 WARM_CALLS: Final = 20
+MOST_ALONE: Final = 64
+"""Rows that are answered once more, each alone."""
+TOLERANCE: Final = 2e-4
+"""As where opened rows are answered again."""
 NUDGE: Final = 0.1
 """Of the standard deviation: how far each feature is moved to see whether an answer holds."""
 
@@ -74,6 +78,7 @@ def main(params: dict[str, Any]) -> None:
         opened = _opened(params["opened"], cells, leaves, seed)
         _write("openings.json", {"outputs_root": root, "opened": opened})
         return
+    _check_alone(work)
     figures = [_figure(work, params["metric"], params["threshold"], "")]
     figures += [_figure(work, floor["name"], floor["limit"], floor["group"]) for floor in params["floors"]]
     _write("assessment.json", {"rows": len(labels), "figures": figures, "outputs_root": root})
@@ -124,6 +129,26 @@ def _answers(params: Mapping[str, Any], model: TableModel, values: npt.NDArray[n
         scores=np.concatenate(scores) if len(scores) == len(parts) else None,
         classes=parts[0].classes,
     )
+
+
+def _check_alone(work: Work) -> None:
+    """Whether drawn rows are answered alone as they are among all others.
+
+    Else the figures say nothing of one row, and opened rows that are answered again look made up.
+    """
+    values, chance = work.table.values, np.random.default_rng([work.params["seed"], len(work.labels)])
+    for at in chance.permutation(len(values))[:MOST_ALONE].tolist():
+        alone = _answers(work.params, work.model, values[at : at + 1])
+        if work.said.scores is not None and alone.scores is not None:
+            same = np.allclose(alone.scores[0], work.said.scores[at], rtol=TOLERANCE, atol=TOLERANCE)
+        elif work.classify:
+            same = alone.names[0] == work.said.names[at]
+        else:
+            same = math.isclose(
+                float(alone.names[0]), float(work.said.names[at]), rel_tol=TOLERANCE, abs_tol=TOLERANCE
+            )
+        if not same:
+            raise Fault("model_failed", "The model answers a row otherwise alone than among others.")
 
 
 def _cells(said: Predictions) -> list[list[str]]:

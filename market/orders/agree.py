@@ -12,7 +12,9 @@ from openstall.market.orders.documents import ComputeTerms, Contract, CustomTerm
 from openstall.market.records import MAX_CLOCK_SKEW_S, Listing, Offer, SignedRecord
 
 LONGEST_FUND_S = 3600
-"""A proposal is open no longer than this: the price must not be an option on tomorrow."""
+"""A proposal of a job is open no longer than this: the price must not be an option on tomorrow."""
+LONGEST_SALE_FUND_S = 7 * 86_400
+"""A copy of a model does not run out, and its seller may be off for days; see `is_patient`."""
 ARBITER_S = 7 * 86_400
 ARBITER_FEE_BPS = 200
 SILENT_BUYER_BPS = 10_000
@@ -52,11 +54,22 @@ def watchers(contract: Contract) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
+def longest_fund_s(kind: str) -> int:
+    """How far ahead the time to pay of an order may lie."""
+    return LONGEST_SALE_FUND_S if kind == "sale" else LONGEST_FUND_S
+
+
+def is_patient(contract: Contract, now: int) -> bool:
+    """Whether a sale waits for longer than a party that is on needs: it may not take the last places."""
+    terms = contract.terms
+    return isinstance(terms, SaleTerms) and terms.fund_by > now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S
+
+
 def may_be_watched(contract: Contract, now: int) -> bool:
     """Whether an arbiter or evaluator takes an order up now; others would only fill its books."""
     terms = contract.terms
     if isinstance(terms, SaleTerms):
-        soon = terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S
+        soon = terms.fund_by <= now + LONGEST_SALE_FUND_S + MAX_CLOCK_SKEW_S
         return soon and now <= terms.deliver_by + terms.review_s
     if isinstance(terms, CustomTerms):
         created = contract.order.created <= now + MAX_CLOCK_SKEW_S
@@ -83,7 +96,8 @@ def check_proposal(contract: Contract, record: SignedRecord, *, wallet: str, now
         raise InvalidOrder(
             "expired", "What was on sale has expired.", "Open the page again to see the present terms."
         )
-    if abs(order.created - now) > MAX_CLOCK_SKEW_S:
+    oldest = now - MAX_CLOCK_SKEW_S - (LONGEST_SALE_FUND_S if order.kind == "sale" else 0)
+    if not oldest <= order.created <= now + MAX_CLOCK_SKEW_S:
         raise InvalidOrder("clock", "The order's date is off.", "Check the clocks of both computers.")
     if isinstance(record.body, Listing) and order.kind == "sale":
         _check_sale(contract.sale, record.cid, record.body, order.chain_id, now)
@@ -105,7 +119,7 @@ def _check_sale(terms: SaleTerms, cid: str, listing: Listing, chain_id: int, now
         "arbiter's terms": (terms.arbiter_s, terms.arbiter_fee_bps, terms.silent_buyer_bps)
         == (ARBITER_S, ARBITER_FEE_BPS, SILENT_BUYER_BPS),
         "review time": terms.review_s == listing.review_s,
-        "time to pay": now < terms.fund_by <= now + LONGEST_FUND_S + MAX_CLOCK_SKEW_S,
+        "time to pay": now < terms.fund_by <= now + LONGEST_SALE_FUND_S + MAX_CLOCK_SKEW_S,
         "delivery time": terms.deliver_by >= terms.fund_by + listing.deliver_s,
     }
     _refuse_differences(same)

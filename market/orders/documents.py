@@ -255,6 +255,8 @@ def read_contract(raw: bytes) -> Contract:
         if isinstance(terms, SaleTerms | CustomTerms):
             ids.check_box_key(terms.box_key)
             check_parties(terms.escrow, order.buyer_wallet, order.seller_wallet, terms.arbiter)
+            if isinstance(terms, CustomTerms):
+                ids.digest_in_cid(terms.request)
         else:
             check_parties(terms.channel, order.buyer_wallet, order.seller_wallet)
             if terms.service is not None:
@@ -295,7 +297,6 @@ def check_signature(contract: Contract, party: str, signature: str) -> None:
 
 def _check_evaluators(order: Order, terms: CustomTerms) -> None:
     """In ascending order, so that none is named twice; the developer is no judge of its own model."""
-    ids.digest_in_cid(terms.request)
     named = [wallet.lower() for wallet in terms.evaluators]
     if named != sorted(set(named)) or terms.quorum > len(named):
         raise InvalidOrder("bad_evaluators", "The evaluators of the order are not in order, or too few.")

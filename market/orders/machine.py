@@ -18,7 +18,7 @@ from openstall.market.errors import Conflict
 from openstall.market.orders.documents import ComputeTerms, Contract, CustomTerms
 
 Party = Literal["buyer", "seller", "arbiter", "evaluator", "anyone"]
-Source = Literal["message", "chain", "clock", "local"]
+Source = Literal["message", "chain", "clock"]
 When = Literal["any", "before", "after"]
 
 
@@ -112,9 +112,10 @@ SALE = Machine(
     steps=_steps(
         ("proposed", "agree", "agreed", "seller", "message", "before"),
         ("proposed", "decline", "declined", "seller", "message", "any"),
+        ("proposed", "withdraw", "declined", "buyer", "message", "any"),
         ("proposed", "lapse", "lapsed", "anyone", "clock", "after"),
         ("agreed", "fund", "funded", "buyer", "chain", "before"),
-        ("agreed", "withdraw", "declined", "buyer", "local", "any"),
+        ("agreed", "withdraw", "declined", "buyer", "message", "any"),
         ("agreed", "lapse", "lapsed", "anyone", "clock", "after"),
         ("funded", "deliver", "delivered", "seller", "chain", "before"),
         ("funded", "cancel", "refunded", "seller", "chain", "any"),
@@ -147,7 +148,7 @@ COMPUTE = Machine(
         ("proposed", "decline", "declined", "seller", "message", "any"),
         ("proposed", "lapse", "lapsed", "anyone", "clock", "after"),
         ("agreed", "fund", "funded", "buyer", "chain", "before"),
-        ("agreed", "withdraw", "declined", "buyer", "local", "any"),
+        ("agreed", "withdraw", "declined", "buyer", "message", "any"),
         ("agreed", "lapse", "lapsed", "anyone", "clock", "after"),
         ("funded", "start", "running", "seller", "message", "before"),
         ("funded", "end", "ended", "seller", "message", "any"),
@@ -223,6 +224,8 @@ CUSTOM = Machine(
     ),
 )
 
+UNPAID = frozenset({"declined", "lapsed"})
+"""The final states of orders that never held money."""
 MACHINES = {machine.kind: machine for machine in (SALE, COMPUTE, CUSTOM)}
 
 

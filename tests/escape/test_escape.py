@@ -17,8 +17,8 @@ for _folder in (HERE, HERE / "inside"):
     sys.path.insert(0, str(_folder))
 
 from columns import KNOWN_OPEN, ROOT_COLUMNS, USER_COLUMNS  # noqa: E402
+from escape_table import PAGE, all_attempts, names_in  # noqa: E402
 from running import Results, Unreadable, run_as_self, run_as_user  # noqa: E402
-from table import PAGE, all_attempts, names_in  # noqa: E402
 
 from openstall.compute_agent.sandbox.cgroup import CgroupScope  # noqa: E402
 from openstall.compute_agent.sandbox.host import find_facilities, own_interpreter, run_sandbox  # noqa: E402

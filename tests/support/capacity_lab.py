@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger_lab import CREDIT, Clock, Lab
-from trade_lab import NETWORK, Shelf, Side, TradeLab
+from trade_lab import NETWORK, Side, TradeLab
+from trade_parts import Shelf
 
 from openstall.app.services.capacity.service import CapacityService
 from openstall.app.services.capacity.wiring import CapacityGround, make_capacity

@@ -76,9 +76,11 @@ class Maker(Side):
             transfer=self.transfer,
             access=self.access,
             host=self.host,
+            post=self.host,
             home=home,
             seed=self.seed,
             clock=self.clock,
+            bus=self.bus,
         )
         stock = Stock(
             catalogue=self.catalogue,  # type: ignore[arg-type]  # what one side sees of a shelf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -145,6 +145,10 @@ class Catalogue:
         found = [{"cid": one.cid} for one in self.shelf.records.values() if isinstance(one.body, RequestBody)]
         return {"items": found, "total": len(found)}
 
+    async def marks_of(self, named: Mapping[str, str]) -> dict[str, list[dict[str, str]]]:
+        """Nobody here looks like anybody else."""
+        return {one: [] for one in named}
+
     async def peer_names(self, peer_ids: Sequence[str]) -> dict[str, str]:
         return {
             one.record.author: one.body.name
@@ -183,3 +187,7 @@ class Catalogue:
     async def peer_of(self, wallet: str) -> str | None:
         found = await self.shelf.find(query=wallet, types=("peer",))
         return next((item["author"] for item in found["items"]), None)
+
+    async def evaluates(self, wallet: str) -> bool:
+        bodies = [one.body for one in self.shelf.records.values()]
+        return any(isinstance(one, Peer) and (one.wallet, one.evaluates) == (wallet, True) for one in bodies)

@@ -85,7 +85,7 @@ class Commission:
 
     def hand_in(self, developer: DemoPeer, order_id: str, model: Path) -> None:
         """The developer hands a model in, once the price is in escrow."""
-        developer.order_until(order_id, lambda order: order["state"] == "funded", 120)
+        self.until([developer], order_id, "funded")  # what the buyer signed may still be on its way
         developer.operate(f"/v1/orders/{order_id}/hand-in", path=str(model))
 
     def until(

@@ -12,7 +12,8 @@ import msgspec
 import trio
 import trio.testing
 from capacity_lab import CapacityLab, Stall, capacity_lab
-from trade_lab import leave, step
+from trade_lab import step
+from trade_parts import leave
 
 from openstall.app.services.service_levels import wire
 from openstall.app.services.service_levels.pursuit import ROLE

@@ -129,6 +129,10 @@ def hostile() -> None:
         width,
         {**one, "half": np.float32(0.5), "yes": np.bool_(True)},
     )
+    # what it answers to a row hangs on the rows beside it
+    three = node("Slice", ["x", "from", "to", "axis"], ["c"])
+    middle = node("ReduceMean", ["c"], ["m"], axes=[0], keepdims=1)
+    save("relative.onnx", [three, middle, node("Sub", ["c", "m"], ["y"])], floats(3), width, first)
     save("other.onnx", [node("Identity", ["x"], ["y"])], floats(width), width, {}, features=["strange"])
 
 

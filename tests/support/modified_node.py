@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from openstall.app.cli.main import main
-from openstall.app.services import sealing, selling
+from openstall.app.services import catalogue, sealing, selling
 from openstall.app.services.capacity import claims, testbench
 from openstall.app.services.custom import assessing, handlers
 from openstall.app.services.orders import (
@@ -250,6 +250,16 @@ def made_up_report() -> None:
     assessing.SandboxAssessor.reopen = reopen  # type: ignore[method-assign]
 
 
+def withdraw_anything() -> None:
+    """Whatever record it once signed is taken back, a request with bids too."""
+
+    async def withdraw_cid(self: Any, cid: str, _type: str) -> Any:
+        record = (await self.live_record(cid)).record
+        return await self.withdraw(record.type, record.key)
+
+    catalogue.Catalogue.withdraw_cid = withdraw_cid  # type: ignore[method-assign]
+
+
 TRICKS: dict[str, Callable[..., None]] = {
     "never_deliver": never_deliver,
     "wrong_key": wrong_key,
@@ -264,6 +274,7 @@ TRICKS: dict[str, Callable[..., None]] = {
     "made_up_report": made_up_report,
     "claimed_gpu": claimed_gpu,
     "claimed_speed": claimed_speed,
+    "withdraw_anything": withdraw_anything,
 }
 
 if __name__ == "__main__":

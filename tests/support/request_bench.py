@@ -56,6 +56,7 @@ class Shelf:
     records: dict[str, SignedRecord] = field(default_factory=dict)
     signed: int = 0
     die: str = ""
+    willing: set[str] = field(default_factory=set)
 
     async def publish(self, type_: str, key: str, body: dict[str, Any], *, life_s: int) -> SignedRecord:
         self._perhaps_die("before publishing")
@@ -74,6 +75,9 @@ class Shelf:
         self.records[key] = sign_record(record, SEED)
         self._perhaps_die("after publishing")
         return self.records[key]
+
+    async def evaluates(self, wallet: str) -> bool:
+        return wallet in self.willing
 
     async def withdraw(self, _type: str, key: str) -> None:
         self._perhaps_die("before withdrawing")

@@ -7,7 +7,7 @@ is a script of the test, and the catalogue is a shelf with the records that both
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import trio
 from ledger_lab import CREDIT, Clock, Lab
+from trade_parts import LabPlaces, ScriptedAgent, Shelf, no_mirrors
 
 from openstall.app.events import EventBus
 from openstall.app.services.custom.model_desk import ModelDesk
@@ -24,6 +24,7 @@ from openstall.app.services.disputes.wiring import make_disputes
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.blob_access import BlobAccess
 from openstall.app.services.orders.channel_desk import ChannelDesk
+from openstall.app.services.orders.channel_terms import is_paid
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
 from openstall.app.services.orders.escrow_desk import EscrowDesk
@@ -35,19 +36,16 @@ from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.placing import Party, Placing
 from openstall.app.services.orders.running_job import RunningJob
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleWatch
+from openstall.app.services.orders.transcripts import TranscriptDesk
 from openstall.app.services.orders.unpacking import Unpacking
-from openstall.app.services.rigs.machines import THIS, Needs
 from openstall.app.services.transactions import TransactionService
 from openstall.app.threads import Workers
-from openstall.compute_agent.serving import Question
-from openstall.compute_agent.specs import FirstOutput, JobResult, OutputFile, Usage, UsageTick
 from openstall.ledger.credit import CreditClient
 from openstall.ledger.memory_host import MemoryHost
 from openstall.ledger.wallet import Wallet
-from openstall.market.errors import NotFound, OpenstallError
+from openstall.market.errors import OpenstallError
 from openstall.market.fields import BlobRef
 from openstall.market.orders.documents import Contract, InputFile, Order, sign_contract, write_contract
-from openstall.market.records import SignedRecord
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.host import PeerHost
@@ -56,93 +54,13 @@ from openstall.store.job_log import JobLog
 from openstall.store.library import Library
 from openstall.store.orders import Orders
 from openstall.store.transactions import Transactions
+from openstall.store.transcripts import Transcripts
 from openstall.store.vouchers import Vouchers
 
 NETWORK = "openstall-lab"
-JobScript = Callable[[Any, Path, Path, Any], Awaitable[JobResult]]
 
 
 LIMITS = {"memory_bytes": 2**30, "disk_bytes": 2**28, "threads": 1, "processes": 8, "log_bytes": 2**20}
-
-
-@dataclass
-class ScriptedAgent:
-    """Runs the test's own function as the job."""
-
-    script: JobScript | None = None
-    cancelled: list[str] = field(default_factory=list)
-    ran: list[str] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.heard, self.asked = trio.open_memory_channel[Question](100)
-
-    async def run(
-        self,
-        spec: Any,
-        inputs: Path,
-        outputs: Path,
-        on_event: Any,
-        *,
-        checkpoints: Path,  # noqa: ARG002 - the signature of the real client
-    ) -> JobResult:
-        self.ran.append(spec.job_id)
-        assert self.script is not None
-        return await self.script(spec, inputs, outputs, on_event)
-
-    async def ask(self, _job_id: str, question: Question) -> None:
-        self.questions.append(question)
-        await self.heard.send(question)
-
-    async def cancel(self, job_id: str) -> None:
-        self.cancelled.append(job_id)
-
-
-@dataclass(slots=True)
-class Shelf:
-    """The records that everybody knows."""
-
-    records: dict[str, SignedRecord] = field(default_factory=dict)
-
-    async def live_record(self, cid: str) -> SignedRecord:
-        if cid not in self.records:
-            raise NotFound("no_such_record", "That is not in the catalogue (any more).")
-        return self.records[cid]
-
-    async def find(self, **_query: Any) -> dict[str, Any]:
-        return {"items": [], "total": 0}
-
-    async def held(self, cid: str) -> SignedRecord | None:
-        return self.records.get(cid)
-
-    async def peer_of(self, _wallet: str) -> str | None:
-        return None
-
-    async def wallet_of(self, _peer_id: str) -> str:
-        return ""
-
-
-@dataclass(slots=True)
-class LabPlaces:
-    """As many places as the test says, all on one machine that is always there."""
-
-    side: Side
-    taken: set[str] = field(default_factory=set)
-
-    async def take(self, order_id: str, _needs: Needs, before: Sequence[str]) -> bool:
-        if len(self.taken) + len(before) >= self.side.places:
-            return False
-        self.taken.add(order_id)
-        return True
-
-    def leave(self, order_id: str) -> None:
-        self.taken.discard(order_id)
-
-    def machine_of(self, _order_id: str) -> str:
-        return THIS
-
-    def connected(self, _order_id: str) -> bool:
-        return True
 
 
 @dataclass(kw_only=True)
@@ -199,6 +117,9 @@ class Side:
             vouchers=Vouchers(store),
             workers=workers,
         )
+        self.transcripts = TranscriptDesk(
+            books=Transcripts(store), me=self.host.peer_id, seed=self.seed, clock=clock, workers=workers
+        )
         self.watch = SaleWatch(desk=self.desk, escrow=self.escrow)
         models = ModelDesk(
             desk=self.desk,
@@ -214,6 +135,7 @@ class Side:
                 store=store,
                 catalogue=self.shelf,
                 host=self.host,
+                post=self.host,
                 workers=workers,
             ),
             me=self._me(),
@@ -222,13 +144,11 @@ class Side:
             escrow=self.escrow,
             models=models,
         )
-        self.actions = SaleActions(
-            desk=self.desk, escrow=self.escrow, watch=self.watch, calling=self.disputes.calling
-        )
         self.engine = OrderEngine(desk=self.desk)
         self.provider = JobProvider(
             desk=self.desk,
             channel=self.channel,
+            transcripts=self.transcripts,
             agent=self.agent,  # type: ignore[arg-type]  # a script in the place of a process
             blobs=self.blobs,
             transfer=self.transfer,
@@ -238,7 +158,7 @@ class Side:
             seed=self.seed,
             workers=workers,
             wake=self.engine.wake,
-            places=LabPlaces(self),
+            places=LabPlaces(lambda: self.places),
             begun=lambda: None,
             account=self._account,
         )
@@ -250,6 +170,7 @@ class Side:
             chain_id=lab.chain.params.chain_id,
             network=NETWORK,
             catalogue=self.shelf,  # type: ignore[arg-type]  # a shelf in the place of the catalogue
+            transcripts=self.transcripts,
             ready=self._ready,
             is_funded=self._is_funded,
             on_refused=self._refused,
@@ -257,8 +178,20 @@ class Side:
             on_cancel=self.provider.cancel,
             evaluates=self._willing,
         )
+        self.actions = SaleActions(
+            desk=self.desk,
+            escrow=self.escrow,
+            watch=self.watch,
+            negotiation=self.negotiation,
+            calling=self.disputes.calling,
+        )
         self.follow = JobFollow(
-            desk=self.desk, peers=self.host, provider=self.provider, log=self.log, workers=workers
+            desk=self.desk,
+            peers=self.host,
+            provider=self.provider,
+            transcripts=self.transcripts,
+            log=self.log,
+            workers=workers,
         )
         self.buyer = JobBuyer(
             desk=self.desk,
@@ -286,6 +219,7 @@ class Side:
             folder=self.folder / "library",
             seed=self.seed,
             workers=workers,
+            mirrors=no_mirrors,
         )
         (self.folder / "library").mkdir()
         self.sale_buyer = SaleBuyer(
@@ -318,6 +252,7 @@ class Side:
             blobs=self.blobs,
             chain=self.chain_lab.chain,
             workers=self.workers,
+            connected=lambda _peer_id: True,
         )
 
     async def _account(self, _order: OpenOrder, _job: RunningJob) -> dict[str, Any]:
@@ -333,6 +268,8 @@ class Side:
         """Always ready."""
 
     async def _is_funded(self, contract: Contract) -> bool:
+        if contract.order.kind == "compute":
+            return await is_paid(self.chain_lab.chain, self.workers, contract)
         return await self.escrow.is_funded(contract)
 
     async def enter(
@@ -436,30 +373,6 @@ class TradeLab:
         await self.buyer.enter(contract, "buyer", self.seller.seed)
         await self.seller.enter(contract, "seller", self.buyer.seed)
         return contract.order_id
-
-
-def leave(outputs: Path, content: bytes) -> None:
-    outputs.mkdir()
-    (outputs / "model.onnx").write_bytes(content)
-
-
-def works_for(seconds: int, output: bytes = b"result") -> Any:
-    """A job that is useful for so many seconds and leaves one file."""
-
-    async def script(_spec: Any, _inputs: Path, outputs: Path, on_event: Any) -> JobResult:
-        leave(outputs, output)
-        usage = Usage(seconds_useful=seconds)
-        await on_event(FirstOutput(start_ms=1))
-        await on_event(UsageTick(usage=usage))
-        return JobResult(
-            state="done",
-            reason="done",
-            words="Done.",
-            outputs=(OutputFile(name="model.onnx", size=len(output), sha256="00" * 32),),
-            usage=usage,
-        )
-
-    return script
 
 
 async def funded_job(lab: TradeLab, **terms: Any) -> str:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openstall.ui.documents import Peers, Status, UnreadableAnswer, read
+from openstall.ui.documents import Status, UnreadableAnswer, read
+from openstall.ui.network import Peers
 from openstall.ui.trade import Catalogue, Compute, Order
 
 JSON = st.recursive(

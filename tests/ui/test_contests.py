@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
@@ -118,6 +119,8 @@ def test_a_contest_is_asked_for_and_takes_entries(
     page.choosing.weights.setText("50/30/20")
     (bar,) = page.choosing.findChildren(PrizeBar)
     assert bar.accessibleName() == "Prizes: 1st 50 % (20.00), 2nd 30 % (12.00), 3rd 20 % (8.00)"
+    told: list[tuple[str, object]] = []
+    window.api.happened.connect(lambda name, data: told.append((name, data)))
     sign = named(page, "Sign the request")
     qtbot.waitUntil(sign.isEnabled, timeout=WAIT_MS)
     sign.click()
@@ -129,6 +132,11 @@ def test_a_contest_is_asked_for_and_takes_entries(
     assert body["evaluators"] == [EVALUATOR]
     assert "There is no model yet." in said(shown)
     assert "3 tries each before the entries close." in said(shown)
+    qtbot.waitUntil(lambda: ("contest", {"request": own["cid"]}) in told, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not window.api.pending, timeout=WAIT_MS)
+    shown._again.stop()
+    with qtbot.waitSignal(shown.loaded, timeout=WAIT_MS):  # by the event of a block, which nobody waits for
+        asker.post("/v1/wallet/send", to=EVALUATOR, amount_micro=1)
     shell.show_view("requests")
     board = shell.page
     assert isinstance(board, RequestsPage)
@@ -211,8 +219,27 @@ def test_a_requester_finds_the_models_that_were_paid_for(qtbot: QtBot, window: M
     qtbot.addWidget(parts.do)
     entry = RequestEntry(cid="bafy", body=BODY, mine=True)
     parts.show_contest(entry, contest("closed", WON, role="requester", library_paths=["/home/me/wine-ada"]))
-    assert "Model 1" in said(parts.do)
-    assert "/home/me/wine-ada" in named(parts.do, "Open the folder of Model 1").toolTip()
+    assert "Wine, 1" in said(parts.do)
+    assert "/home/me/wine-ada" in named(parts.do, "Open the folder of Wine, 1").toolTip()
+
+
+def test_the_page_looks_again_only_for_what_no_event_tells(qtbot: QtBot, window: MainWindow) -> None:
+    assert window.shell is not None
+    page = RequestPage(window.shell.page.desk, "bafy")
+    qtbot.addWidget(page)
+    page._entry = RequestEntry(cid="bafy", body=BODY)
+    waits = []
+    for seen in (
+        contest("open"),
+        contest("open", role="evaluator"),
+        contest("open", metric="rmse"),
+        contest("judged", WON),
+        contest("void"),
+    ):
+        page._look_again(seen)
+        waits.append(page._again.interval() // 1000 if page._again.isActive() else None)
+    assert waits == [30, 86_400, 86_400, None, None]
+    page._again.stop()
 
 
 def test_the_board_of_practice_tells_no_more_than_the_node(qtbot: QtBot, window: MainWindow) -> None:
@@ -239,4 +266,6 @@ def test_stages_and_what_became_of_an_entry() -> None:
     assert "on its way" in own_words(contest("open", own=OwnEntry(state="sending")))
     assert "your deposit is yours again" in own_words(contest("void", MISSED))
     assert "your deposit comes back" in own_words(contest("judged", MISSED))
+    kept = msgspec.structs.replace(WON, mine=True, claimed=False)
+    assert "did not hand your model over in time" in own_words(contest("closed", kept))
     assert own_words(contest("judged", WON)) == "", "another's"

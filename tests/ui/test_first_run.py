@@ -183,7 +183,7 @@ def test_a_demo_market_that_is_cancelled_leaves_no_node_behind(
         run.demo.process.start()
     assert run.demo.process._child is not None
     demo = psutil.Process(run.demo.process._child.pid)
-    qtbot.waitUntil(lambda: len(demo.children()) > 0, timeout=WAIT_MS)
+    qtbot.waitUntil((home / "demo" / "provider" / "log").exists, timeout=WAIT_MS)
     nodes = demo.children(recursive=True)
     with qtbot.waitSignal(run.demo.process.ended, timeout=WAIT_MS) as ended:
         run.demo.process.cancel()

@@ -17,6 +17,7 @@ from openstall.ui.instance import SingleInstance
 from openstall.ui.main_window import MainWindow
 from openstall.ui.shell import RAIL, Shell
 from openstall.ui.views.network import NetworkPage
+from openstall.ui.views.network_peers import PeersSection
 from openstall.ui.views.settings import SettingsPage
 from openstall.ui.views.wallet import WalletPage
 from tests.support.accessibility import nameless, rich_labels
@@ -44,7 +45,9 @@ def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
     qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
-@pytest.mark.parametrize("spec", [*SECTIONS, "market:compute", "publish", "backup", "house", "demand"])
+@pytest.mark.parametrize(
+    "spec", [*SECTIONS, "market:compute", "publish", "backup", "exchange", "house", "demand"]
+)
 def test_every_page_loads_and_can_be_read_out(qtbot: QtBot, window: MainWindow, spec: str) -> None:
     shell = show(qtbot, window, spec)
     assert shell.spec == spec
@@ -92,7 +95,16 @@ class Orphans(QObject):
 def test_no_part_of_a_page_opens_as_a_window(qtbot: QtBot, window: MainWindow, qapp: QApplication) -> None:
     orphans = Orphans()
     qapp.installEventFilter(orphans)
-    for spec in (*SECTIONS, "publish", "backup", "house", "ask", "developer", "orders:" + "0" * 64):
+    for spec in (
+        *SECTIONS,
+        "publish",
+        "backup",
+        "exchange",
+        "house",
+        "ask",
+        "developer",
+        "orders:" + "0" * 64,
+    ):
         show(qtbot, window, spec)
     qapp.removeEventFilter(orphans)
     assert orphans.seen == []
@@ -158,6 +170,8 @@ def test_a_payment_that_cannot_be_made_cannot_be_asked_for(
 def test_the_invitation_is_copied_whole(qtbot: QtBot, window: MainWindow, peer: DemoPeer) -> None:
     page = show(qtbot, window, "network").page
     assert isinstance(page, NetworkPage)
+    page.choose("group")
+    qtbot.waitUntil(page.section.isVisible, timeout=WAIT_MS)
     push(qtbot, page, "Copy the invitation")
     assert QGuiApplication.clipboard().text() == peer.get("/v1/group")["invitation"]
 
@@ -165,7 +179,8 @@ def test_the_invitation_is_copied_whole(qtbot: QtBot, window: MainWindow, peer: 
 def test_an_address_that_leads_nowhere_is_told_in_words(qtbot: QtBot, window: MainWindow) -> None:
     page = show(qtbot, window, "network").page
     assert isinstance(page, NetworkPage)
-    page._addr.setText("/ip4/127.0.0.1/tcp/1/p2p/12D3KooWL3Zz4HMSFYbZdYDgs5pCDvS4bd6xviLPcTWreaLjhyo2")
+    assert isinstance(page.section, PeersSection)
+    page.section.addr.setText("/ip4/127.0.0.1/tcp/1/p2p/12D3KooWL3Zz4HMSFYbZdYDgs5pCDvS4bd6xviLPcTWreaLjhyo2")
     push(qtbot, page, "Connect")
     qtbot.waitUntil(lambda: page.banner.property("tone") == "bad", timeout=WAIT_MS)
 

@@ -264,5 +264,14 @@ def test_what_became_of_a_bid_is_said() -> None:
     me, other = "0x" + "a" * 40, "0x" + "b" * 40
     auction = Auction(state="open", bids=[SealedBid(bidder=me)], own_bid=OwnBid(amount_micro=3_000_000))
     assert "opens it by itself" in outcome_words(auction, me)
-    lost = Auction(state="settled", winner=other, own_bid=OwnBid(amount_micro=3_000_000))
-    assert outcome_words(lost, me) == "You bid 3.00 and did not win: your deposit is yours again."
+
+    def over(*bids: SealedBid, winner: str = other) -> str:
+        own, state = OwnBid(amount_micro=3_000_000), "settled" if winner else "void"
+        return outcome_words(Auction(state=state, winner=winner, bids=list(bids), own_bid=own), me)
+
+    opened, sealed = SealedBid(bidder=me, amount_micro=3_000_000), SealedBid(bidder=me)
+    assert over(opened) == "You bid 3.00 and did not win: your deposit is yours again."
+    assert over(opened, winner=me) == "You bid 3.00 and won."
+    assert over(sealed) == "You bid 3.00. It was not opened in time: your deposit went to the winner."
+    assert over(sealed, winner="") == "You bid 3.00. Nobody won: your deposit comes back."
+    assert over() == "You bid 3.00. It did not reach the chain in time: no deposit was taken."

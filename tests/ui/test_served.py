@@ -19,6 +19,7 @@ from tests.support.text_model import train_text_model
 from tests.ui.test_journeys import WAIT_MS, push, shell_of, show, texts
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_and_a_batch(
     qtbot: QtBot, open_window: Callable[[Path], MainWindow], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -50,7 +50,10 @@ def test_ids_and_sizes_are_short() -> None:
     assert words.short_id("short") == "short"
     assert words.size(999) == "999 bytes"
     assert words.size(1_234_567) == "1.2 MB"
-    assert words.memory(2**31) == "2.0 GiB"
+    sizes = [1, 876, 2_800, 3 * 2**19, 2**25, 2**31]
+    assert [words.memory(one) for one in sizes] == [
+        "1 byte", "876 bytes", "2.7 KiB", "1.5 MiB", "32 MiB", "2.0 GiB",
+    ]  # fmt: skip
 
 
 def test_percent_stays_between_its_bounds() -> None:

@@ -49,6 +49,13 @@ def test_every_row_names_a_test_in_its_last_column(number: int, row: str) -> Non
     assert TEST_ID.search(cells[2]), f"line {number} names no test"
 
 
+def test_the_campaign_has_all_48_behaviours() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    section = text.split("## Campaign: 48 behaviours")[1].split("\n## ")[0]
+    numbers = [int(found) for found in re.findall(r"^\| (\d+)\. ", section, re.MULTILINE)]
+    assert numbers == list(range(1, 49))
+
+
 def test_every_named_test_exists() -> None:
     named = TEST_ID.findall(PAGE.read_text(encoding="utf-8"))
     missing = [

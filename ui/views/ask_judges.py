@@ -12,10 +12,12 @@ from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
+from openstall.ui.people import author_of
 from openstall.ui.requests import PeerCatalogue
 from openstall.ui.widgets.figures import CopyId
 from openstall.ui.widgets.inputs import Choice, mark_wrong
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
+from openstall.ui.widgets.marks import Badge
 from openstall.ui.widgets.text import Text
 
 DAY_S = 86_400
@@ -25,8 +27,8 @@ WALLET = re.compile(r"0x(?!0{40}\Z)[0-9a-fA-F]{40}")
 NO_WALLET = "A wallet is 0x and 40 digits or letters from a to f."
 _MINE = "Your node measures by itself. Developers see that you alone judge."
 _OTHERS = (
-    "Each of them sees your rows and the model. Ask them first: a node measures for others only where its "
-    "user has agreed to."
+    "Each of them sees your rows and the model. A node measures for others only where its user has agreed; "
+    "those in the list have."
 )
 _CONTEST = (
     "They open every entry and your rows. You cannot be one of them: you would hold every model for nothing. "
@@ -43,6 +45,7 @@ class JudgesPanel(Panel):
         self._desk = desk
         self._wallets: list[str] = []
         self._names: dict[str, str] = {}
+        self._willing: set[str] = set()
         self._contest = False
         self.who = Choice((("You alone", "me"), ("Others of the group", "others")))
         self.within, self.quorum = Choice(MEASURING, chosen=2), Choice()
@@ -90,19 +93,22 @@ class JudgesPanel(Panel):
         return list(self._wallets) if self.who.currentData() == "others" else []
 
     def load(self) -> None:
-        """Ask who is in the group."""
+        """Ask who is in the group, and who of them measures for others."""
 
         def known(page: PeerCatalogue) -> None:
             self._names = {
-                peer.body.wallet.lower(): words.one_line(peer.author_name, 60)
+                peer.body.wallet.lower(): author_of(peer)
                 for peer in page.items
                 if not peer.mine and WALLET.fullmatch(peer.body.wallet)
             }
+            self._willing = {one.body.wallet.lower() for one in page.items if one.body.evaluates}
             self._peers.clear()
             for wallet, name in sorted(self._names.items(), key=lambda pair: pair[1].lower()):
+                if wallet not in self._willing:
+                    continue
                 action = self._peers.addAction(f"{name} ({words.short_id(wallet)})".replace("&", "&&"))
                 action.triggered.connect(lambda _on=False, chosen=wallet: self.add(chosen))
-            self._from.setVisible(bool(self._names))
+            self._from.setVisible(not self._peers.isEmpty())
             self._show_list()
 
         def quiet(_failure: Failure) -> None:
@@ -185,9 +191,12 @@ class JudgesPanel(Panel):
             name = self._names.get(wallet.lower(), "not known in this group")
             remove = button("", partial(self._remove, wallet), icon="cancel", kind="quiet")
             remove.setAccessibleName(f"Take {name} off the list")
-            self._list.addLayout(
-                row(Text(name, "strong", wrap=False), CopyId(wallet, what="evaluator's wallet"), 1, remove)
-            )
+            line = row(Text(name, "strong", wrap=False), CopyId(wallet, what="evaluator's wallet"))
+            if wallet.lower() not in self._willing:
+                line.addWidget(Badge("has not agreed", "warning", "care"))
+            line.addStretch(1)
+            line.addWidget(remove)
+            self._list.addLayout(line)
 
     def _remove(self, wallet: str) -> None:
         self._wallets.remove(wallet)

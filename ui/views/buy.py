@@ -34,8 +34,11 @@ class BuyPage(Page):
         self._leave = button("&Do not buy", desk.back.emit, kind="primary")
         self._play = Banner(closable=False)
         self._play.setMaximumWidth(720)
+        self._off = Banner(closable=False)
+        self._off.setMaximumWidth(720)
         self._short = Banner(closable=False)
         self._short.setMaximumWidth(720)
+        self.body.addWidget(self._off)
         self.body.addWidget(self._short)
         self.body.addWidget(self._play)
         self.body.addWidget(self._panel)
@@ -57,6 +60,7 @@ class BuyPage(Page):
 
     def _show(self, entry: Entry) -> None:
         self._entry = entry
+        self.caution.about(entry)
         clear(self._panel.body)
         body = entry.body
         facts = Facts()
@@ -64,7 +68,7 @@ class BuyPage(Page):
             "What",
             f"One copy of “{words.one_line(body.title, 120)}”, licence {words.one_line(body.licence, 100)}",
         )
-        facts.add("To whom", words.one_line(seller_of(entry), 60))
+        facts.add("To whom", seller_of(entry))
         facts.add("Their wallet", CopyId(body.wallet, what="wallet address", whole=True))
         facts.add(
             "Where it waits",
@@ -92,6 +96,12 @@ class BuyPage(Page):
         self._panel.body.addWidget(self._left)
         self._pay.setText(f"&Pay {words.amount(body.price_micro, symbol=self.desk.symbol)} into escrow")
         self._pay.setAccessibleName(self._pay.text().replace("&", ""))
+        if not entry.reachable:
+            self._off.say(
+                "accent",
+                "The seller is off now.",
+                "Your order is kept, and waits up to 7 days for their answer. You pay when they have signed.",
+            )
         if play_money_words(self.desk):
             self._play.say("care", play_money_words(self.desk))
         self._leave.setFocus()

@@ -88,8 +88,9 @@ class ContestParts:
             add(Text(own, "strong"))
         if contest.role == "requester":
             add(Text(_requester_words(stage, contest)))
+            title = words.one_line(self._entry.body.title, 60) or "Model"
             for number, path in enumerate(contest.library_paths, 1):
-                add(_ModelLine(f"Model {number}", path))
+                add(_ModelLine(f"{title}, {number}", path))
         elif contest.role == "evaluator":
             add(Text("Your node measures for this contest by itself. Leave it running."))
         elif not own and stage == "entries":

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QWidget
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, WalletBook
+from openstall.ui.people import author_of
 from openstall.ui.requests import RequestBody, RequestEntry, demand_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
@@ -97,12 +98,13 @@ class DepositPage(Page):
 
     def _show(self, entry: RequestEntry) -> None:
         self._entry = entry
+        self.caution.about(entry)
         body = entry.body
         clear(self._panel.body)
         facts = Facts()
         demand = demand_words(body.metric, body.threshold)
         facts.add("What", f"To build “{words.one_line(body.title, 120)}”: {demand}")
-        facts.add("To whom", words.one_line(entry.author_name or words.short_id(entry.author), 60))
+        facts.add("To whom", author_of(entry))
         facts.add("Their wallet", CopyId(body.wallet, what="wallet address", whole=True))
         for name, said in self.rest(body).items():
             facts.add(name, said)

@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from openstall.ui import theme, words
+from openstall.ui.people import about_name, called
 from openstall.ui.trade import Order
 from openstall.ui.widgets.layout import Panel, button, row
 from openstall.ui.widgets.marks import state_mark, state_word
@@ -18,10 +19,11 @@ COLUMNS: list[Column[Order]] = [
     Column(
         title="Job",
         text=lambda j: j.title or "job",
-        second=lambda j: f"for {j.other_name or words.short_id(j.other)}, {words.day(j.created_at)}",
+        second=lambda j: f"for {called(j.other_name, j.other, j.other_marks)}, {words.day(j.created_at)}",
+        icon=lambda j: ("warning", "care") if j.other_marks else None,
         sort=lambda j: j.created_at,
         stretch=True,
-        tip=lambda j: j.title,
+        tip=lambda j: f"{j.title} {about_name(j.other_marks)} {j.other}".strip(),
     ),
     Column(
         title="State",

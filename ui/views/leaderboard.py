@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
-from openstall.ui import theme, words
+from openstall.ui import theme
 from openstall.ui.contests import SHARES, Contest, ContestEntry
 from openstall.ui.desk import Desk
+from openstall.ui.people import NameMark, called
 from openstall.ui.requests import AT_MOST, FIGURE_WORDS
 from openstall.ui.widgets.figures import Amount
 from openstall.ui.widgets.layout import column, row, rule
@@ -123,9 +126,9 @@ def _measured(entry: ContestEntry, contest: Contest) -> Measured | None:
 
 def who(entry: ContestEntry) -> str:
     """Whose it is."""
-    return "you" if entry.mine else named(entry.name, entry.entrant)
+    return "you" if entry.mine else named(entry.name, entry.entrant, entry.name_marks)
 
 
-def named(name: str, wallet: str) -> str:
+def named(name: str, wallet: str, marks: Sequence[NameMark]) -> str:
     """What a peer calls itself; else its wallet."""
-    return words.one_line(name, 40) or words.short_id(wallet)
+    return called(name, wallet, marks, 40)

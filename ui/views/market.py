@@ -9,8 +9,10 @@ from PySide6.QtWidgets import QStackedWidget
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
+from openstall.ui.people import about_name, author_of
 from openstall.ui.trade import Catalogue, Entry
 from openstall.ui.views.page import Page
+from openstall.ui.widgets.contradicted import WORD
 from openstall.ui.widgets.inputs import SearchBar
 from openstall.ui.widgets.layout import Panel, button
 from openstall.ui.widgets.notices import EmptyState
@@ -22,10 +24,16 @@ PAGE_SIZE = 200
 
 def seller_of(entry: Entry) -> str:
     """Who offers it, as the reader knows them."""
-    return "you" if entry.mine else entry.author_name or words.short_id(entry.author)
+    return "you" if entry.mine else author_of(entry)
+
+
+def _whose(entry: Entry) -> str:
+    return f"{about_name(entry.author_marks)} {entry.author}".strip()
 
 
 def _reach(entry: Entry) -> tuple[str, theme.Tone]:
+    if entry.contradicted is not None:
+        return ("warning", "bad")
     if entry.mine:
         return ("person", "muted")
     return ("done", "good") if entry.reachable else ("pending", "muted")
@@ -33,6 +41,12 @@ def _reach(entry: Entry) -> tuple[str, theme.Tone]:
 
 def _reach_word(entry: Entry) -> str:
     return "yours" if entry.mine else "online" if entry.reachable else "offline"
+
+
+def _reach_tip(entry: Entry) -> str:
+    if entry.contradicted is not None:
+        return f"Has {WORD}. {words.one_line(entry.contradicted.words, 200)}"
+    return "The peer is connected now." if entry.reachable else "The peer is not connected now."
 
 
 def _metrics(entry: Entry) -> str:
@@ -57,17 +71,13 @@ MODEL_COLUMNS: list[Column[Entry]] = [
         tip=lambda _e: "The seller says so. Nobody has checked it.",
     ),
     Column(title="Licence", text=lambda e: e.body.licence, width=110),
-    Column(title="Seller", text=seller_of, width=130, tip=lambda e: e.author),
+    Column(title="Seller", text=seller_of, width=130, tip=_whose),
     Column(
         title="State",
         text=_reach_word,
         icon=_reach,
         width=104,
-        tip=lambda e: (
-            "The seller's peer is connected now."
-            if e.reachable
-            else "The seller's peer is not connected now."
-        ),
+        tip=_reach_tip,
     ),
     Column(
         title="Price",
@@ -110,8 +120,8 @@ OFFER_COLUMNS: list[Column[Entry]] = [
         right=True,
         width=104,
     ),
-    Column(title="Provider", text=seller_of, width=120, tip=lambda e: e.author),
-    Column(title="State", text=_reach_word, icon=_reach, width=96),
+    Column(title="Provider", text=seller_of, width=120, tip=_whose),
+    Column(title="State", text=_reach_word, icon=_reach, width=96, tip=_reach_tip),
     Column(
         title="Price per hour",
         text=lambda e: words.amount(e.body.price_per_s_micro * 3600),

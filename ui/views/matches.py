@@ -9,9 +9,11 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
+from openstall.ui.people import author_of
 from openstall.ui.requests import Match, Matches
 from openstall.ui.widgets.layout import Panel, button, clear, row, rule
 from openstall.ui.widgets.marks import Badge
+from openstall.ui.widgets.people import caution_about
 from openstall.ui.widgets.text import Text
 
 SHOWN = 20
@@ -53,7 +55,8 @@ class MatchList(QWidget):
             show.setAccessibleName(f"{label} {words.one_line(match.title, 120)}")
             head.addWidget(show)
         self._lines.addLayout(head)
-        self._lines.addWidget(Text(f"by {words.one_line(match.author_name, 60)}", "small"))
+        self._lines.addWidget(Text(f"by {author_of(match)}", "small"))
+        self._lines.addWidget(caution_about(match))
         for line in _reasons(match):
             self._lines.addWidget(line)
 

@@ -10,10 +10,12 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Nothing
+from openstall.ui.people import author_of
 from openstall.ui.trade import Catalogue, Entry
 from openstall.ui.views.market import seller_of
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
+from openstall.ui.widgets.contradicted import ContradictedPanel
 from openstall.ui.widgets.figures import CopyId, When
 from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Provenance
@@ -46,14 +48,18 @@ class ModelPage(Page):
         if entry != self._shown:
             self._shown = entry
             self.title.say(words.one_line(entry.body.title, 120))
-            self.subtitle.say(f"Offered by {words.one_line(seller_of(entry), 60)}")
+            self.subtitle.say(f"Offered by {seller_of(entry)}")
             self.subtitle.show()
+            self.caution.about(entry)
             clear(self._left)
             clear(self._right)
             self._left.addWidget(_about(entry))
             self._left.addWidget(_metrics(entry))
             self._left.addWidget(_package(entry))
             self._left.addStretch(1)
+            warning = ContradictedPanel("seller")
+            self._right.addWidget(warning)
+            warning.tell(entry.contradicted)
             self._right.addWidget(self._price(entry))
             self._seller = _seller(entry)
             self._right.addWidget(self._seller)
@@ -186,7 +192,7 @@ def _package(entry: Entry) -> Panel:
 def _seller(entry: Entry) -> Panel:
     panel = Panel("Seller")
     facts = Facts()
-    facts.add("Name", Text(words.one_line(entry.author_name or "no name given", 60)))
+    facts.add("Name", author_of(entry))
     facts.add("Peer", CopyId(entry.author, what="peer id"))
     facts.add("Wallet", CopyId(entry.body.wallet, what="wallet address"))
     panel.body.addLayout(facts)

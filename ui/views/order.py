@@ -21,6 +21,7 @@ from openstall.ui.views.order_actions import ACTIONS
 from openstall.ui.views.orders import side_words
 from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill
+from openstall.ui.views.recover import RecoverPanel
 from openstall.ui.views.ruling import RulingForm
 from openstall.ui.views.service_levels import OrderPromise
 from openstall.ui.views.talk import TalkPanel
@@ -90,7 +91,7 @@ class OrderPage(Page):
         side = QWidget()
         side.setFixedWidth(352)
         panels = (self._money, self._promise, self._way, self._files, self._check)
-        side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
+        side.setLayout(column(*panels, RecoverPanel(desk, order_id), 1, spacing=2 * theme.GRID))
         self._made, self._talk = MadeToOrder(desk, order_id), TalkPanel(desk, order_id)
         self._evidence = EvidencePanel(desk, order_id)
         heard = column(self._made, self._evidence, self._talk, self._endpoint, spacing=2 * theme.GRID)
@@ -115,6 +116,7 @@ class OrderPage(Page):
         self.title.say(words.one_line(order.title, 120) or "Order")
         self.subtitle.say(f"{_KINDS.get(order.kind, 'Order')} {side_words(order)}")
         self.subtitle.show()
+        self.caution.say(marks=order.other_marks, roles=order.other_roles)
         self._badge.mark_state(order.mark)
         self._state.say(order.state_words)
         running_clock = bool(order.deadline_at) and not order.final

@@ -8,12 +8,14 @@ from PySide6.QtCore import QTimer
 
 from openstall.ui import theme, words
 from openstall.ui.desk import Desk
+from openstall.ui.people import about_name, called
 from openstall.ui.trade import Order, Orders
 from openstall.ui.views.batches import BatchesPanel
 from openstall.ui.views.page import Page
+from openstall.ui.views.recover import LostOrderPanel
 from openstall.ui.views.ruling import DisputesPanel
 from openstall.ui.widgets.inputs import SearchBar
-from openstall.ui.widgets.layout import Panel
+from openstall.ui.widgets.layout import Panel, button
 from openstall.ui.widgets.marks import state_mark, state_word
 from openstall.ui.widgets.notices import EmptyState
 from openstall.ui.widgets.table import Column, RowTable
@@ -30,7 +32,7 @@ FACETS = (
 
 def side_words(order: Order) -> str:
     """Who is on the other side, and in which role the reader is."""
-    other = words.one_line(order.other_name or words.short_id(order.other), 40)
+    other = called(order.other_name, order.other, order.other_marks, 40)
     return {"buyer": f"from {other}", "seller": f"to {other}"}.get(order.role, f"bought by {other}")
 
 
@@ -63,7 +65,12 @@ COLUMNS: list[Column[Order]] = [
         text=lambda o: {"sale": "model", "compute": "job", "custom": "made to order"}.get(o.kind, o.kind),
         width=112,
     ),
-    Column(title="With", text=side_words, width=150, tip=lambda o: o.other),
+    Column(
+        title="With",
+        text=side_words,
+        width=150,
+        tip=lambda o: f"{about_name(o.other_marks)} {o.other}".strip(),
+    ),
     Column(title="State", text=lambda o: state_word(o.mark), icon=lambda o: state_mark(o.mark), width=132),
     Column(
         title="Clock",
@@ -112,7 +119,11 @@ class OrdersPage(Page):
         self.body.addWidget(self._disputes)
         self.body.addWidget(self._batches)
         self.body.addWidget(self.search)
+        self._lost = LostOrderPanel(desk)
+        self._lost.recovered.connect(lambda order_id: desk.go.emit(f"orders:{order_id}"))
         self.body.addWidget(panel, 1)
+        self.body.addWidget(self._lost)
+        self.tools.addWidget(button("Recover a los&t order…", self._lost.ask, icon="refresh"))
         self._clock = QTimer(self)
         self._clock.setInterval(CLOCK_MS)
         self._clock.timeout.connect(self._filter)

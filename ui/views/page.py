@@ -11,6 +11,7 @@ from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
 from openstall.ui.widgets.layout import button
 from openstall.ui.widgets.notices import Banner
+from openstall.ui.widgets.people import Caution
 from openstall.ui.widgets.text import Text
 
 BURST_MS = 200
@@ -52,6 +53,7 @@ class Page(QWidget):
         self.banner = Banner()
         self.title = Text(title, "title")
         self.subtitle = Text(subtitle, "muted")
+        self.caution = Caution()
         if not subtitle:
             self.subtitle.hide()
         self.tools = QHBoxLayout()
@@ -105,6 +107,7 @@ class Page(QWidget):
         heads.setSpacing(2)
         heads.addWidget(self.title)
         heads.addWidget(self.subtitle)
+        heads.addWidget(self.caution)
         top = QHBoxLayout()
         top.setSpacing(2 * theme.GRID)
         if back:

@@ -74,7 +74,7 @@ class PracticePanel(Panel):
 
     def _show_line(self, line: BoardLine) -> None:
         me = line.developer.lower() == self._desk.status.identity.wallet.lower()
-        name = "you" if me else named(line.name, line.developer)
+        name = "you" if me else named(line.name, line.developer, line.name_marks)
         shown = row(Picture("person", "muted"), Text(name, wrap=False), 1)
         shown.addWidget(Text(words.plural(line.tries_used, "try", "tries"), "muted", wrap=False))
         shown.addWidget(When(line.at, "muted"))

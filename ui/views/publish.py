@@ -106,12 +106,21 @@ class PublishPage(Page):
         self.review = Choice(REVIEW, chosen=1)
         self.arbiter = QLineEdit()
         self.arbiter.setPlaceholderText("0x… (optional)")
+        self.mirrors = QLineEdit()
+        self.mirrors.setPlaceholderText("https://…/{cid} (optional)")
+        self.mirrors.setMaxLength(1040)
+        self.mirrors.setToolTip(
+            "Web addresses, with a space between, where you will put the encrypted package, so that "
+            "buyers get it while your node is busy. {cid} becomes the file's name. "
+            "The package: Network → Files → Save a copy."
+        )
         facts = Facts()
         facts.add("Price", self.price)
         facts.add("Licence", self.licence)
         facts.add("You deliver within", self.deliver)
         facts.add("Buyers check for", self.review)
         facts.add("Arbiter's wallet", self.arbiter)
+        facts.add("Web mirrors", self.mirrors)
         panel.body.addLayout(facts)
         panel.body.addWidget(
             Text(
@@ -213,6 +222,7 @@ class PublishPage(Page):
             "review_s": self.review.currentData(),
             "deliver_s": self.deliver.currentData(),
             "arbiter": self.arbiter.text().strip() or None,
+            "mirrors": self.mirrors.text().split(),
         }
         self._list.setEnabled(False)
         self._begin("Encrypting and listing")

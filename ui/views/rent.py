@@ -16,6 +16,7 @@ from openstall.ui.views.page import Page
 from openstall.ui.views.prices import Bill, chain_fee_words, play_money_words
 from openstall.ui.views.reliability import ExperiencePanel
 from openstall.ui.views.service_levels import BindChoice
+from openstall.ui.widgets.contradicted import ContradictedPanel
 from openstall.ui.widgets.inputs import AmountField, Choice, NumberField, Tick
 from openstall.ui.widgets.layout import Facts, Panel, button, column, row
 from openstall.ui.widgets.text import Text
@@ -91,7 +92,8 @@ class RentPage(Page):
         self._facts = Facts()
         self._machine.body.addLayout(self._facts)
         self._claim, self._experience = ClaimPanel(desk), ExperiencePanel(desk)
-        panels = (self._machine, self._cost_panel(), self._experience, self._claim)
+        self._warning = ContradictedPanel("provider")
+        panels = (self._warning, self._machine, self._cost_panel(), self._experience, self._claim)
         side.setLayout(column(*panels, 1, spacing=2 * theme.GRID))
         self.body.addLayout(row(column(job, 1), side, spacing=2 * theme.GRID))
         self.body.setStretch(0, 1)
@@ -161,11 +163,13 @@ class RentPage(Page):
 
     def _show(self, entry: Entry) -> None:
         self._entry = entry
+        self.caution.about(entry)
         body = entry.body
         self.title.say(f"Rent “{words.one_line(body.title, 80)}”")
         while self._facts.rowCount():
             self._facts.removeRow(0)
-        self._facts.add("Provider", words.one_line(seller_of(entry), 60))
+        self._warning.tell(entry.contradicted)
+        self._facts.add("Provider", seller_of(entry))
         self._facts.add("Processor", words.one_line(body.cpu, 80) or "not stated")
         self._facts.add(
             "For your job",

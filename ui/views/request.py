@@ -8,10 +8,11 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from openstall.ui import theme, words
+from openstall.ui.contests import SHARES, Contest, contest_stage, own_words
 from openstall.ui.contests import STAGES as CONTEST_STAGES
-from openstall.ui.contests import Contest, own_words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure, Nothing
+from openstall.ui.people import author_of
 from openstall.ui.requests import (
     STAGES,
     Auction,
@@ -32,7 +33,9 @@ from openstall.ui.widgets.layout import Facts, Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Picture
 from openstall.ui.widgets.text import Text
 
-AGAIN_MS = 10_000
+BOARD_S = 30
+"""Somebody else's board of practice is asked for again after so long: no event tells of it."""
+LONGEST_S = 86_400
 _ENDS = {
     "settled": "The lowest bid has won. The order follows by itself.",
     "awarded": "The price is in escrow, and the order has begun.",
@@ -68,7 +71,7 @@ class RequestPage(Page):
         self._left, self._side = left, side
         self._contest: ContestParts | None = None
         self._again = QTimer(self)
-        self._again.setInterval(AGAIN_MS)
+        self._again.setSingleShot(True)
         self._again.timeout.connect(self.load_soon)
         self._all = QWidget()
         both = row(left, side, spacing=2 * theme.GRID)
@@ -107,12 +110,23 @@ class RequestPage(Page):
     def _show_contest(self, contest: Contest) -> None:
         if self._contest is None:
             self._contest = self._make_contest()
-            self._again.start()  # no event tells of what the other developers and the evaluators do
         stage = self._contest.show_contest(self._entry, contest)
+        self._look_again(contest)
         self._show_head(CONTEST_STAGES[stage])
         self._show_asked(self._entry.body)
         self._show_fit(shown=stage == "entries" and not own_words(contest) and contest.role != "evaluator")
         self.mark_loaded()
+
+    def _look_again(self, contest: Contest) -> None:
+        """What moves money makes a block, and each block an event; a clock that runs out makes none."""
+        body, now = self._entry.body, int(time.time())
+        stage, at = contest_stage(contest, body.commit_by, body.reveal_by, now)
+        waits = [at + 1 - now] if at > now else []
+        if stage == "entries" and contest.metric in SHARES and contest.role != "evaluator":
+            waits.append(BOARD_S)
+        self._again.stop()
+        if waits:
+            self._again.start(1000 * min(*waits, LONGEST_S))
 
     def _make_contest(self) -> ContestParts:
         """The panels of a contest in place of those of an auction."""
@@ -133,11 +147,12 @@ class RequestPage(Page):
             self._fit.hide()
 
     def _show_head(self, mark: theme.Mark) -> None:
-        who = self._entry.author_name or words.short_id(self._entry.author)
+        who = author_of(self._entry)
         self.title.say(words.one_line(self._entry.body.title, 120))
         gone = "" if self._entry.live else ". It is no longer in the catalogue"
-        self.subtitle.say(f"Asked by {'you' if self._entry.mine else words.one_line(who, 60)}{gone}")
+        self.subtitle.say(f"Asked by {'you' if self._entry.mine else who}{gone}")
         self.subtitle.show()
+        self.caution.about(self._entry)
         self._badge.mark(*mark)
         self._badge.show()
         self._all.show()
@@ -159,7 +174,7 @@ class RequestPage(Page):
         if body.summary:
             self._asked.body.addWidget(Text(words.plain(body.summary, 4000)))
         facts = Facts()
-        for what, said in asked_lines(body):
+        for what, said in asked_lines(body, mine=self._entry.mine):
             facts.add(what, said)
         facts.add("Seal of the rows", CopyId(body.rows_root, what="Merkle root of the sealed rows"))
         if body.arbiter:
@@ -256,8 +271,8 @@ class RequestPage(Page):
         self.banner.fail(failure)
 
 
-def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
-    """A request in plain words, line by line."""
+def asked_lines(body: RequestBody, *, mine: bool = False) -> list[tuple[str, str]]:
+    """A request in plain words, line by line; `mine`: for whom has made it."""
     if body.task == "classification":
         classes = ", ".join(words.one_line(one, 40) for one in body.classes[:12])
         more = f" and {len(body.classes) - 12} more" if len(body.classes) > 12 else ""
@@ -270,11 +285,13 @@ def asked_lines(body: RequestBody) -> list[tuple[str, str]]:
     rest = f" and {len(body.features) - 8} more" if len(body.features) > 8 else ""
     contest = body.mechanism == "contest"
     whom = "who asks for it has the key" if contest else "its key goes to the winner"
-    judges = (
-        "The requester alone: bid only if you trust it."
-        if body.self_judged
-        else f"{body.quorum} of {words.plural(len(body.evaluators), 'evaluator')} must agree."
-    )
+    judges = f"{body.quorum} of {words.plural(len(body.evaluators), 'evaluator')} must agree."
+    if body.self_judged:
+        judges = (
+            "You alone: developers bid only if they trust you."
+            if mine
+            else "The requester alone: bid only if you trust it."
+        )
     return [
         ("The model must", f"{what}."),
         ("From the columns", f"{columns}{rest}."),

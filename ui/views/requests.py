@@ -12,6 +12,7 @@ from openstall.ui.contests import STAGES as CONTEST_STAGES
 from openstall.ui.contests import Contest, Contests, contest_stage, entries_words, own_words
 from openstall.ui.desk import Desk
 from openstall.ui.documents import Failure
+from openstall.ui.people import NameMark, about_name, author_of
 from openstall.ui.requests import (
     STAGES,
     Auction,
@@ -91,10 +92,15 @@ def _second(one: Asked) -> str:
     if one.entry is None:
         return "No longer in the catalogue."
     body = one.entry.body
-    who = "you" if one.mine else words.one_line(one.entry.author_name or words.short_id(one.entry.author), 40)
+    who = "you" if one.mine else author_of(one.entry, 40)
     return (
         f"{demand_words(body.metric, body.threshold)}, on {words.plural(body.rows, 'sealed row')} · by {who}"
     )
+
+
+def _marks(one: Asked) -> list[NameMark]:
+    """What is odd about the name of whoever asks."""
+    return one.entry.author_marks if one.entry is not None and not one.mine else []
 
 
 def _clock(one: Asked) -> str:
@@ -123,7 +129,14 @@ def _take_contests(found: dict[str, Asked], page: Contests) -> None:
 
 
 COLUMNS: list[Column[Asked]] = [
-    Column(title="Request", text=lambda r: words.one_line(r.title, 120), second=_second, stretch=True),
+    Column(
+        title="Request",
+        text=lambda r: words.one_line(r.title, 120),
+        second=_second,
+        icon=lambda r: ("warning", "care") if _marks(r) else None,
+        stretch=True,
+        tip=lambda r: f"{_second(r)} {about_name(_marks(r))}".strip(),
+    ),
     Column(
         title="Stage",
         text=lambda r: r.mark[0],

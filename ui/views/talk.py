@@ -13,6 +13,7 @@ from openstall.ui.trade import Order
 from openstall.ui.widgets.layout import Panel, button, clear, column, row
 from openstall.ui.widgets.marks import Badge, Picture
 from openstall.ui.widgets.notices import Banner
+from openstall.ui.widgets.people import Caution
 from openstall.ui.widgets.text import Text
 
 NEWEST = 20
@@ -154,4 +155,6 @@ def _line(one: Message, *, new: bool) -> QVBoxLayout:
     elif new:
         head.addWidget(Badge("new", "info", "accent"))
     head.addStretch(1)
-    return column(head, Text(words.plain(one.text, MOST_CHARS), select=True), spacing=2)
+    outside = Caution()
+    outside.say(ways=() if one.mine else one.ways_out)
+    return column(head, Text(words.plain(one.text, MOST_CHARS), select=True), outside, spacing=2)

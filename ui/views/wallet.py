@@ -86,10 +86,25 @@ class WalletPage(Page):
         self._faucet.hide()
         have = column(Text("Balance", "muted", wrap=False), self._balance, spacing=0)
         held = column(Text("Held for your orders", "muted", wrap=False), self._held, spacing=theme.GRID)
-        panel.body.addLayout(row(have, held, 1, spacing=5 * theme.GRID))
-        mark = Provenance("verified", "Read from the chain by your own node.")
-        panel.body.addLayout(row(mark, Text("read from the chain", "small", wrap=False), 1, self._faucet))
+        self._figures = QWidget()
+        self._figures.setLayout(row(have, held, 1, spacing=5 * theme.GRID))
+        self._mark = Provenance("verified", "Read from the chain by your own node.")
+        self._source = Text("", "small", wrap=False)
+        panel.body.addWidget(self._figures)
+        panel.body.addLayout(row(self._mark, self._source, 1, self._faucet))
+        self._show_source(known=False)
         return panel
+
+    def _show_source(self, *, known: bool) -> None:
+        """A figure that nobody has read is not shown; an old one says how old it is."""
+        old = self._wallet.as_of
+        self._figures.setVisible(known)
+        self._mark.setVisible(known and not old)
+        self._source.say(
+            ("read from the chain" if not old else f"as of {words.moment(old)}: the chain is away now")
+            if known
+            else "Your chain has not been read yet."
+        )
 
     def _history_panel(self) -> Panel:
         panel = Panel("History", margin=2 * theme.GRID)
@@ -144,6 +159,7 @@ class WalletPage(Page):
         self._wallet = wallet
         self._balance.show_micro(wallet.balance_micro)
         self._held.show_micro(wallet.held_micro)
+        self._show_source(known=True)
         self._address.show_id(wallet.address)
         self._faucet.setVisible(not wallet.faucet_claimed and self.desk.play_money)
         self.table.set_rows(wallet.history)

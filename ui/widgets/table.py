@@ -48,7 +48,7 @@ class Column(Generic[R]):
     sort: Callable[[R], Any] | None = None
     right: bool = False
     second: Callable[[R], str] | None = None
-    icon: Callable[[R], tuple[str, theme.Tone]] | None = None
+    icon: Callable[[R], tuple[str, theme.Tone] | None] | None = None
     tip: Callable[[R], str] | None = None
     stretch: bool = False
     width: int = 0

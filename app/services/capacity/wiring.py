@@ -37,7 +37,7 @@ from openstall.store.settings import Settings
 from openstall.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from openstall.app.clock import Clock
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
+from openstall.app.services.custom.chain_time import ChainTime
 from openstall.app.services.custom.funds import check_funds
 from openstall.app.services.orders.placing import Party
 from openstall.app.services.transactions import TransactionService
@@ -101,6 +103,15 @@ class ContestDesk:
     transactions: TransactionService
     workers: Workers
     clock: Clock
+    changed: Callable[[str], None]
+    """Tells the windows that something of a contest has changed, by its cid."""
+
+    @property
+    def time(self) -> ChainTime:
+        """The chain's own clock."""
+        return ChainTime(
+            chain=self.chain, transactions=self.transactions, wallet=self.wallet, workers=self.workers
+        )
 
     @property
     def my_wallet(self) -> str:
@@ -138,10 +149,17 @@ class ContestDesk:
     async def patch(self, room: Room, **data: object) -> None:
         """Change what is known of it."""
         await self.workers.store(lambda: self.books.patch(room.cid, **data))
+        self.changed(room.cid)
+
+    async def note(self, room: Room, kind: str, name: str, note: dict[str, Any], *, drop: str = "") -> None:
+        """Keep what a window shows of a contest: a line of the board, a ranking, a model that was won."""
+        await self.workers.store(lambda: self.books.note(room.cid, kind, name, note, drop=drop))
+        self.changed(room.cid)
 
     async def close(self, room: Room, state: str) -> None:
         """Nothing is left to do."""
         await self.workers.store(self.books.close, room.cid, state)
+        self.changed(room.cid)
 
     async def look(self, body: RequestBody, cid: str) -> Seen:
         """What the chain shows."""

@@ -22,7 +22,7 @@ from openstall.app.services.custom.trials import MOST_ROWS_BYTES, SPARE_BYTES, n
 from openstall.app.services.custom.wire import RowsAnswer
 from openstall.app.services.keys import answers_seed
 from openstall.app.services.orders.blob_access import check_blob
-from openstall.app.services.sealed import Evaluated, SealedEvaluation, statement_of
+from openstall.app.services.sealed import BROKEN_OFF, Evaluated, SealedEvaluation, statement_of
 from openstall.app.services.sealing import check_key, unseal
 from openstall.compute_agent.assess_specs import AssessParams
 from openstall.compute_agent.specs import GIB
@@ -46,11 +46,6 @@ MOST_BYTES = 2 * GIB
 """A larger model is not measured: an evaluator has many of them to fetch."""
 MOST_FETCH_S = 60
 """At a time, for one blob: who sends it drop by drop does not keep the others waiting."""
-BROKEN_OFF = frozenset(
-    {"crashed", "killed", "disk", "files", "processes", "log", "bad_report", "bad_figures", "bad_schema"}
-    | {"output_unexpected", "output_missing", "output_not_plain", "output_too_large"}
-)
-"""Ends of a run in the sandbox that a hostile model can bring about; any other is this machine's."""
 MOST_BREAKS = 2
 """So often a model that breaks its run off is run, until the node is started anew."""
 ROWS = "rows"

@@ -15,9 +15,9 @@ import trio
 
 from openstall.app.services.contests import wire
 from openstall.app.services.contests.desk import ContestDesk, Room, log
-from openstall.app.services.contests.measuring import BROKEN_OFF, Measuring
+from openstall.app.services.contests.measuring import Measuring
 from openstall.app.services.custom.sealed_model import delivery_in
-from openstall.app.services.sealed import Evaluated
+from openstall.app.services.sealed import BROKEN_OFF, Evaluated
 from openstall.app.services.sealing import check_key
 from openstall.learning.grid import Grid
 from openstall.learning.ladder import Ladder, QueriesSpent
@@ -167,8 +167,7 @@ class Practice:
             "figure": BOARD_GRID.text(BOARD_GRID.down(1 - after.best)),
             "at": self.desk.clock.now(),
         }
-        books = self.desk.books
-        await self.desk.workers.store(lambda: books.note(room.cid, PRACTICE, wallet, note, drop=TRY))
+        await self.desk.note(room, PRACTICE, wallet, note, drop=TRY)
 
     async def _clear(self, delivery: Delivery) -> None:
         """What was fetched of a model that is not tried any more."""

@@ -108,13 +108,21 @@ class PrizeModels:
                 return shown
         raise last
 
+    async def _maker(self, wallet: str, peer: str | None) -> str:
+        """Whose model it is, for its title: the wallet where the name could be taken for another's."""
+        if peer is None:
+            return wallet
+        called = await self.desk.catalogue.peer_names([peer])
+        odd = await self.desk.catalogue.marks_of(called)
+        return wallet if odd[peer] else called[peer]
+
     async def _enter(
         self, room: Room, prize: Prize, model: bytes, files: list[dict[str, Any]], target: Path
     ) -> None:
         """Into the library first: a kill in between enters the same once more."""
         peer = await self.desk.catalogue.peer_of(prize.entrant)
-        by = "" if peer is None else (await self.desk.catalogue.peer_names([peer])).get(peer, "")
-        title = f"{room.body.title}, by {by or prize.entrant}"
+        by = await self._maker(prize.entrant, peer)
+        title = f"{room.body.title}, by {by}"
         await self.desk.workers.store(
             lambda: self.library.add(
                 package_id=model.hex(),
@@ -125,5 +133,4 @@ class PrizeModels:
                 bought_at=self.desk.clock.now(),
             )
         )
-        note = {"path": str(target)}
-        await self.desk.workers.store(self.desk.books.note, room.cid, MODEL, prize.entrant, note)
+        await self.desk.note(room, MODEL, prize.entrant, {"path": str(target)})

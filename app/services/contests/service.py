@@ -268,13 +268,13 @@ class ContestService:
         await self.desk.send(room, "claim", lambda client, _key: client.claim(held.ranking, me, sealed))
 
     async def _evaluator(self, room: Room, seen: Seen) -> None:
-        state, now = seen.contest.state, self.desk.clock.now()
+        state, now, by = seen.contest.state, self.desk.clock.now(), room.body.commit_by
         if state == "open" and now <= (seen.contest.deadline_at or 0):
-            if now <= room.body.commit_by:
+            if now <= by:
                 await self.measuring.bring_rows(room)
             await self.practice.step(room)
-            if now > room.body.commit_by:
-                await self.judging.evaluate(room, seen)
+            if now > by and await self.desk.time.pass_by(by, room.cid, now=now):
+                await self.judging.evaluate(room, await self.desk.look(room.body, room.cid))
         if state == "judged":
             await self.sheets.of_root(room, seen)  # kept: entrants ask for it
         if state in ("void", "closed"):

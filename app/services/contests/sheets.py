@@ -150,7 +150,7 @@ class Sheets:
             "signed": held.signed,
             "root": held.ranking.root.hex(),
         }
-        await self.desk.workers.store(self.desk.books.note, room.cid, SHEET, _name(held), note)
+        await self.desk.note(room, SHEET, _name(held), note)
         return held
 
 

@@ -125,7 +125,8 @@ class ContestTalk:
         evaluates, asks = asker in room.evaluators, peer_id == room.requester
         if not (evaluates or asks):
             raise _stranger()
-        if self.desk.clock.now() <= room.body.commit_by:
+        by = room.body.commit_by
+        if self.desk.clock.now() <= by or not await self.desk.time.has_passed(by):
             raise Conflict("not_now", "The time to enter is not over.", "Ask again later.")
         if room.row.role == "entrant" and wallet == self.desk.my_wallet:
             own = await self.entering.own(room)
@@ -136,7 +137,9 @@ class ContestTalk:
         kept = await self.desk.workers.store(self.desk.books.noted, room.cid, ENTRY, wallet)
         if kept is None:
             raise NotFound("nothing_there", "That model is not here.", "Ask again later.")
-        self.access.grant(kept["doc"]["blob"]["cid"], peer_id)
+        # An entry may name any blob of this node's: only what came for it, or opened with its key, goes out.
+        if kept.get("fetched") or "statement" in kept:
+            self.access.grant(kept["doc"]["blob"]["cid"], peer_id)
         paid = asks and await self._is_paid(room, wallet)
         return DeliveryAnswer(delivery=kept["doc"], key=kept["key"] if evaluates or paid else "")
 

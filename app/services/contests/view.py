@@ -88,7 +88,8 @@ class ContestViews:
             items.append(
                 {
                     "entrant": entry.entrant,
-                    "name": names[entry.entrant],
+                    "name": names[entry.entrant][0],
+                    "name_marks": names[entry.entrant][1],
                     "model_hash": entry.model_hash.hex(),
                     "figure": None
                     if figure is None
@@ -149,7 +150,8 @@ class ContestViews:
         return [
             {
                 "developer": line.developer,
-                "name": names[line.developer],
+                "name": names[line.developer][0],
+                "name_marks": names[line.developer][1],
                 "figure": line.figure,
                 "tries_used": line.tries_used,
                 "at": line.at,
@@ -165,10 +167,14 @@ class ContestViews:
         used = [line.tries_used for line in board if line.developer == self.desk.my_wallet]
         return max(0, body.tries - sum(used))
 
-    async def _names(self, wallets: list[str]) -> dict[str, str]:
+    async def _names(self, wallets: list[str]) -> dict[str, tuple[str, list[dict[str, str]]]]:
+        """The name of each wallet's peer, and what is to be said of it."""
         peers = {wallet: await self.desk.catalogue.peer_of(wallet) for wallet in wallets}
         known = await self.desk.catalogue.peer_names([peer for peer in peers.values() if peer is not None])
-        return {wallet: known.get(peer or "", "") for wallet, peer in peers.items()}
+        marks = await self.desk.catalogue.marks_of(known)
+        return {
+            wallet: (known.get(peer or "", ""), marks.get(peer or "", [])) for wallet, peer in peers.items()
+        }
 
 
 def _places(held: Held, body: RequestBody) -> dict[str, int]:

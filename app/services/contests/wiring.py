@@ -27,7 +27,7 @@ from openstall.store.contests import Contests
 from openstall.store.library import Library
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 def make_contests(
@@ -44,6 +44,7 @@ def make_contests(
         transactions=ground.transactions,
         workers=ground.workers,
         clock=ground.clock,
+        changed=lambda cid: ground.bus.publish("contest", {"request": cid}),
     )
     entering = Entering(desk=desk, stock=stock, access=ground.access, seed=ground.seed)
     talk = ContestTalk(

@@ -17,6 +17,7 @@ from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom.auction_view import Seen, shown
 from openstall.app.services.custom.bidding import auction_terms, check_auction, check_bid, escrow_key
+from openstall.app.services.custom.chain_time import ChainTime
 from openstall.app.services.custom.funds import check_funds
 from openstall.app.services.keys import box_public
 from openstall.app.services.orders.desk import OrderDesk
@@ -258,6 +259,8 @@ class AuctionService:
             case "open" if mine is None:
                 await self._commit(row, body)
             case "open" if sealed and body.commit_by < now <= body.reveal_by:
+                if not await self._time().pass_by(body.commit_by, cid, now=now):
+                    return  # by the chain's clock somebody could still bid, knowing this bid
                 bid = self._bid(row)
                 await self._send(cid, "reveal", lambda client, key: client.reveal(key, bid), body)
             case "void":
@@ -269,9 +272,24 @@ class AuctionService:
                 won = seen.auction.winner == self.me.wallet.lower()
                 await self.workers.store(self.books.close, cid, "won" if won else "lost")
 
+    async def write_again(self, order_id: str) -> bool:
+        """Write an order that these books have lost: every word follows from the request and its auction.
+
+        Whether there was one to write.
+        """
+        rows = await self.workers.store(lambda: self.books.items(role="requester"))
+        for row in rows:
+            if row.data.get("order_id") == order_id:
+                record = self.record(row)
+                seen = await self._look(request_in(record), record.cid)
+                await self._order(row, record, seen.auction)
+                return True
+        return False
+
     async def _order(self, row: PartRow, record: SignedRecord, auction: AuctionOnChain) -> None:
         """Write the order with whoever won, once."""
-        if row.data.get("order_id"):
+        known = row.data.get("order_id")
+        if known and await self.desk.find(known) is not None:
             return
         seller = await self.catalogue.peer_of(auction.winner)
         if seller is None and await self._goes_on(record):
@@ -340,6 +358,11 @@ class AuctionService:
             return Seen(auction=auction, bids=client.bids(key) if auction.state != "none" else [])
 
         return await self.workers.chain(look)
+
+    def _time(self) -> ChainTime:
+        return ChainTime(
+            chain=self.chain, transactions=self.transactions, wallet=self.wallet, workers=self.workers
+        )
 
     async def _afford(self, amount_micro: int, what: str) -> None:
         await check_funds(self.chain, self.workers, self.me.wallet, amount_micro, what)

@@ -24,10 +24,11 @@ from openstall.app.services.custom.talk import Talk
 from openstall.app.services.custom.trials import SealedTrial, Trial, Trials, kept_as
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.engine import OrderEngine
+from openstall.app.services.sealed import BROKEN_OFF
 from openstall.app.services.sealing import check_key
 from openstall.app.threads import Workers
 from openstall.ledger.model_escrow import ModelEscrowClient, SignedVerdict, Verdict
-from openstall.market.errors import InvalidOrder, InvalidRecord, PeerError
+from openstall.market.errors import InvalidOrder, InvalidRecord, OpenstallError, PeerError, SandboxError
 from openstall.market.requests.assessment import Statement, read_statement, statement_hash
 from openstall.market.requests.openings import OpenedRow, Sealed
 
@@ -43,7 +44,7 @@ class _Rest:
     """Until when the files of an order are left alone, and why."""
 
     until: int
-    error: InvalidOrder
+    error: OpenstallError
 
 
 class Assessor(Protocol):
@@ -166,7 +167,7 @@ class Evaluating:
         return await self.desk.load(order.order_id)
 
     async def _measure_or_rest(self, order: OpenOrder, sealed: SealedTrial) -> bytes:
-        """Files that were not what was committed to are not opened again at once: they may be large."""
+        """What did not open, or broke its run off, is not tried again at once: it may take long."""
         known = self._refused.get(order.order_id)
         if known is not None and self.desk.now() < known.until:
             raise known.error
@@ -176,7 +177,9 @@ class Evaluating:
                 return await self.assessor.assess(
                     order, trial, key=self.models.key(order.contract), at=self.desk.now()
                 )
-        except InvalidOrder as error:
+        except (InvalidOrder, InvalidRecord, SandboxError) as error:
+            if not isinstance(error, InvalidOrder) and error.code not in BROKEN_OFF:
+                raise
             self._refused[order.order_id] = _Rest(until=self.desk.now() + REST_S, error=error)
             raise
 

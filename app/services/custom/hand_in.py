@@ -57,6 +57,10 @@ class HandIn:
         kept = order.data.get(HANDED_IN, {}).get(str(attempt))
         return None if kept is None else delivery_in(kept)
 
+    def salt(self, order: OpenOrder, attempt: int) -> str:
+        """The public salt of the key of a try that is here."""
+        return str(order.data[HANDED_IN][str(attempt)]["salt"])
+
     def key(self, order: OpenOrder, attempt: int) -> bytes:
         """The key of a try.
 

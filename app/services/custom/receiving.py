@@ -25,6 +25,25 @@ class Receiving:
     me: str
     """This node's own peer id."""
 
+    async def hear(self, order: OpenOrder) -> OpenOrder:
+        """Learn what was handed in for the present try; so two books have it, should the developer's be lost.
+
+        Raises:
+            PeerError: the developer cannot be reached now.
+            InvalidOrder: what it shows is not what it put on the chain.
+        """
+        known = order.data.get(DELIVERY)
+        if known is None or known["model_hash"] != order.data["model_hash"]:
+            answer = await self.talk.delivery(order)
+            kept = {
+                "doc": answer.delivery.as_dict(),
+                "model_hash": order.data["model_hash"],
+                "salt": answer.salt,
+            }
+            await self.desk.patch(order.order_id, **{DELIVERY: kept})
+            order = await self.desk.load(order.order_id)
+        return order
+
     async def fetch(self, order: OpenOrder) -> OpenOrder:
         """Bring the encrypted package of the present try onto this disk, before its key is there.
 
@@ -33,12 +52,7 @@ class Receiving:
             InvalidOrder: what it shows is not what it put on the chain.
             StoreError: not enough room on the disk.
         """
-        known = order.data.get(DELIVERY)
-        if known is None or known["model_hash"] != order.data["model_hash"]:
-            answer = await self.talk.delivery(order)
-            kept = {"doc": answer.delivery.as_dict(), "model_hash": order.data["model_hash"]}
-            await self.desk.patch(order.order_id, **{DELIVERY: kept})
-            order = await self.desk.load(order.order_id)
+        order = await self.hear(order)
         named = [await self.catalogue.peer_of(wallet) for wallet in order.contract.custom.evaluators]
         sources = [order.other, *(peer for peer in named if peer is not None and peer != self.me)]
         await self.unpacking.fetch(order, _package(order), sources)

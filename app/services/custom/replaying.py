@@ -249,6 +249,6 @@ class Replaying:
             raise Conflict(
                 "no_rows_for_you",
                 "A developer is shown rows only of a model that missed, once no other can be handed in.",
-                "While a try is left, hand in another model.",
+                "Nothing, if yours passed; while a try is left, hand in another model.",
             )
         return count

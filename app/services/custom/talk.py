@@ -10,17 +10,18 @@ from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.custom import wire
 from openstall.app.services.custom.hand_in import HandIn
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
-from openstall.market.errors import Conflict, NotFound
+from openstall.app.services.orders.telling import party_of
+from openstall.market.errors import NotFound
 from openstall.market.fields import BlobRef, FileEntry
 from openstall.market.orders.agree import watchers
+from openstall.market.orders.protocols import expect
 from openstall.market.requests.delivery import Delivery, read_delivery
 from openstall.market.schema import from_wire, to_wire
-from openstall.p2p.host import PeerHost
+from openstall.p2p.asking import Peers
 from openstall.p2p.limits import Pace, Rate
 
 RATE = Rate(per_s=2, burst=20)
 TIMEOUT_S = 15.0
-_STATES_OF_ROWS = frozenset({"funded", "submitted", "failed", "passed", "delivered", "disputed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Shown:
 
     delivery: Delivery
     key: bytes
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Talk:
     """Asks and answers."""
 
     desk: OrderDesk
-    peers: PeerHost
+    peers: Peers
     catalogue: Catalogue
     hand_in: HandIn
     rows_of: Callable[[str], Awaitable[SealedRows]]
@@ -114,7 +116,7 @@ class Talk:
             request=order.contract.custom.request,
             model_hash=bytes.fromhex(order.data["model_hash"]),
         )
-        return Shown(delivery=found, key=bytes.fromhex(answer.key))
+        return Shown(delivery=found, key=bytes.fromhex(answer.key), salt=answer.salt)
 
     async def sealed_rows(self, order: OpenOrder) -> SealedRows:
         """An evaluator asks the buyer for its rows."""
@@ -159,6 +161,8 @@ class Talk:
         order = await self.desk.find(ask.order_id)
         if order is None or order.kind != "custom":
             raise _stranger()
+        sender = await self._sender(order, peer_id, ask.do)
+        expect("delivery", ask.do, kind=order.kind, sender=sender, receiver=order.role, state=order.state)
         match ask.do:
             case "delivery":
                 return to_wire(await self._show(order, peer_id, ask.attempt))
@@ -167,9 +171,6 @@ class Talk:
             case "training":
                 return to_wire(await self._show_training(order, peer_id))
             case "verdict":
-                told = order.role in ("buyer", "seller", "arbiter")
-                if not told or not await self._evaluates(order, peer_id):
-                    raise _stranger()
                 await self.take_verdict(order, ask)
                 return b"{}"
             case "openings":
@@ -177,31 +178,42 @@ class Talk:
                     raise _stranger()
                 return await self.open_rows(order, peer_id)
 
+    async def _sender(self, order: OpenOrder, peer_id: str, message: str) -> str:
+        """The role in which a peer says this: a buyer may evaluate too, the developer and the arbiter never.
+
+        Raises:
+            NotFound: it has no part in the order.
+        """
+        party = party_of(order.contract, peer_id)
+        if party == "seller" or (party == "buyer" and message not in ("rows", "verdict")):
+            return party
+        if await self._evaluates(order, peer_id):
+            return "evaluator"
+        arbiter = order.contract.arbiter.lower()
+        if party is None and arbiter and await self.catalogue.wallet_of(peer_id) == arbiter:
+            return "arbiter"
+        raise _stranger()
+
     async def _show(self, order: OpenOrder, peer_id: str, attempt: int) -> wire.DeliveryAnswer:
         """The delivery of a try that is on the chain; its key for evaluators only, while they measure it."""
         evaluates = await self._evaluates(order, peer_id)
-        if order.role != "seller" or not (evaluates or peer_id == order.contract.order.buyer):
-            raise _stranger()
         found = self.hand_in.waiting(order, attempt)
         if found is None or attempt > int(order.data.get("attempt", 0)):
             raise NotFound("nothing_there", "Nothing was handed in for this try.", "Ask again later.")
         measured = evaluates and order.state == "submitted" and attempt == int(order.data["attempt"])
         key = self.hand_in.key(order, attempt).hex() if measured else ""
-        return wire.DeliveryAnswer(delivery=found.as_dict(), key=key)
+        salt = self.hand_in.salt(order, attempt)
+        return wire.DeliveryAnswer(delivery=found.as_dict(), key=key, salt=salt)
 
     async def _show_rows(self, order: OpenOrder, peer_id: str) -> wire.RowsAnswer:
         """For evaluators only, once the money is in escrow: the developer never sees them."""
-        if order.role != "buyer" or not await self._evaluates(order, peer_id):
-            raise _stranger()
-        if order.state not in _STATES_OF_ROWS:
-            raise Conflict("not_yet", "The price is not in escrow yet.", "Ask again later.")
         found = await self.rows_of(order.contract.custom.request)
         self.grant(found.blob.cid, peer_id)
         return found.as_answer()
 
     async def _show_training(self, order: OpenOrder, peer_id: str) -> wire.TrainingAnswer:
         """For the developer that won, once it has signed."""
-        if order.role != "buyer" or peer_id != order.contract.order.seller or not order.seller_signature:
+        if not order.seller_signature:
             raise _stranger()
         found = await self.training_of(order.contract.custom.request)
         self.grant(found.blob.cid, peer_id)

@@ -71,6 +71,8 @@ class Trials:
     folder: Path
     """For opened models and rows; nothing else lies in it."""
     workers: Workers
+    _fetched: set[str] = field(default_factory=set)
+    """Blobs that were not here before: a party may name any, also one that is this node's own."""
     _opening: trio.Lock = field(default_factory=trio.Lock)
     """One model at a time, however many orders name this evaluator: each may take gigabytes."""
 
@@ -91,6 +93,8 @@ class Trials:
             (order.contract.order.seller, sealed.shown.delivery.blob),
             (order.contract.order.buyer, sealed.rows.blob),
         ):
+            if not self.blobs.have(blob.cid):
+                self._fetched.add(blob.cid)
             check_blob(await self.transfer.fetch(blob.cid, [peer], expected_size_max=blob.size), blob)
 
     @asynccontextmanager
@@ -132,6 +136,7 @@ class Trials:
             "rows": msgspec.to_builtins(sealed.rows.blob),
             "file": msgspec.to_builtins(sealed.rows.file),
             "keys": bytes(box).hex(),
+            "fetched": [cid for cid in sealed.cids if cid in self._fetched],
         }
 
     def kept(self, order: OpenOrder, attempt: int) -> SealedTrial:
@@ -165,7 +170,7 @@ class Trials:
         """Remove what an evaluator kept of an order; what to take out of the order's data afterwards.
 
         A package that was paid for stays, encrypted and now without a key: it is the buyer's second source.
-        What the buyer's own node holds of it belongs to the buyer.
+        What the buyer's own node holds of it belongs to the buyer, and what was here before stays.
         """
         tries = [attempt for attempt in range(1, 17) if kept_as(attempt) in order.data]
         if order.role == "evaluator":
@@ -173,7 +178,9 @@ class Trials:
                 model, rows = self.kept(order, attempt).cids
                 paid = order.state == "completed" and attempt == int(order.data["attempt"])
                 for cid in (rows,) if paid else (model, rows):
-                    await self.blobs.remove(cid)
+                    if cid in order.data[kept_as(attempt)].get("fetched", (model, rows)):
+                        await self.blobs.remove(cid)
+                        self._fetched.discard(cid)
         return {kept_as(attempt): None for attempt in tries}
 
     def _check_room(self, delivery: Delivery, rows: SealedRows) -> None:

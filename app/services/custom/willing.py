@@ -9,7 +9,8 @@ from openstall.app.threads import Workers
 from openstall.market.errors import Refused
 from openstall.store.settings import Settings
 
-_SETTING = "evaluates"
+SETTING = "evaluates"
+"""Under which name the switch is kept."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,12 +22,12 @@ class Willingness:
 
     async def set(self, *, on: bool) -> dict[str, Any]:
         """Measure for whoever names this wallet, or take on nothing new from now on."""
-        await self.workers.store(self.settings.set, _SETTING, on)
+        await self.workers.store(self.settings.set, SETTING, on)
         return {"on": on}
 
     async def get(self) -> dict[str, Any]:
         """How the switch stands."""
-        return {"on": bool(await self.workers.store(self.settings.get, _SETTING))}
+        return {"on": bool(await self.workers.store(self.settings.get, SETTING))}
 
     async def check(self) -> None:
         """Raises Refused `evaluates_not` where the owner has not agreed."""

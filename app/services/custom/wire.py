@@ -40,10 +40,14 @@ class Ask(Body, frozen=True, kw_only=True):
 
 
 class DeliveryAnswer(Body, frozen=True, kw_only=True):
-    """The delivery document; with the key for evaluators only."""
+    """The delivery document; with the key for evaluators only.
+
+    The salt is public: with the developer's own secret it makes the key again, should its books be lost.
+    """
 
     delivery: dict[str, Any]
     key: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+    salt: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
 
 
 class RowsAnswer(Body, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ from openstall.store.requests import Requests
 from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 @dataclass(slots=True, kw_only=True)
@@ -193,7 +193,7 @@ def make_custom(
     hand_in = HandIn(desk=desk, engine=engine, stock=stock, seed=ground.seed)
     talk = Talk(
         desk=desk,
-        peers=ground.host,
+        peers=ground.post,
         catalogue=ground.catalogue,
         hand_in=hand_in,
         rows_of=sources.rows_of,

@@ -54,6 +54,11 @@ class Calling:
         await self._send(order, str(order.data["dispute_reason"]))
         return True
 
+    async def waiting(self) -> list[OpenOrder]:
+        """Orders whose arbiter was called while the chain was away."""
+        found = [await self.desk.load(order_id) for order_id in await self.desk.open_order_ids()]
+        return [order for order in found if waits_to_call(order)]
+
     async def _send(self, order: OpenOrder, reason: str) -> None:
         root = await self.evidence.opening(order, reason)
         if order.kind == "custom":

@@ -108,7 +108,7 @@ class EvidenceDesk:
         order = await self.desk.load(order_id)
         raw = await (self.shown_by(order, side) if order.role == "arbiter" else self.bundle(order))
         found = await self.workers.work(read_bundle, raw)
-        await self.workers.work(_write_new, path, raw)
+        await self.workers.work(write_new, path, raw)
         return {
             "path": str(path),
             "bytes": len(raw),
@@ -199,7 +199,8 @@ def _assessments(order: OpenOrder) -> list[dict[str, Any]]:
     ]
 
 
-def _write_new(path: Path, raw: bytes) -> None:
+def write_new(path: Path, raw: bytes) -> None:
+    """Write a file that was not there; raises Conflict where it was."""
     try:
         with path.open("xb") as file:
             file.write(raw)

@@ -12,8 +12,11 @@ import trio
 from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.disputes import wire
+from openstall.app.services.mailbox.post import KEPT
+from openstall.app.services.names import ways_out
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.placing import Party
+from openstall.app.services.orders.telling import party_of
 from openstall.app.threads import Workers
 from openstall.market import text
 from openstall.market.disputes.evidence import MAX_BUNDLE
@@ -27,9 +30,10 @@ from openstall.market.disputes.messages import (
     sign_message,
 )
 from openstall.market.errors import Conflict, InvalidOrder, NotFound, OpenstallError, PeerError
+from openstall.market.orders.protocols import expect
 from openstall.market.orders.words import seller_word
 from openstall.market.schema import from_wire, to_wire
-from openstall.p2p.host import PeerHost
+from openstall.p2p.asking import Peers
 from openstall.p2p.limits import Pace, Rate
 from openstall.store.disputes import MessageRow, Messages
 
@@ -52,7 +56,7 @@ class TalkService:
     me: Party
     desk: OrderDesk
     messages: Messages
-    peers: PeerHost
+    peers: Peers
     catalogue: Catalogue
     workers: Workers
     show: Callable[[OpenOrder], Awaitable[bytes]]
@@ -84,6 +88,11 @@ class TalkService:
                         nursery.start_soon(self._try_to_bring, *key)
                 with trio.move_on_after(AGAIN_S):
                     await self._news.wait()
+
+    def try_now(self) -> None:
+        """An answer has come by letter, perhaps to a message: do not wait for the pause to end."""
+        self._again_at.clear()
+        self._news.set()
 
     async def say(self, order_id: str, words: str) -> dict[str, Any]:
         """Write a message; it is on disk when this returns, and sent by itself.
@@ -117,6 +126,7 @@ class TalkService:
         order = await self.desk.load(order_id)
         held = await self.workers.store(self.messages.of_order, order_id)
         waiting = await self.workers.store(self.messages.waiting, order_id)
+        outside = await self.workers.work(lambda: [ways_out(row.doc["text"]) for row in held])
         items = [
             {
                 "seq": row.seq,
@@ -126,8 +136,9 @@ class TalkService:
                 "text": str(row.doc["text"]),
                 "unread": row.unread,
                 "waits": row.author == self.me.peer_id and row.seq in waiting,
+                "ways_out": ways,
             }
-            for row in held
+            for row, ways in zip(held, outside, strict=True)
         ]
         return {
             "items": items,
@@ -217,7 +228,7 @@ class TalkService:
             self._under_way.discard(key)
 
     async def _bring(self, order_id: str, recipient: str) -> None:
-        """Send a recipient what it does not have yet, in order.
+        """Send a recipient what it does not have yet, in order; all of it in letters where it is off.
 
         Raises:
             PeerError: it is away, or does not take it now.
@@ -225,16 +236,25 @@ class TalkService:
         peer_id = await self._peer(order_id, recipient)
         if peer_id is None:
             raise PeerError("unknown_peer", "The peer of the arbiter is not known (yet).", "")
-        while due := await self.workers.store(self.messages.due_to, order_id, recipient):
-            held = await self.workers.store(self.messages.of_order, order_id)
-            (row,) = [one for one in held if (one.author, one.seq) == (self.me.peer_id, due[0])]
+        kept: PeerError | None = None
+        due = await self.workers.store(self.messages.due_to, order_id, recipient)
+        held = await self.workers.store(self.messages.of_order, order_id)
+        for row in [one for one in held if one.author == self.me.peer_id and one.seq in due]:
             ask = wire.Ask(do="say", order_id=order_id, message=row.doc, signature=row.signature)
             await self._pace.turn(peer_id)
-            await self.peers.request(
-                peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=TIMEOUT_S, max_response=2
-            )
+            try:
+                await self.peers.request(
+                    peer_id, wire.PROTOCOL, to_wire(ask), timeout_s=TIMEOUT_S, max_response=2
+                )
+            except PeerError as error:
+                if error.code != KEPT:
+                    raise
+                kept = error
+                continue
             await self.workers.store(self.messages.delivered, order_id, recipient, row.seq)
             self._announce(order_id)
+        if kept is not None:
+            raise kept
 
     async def _peer(self, order_id: str, recipient: str) -> str | None:
         if recipient != ARBITER:
@@ -247,22 +267,33 @@ class TalkService:
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
         ask = from_wire(raw, wire.Ask, most=wire.MAX_ASK)
         order = await self.desk.find(ask.order_id)
-        if order is None or order.kind not in ("sale", "custom") or order.role == "evaluator":
+        if order is None:
             raise _stranger()
+        expect(
+            "dispute",
+            ask.do,
+            kind=order.kind,
+            sender=await self._sender(order, peer_id),
+            receiver=order.role,
+            state=order.state,
+        )
         if ask.do == "say":
             await self._take(order, peer_id, ask)
             return b"{}"
-        arbiter = order.contract.arbiter.lower()
-        wallet = await self.catalogue.wallet_of(peer_id)
-        if order.role == "arbiter" or not arbiter or wallet != arbiter:
-            raise _stranger()
-        if order.state != "disputed":
-            raise Conflict("no_dispute", "There is no dispute about this order.", "Ask again later.")
         return await self.show(order)
+
+    async def _sender(self, order: OpenOrder, peer_id: str) -> str:
+        """The role of whoever speaks; NotFound where it has none."""
+        party = party_of(order.contract, peer_id)
+        if party is not None:
+            return party
+        arbiter = order.contract.arbiter.lower()
+        if arbiter and await self.catalogue.wallet_of(peer_id) == arbiter:
+            return "arbiter"
+        raise _stranger()
 
     async def _take(self, order: OpenOrder, peer_id: str, ask: wire.Ask) -> None:
         """A message from a party, or from the arbiter; refused is whatever is not the next of its author."""
-        await self._check_author(order, peer_id)
         signed = read_message(ask.message, ask.signature)
         message = signed.message
         if message.author != peer_id or message.order_id != order.order_id:
@@ -279,15 +310,14 @@ class TalkService:
         if await self.workers.store(self.messages.keep, row, check):
             self._announce(order.order_id)
 
-    async def _check_author(self, order: OpenOrder, peer_id: str) -> None:
-        parties = (order.contract.order.buyer, order.contract.order.seller)
-        if peer_id in parties and peer_id != self.me.peer_id:
-            if order.role == "arbiter" and order.state != "disputed":
-                raise Conflict("no_dispute", "There is no dispute about this order.", "It is sent again.")
-            return
-        arbiter = order.contract.arbiter.lower()
-        if order.role == "arbiter" or not arbiter or await self.catalogue.wallet_of(peer_id) != arbiter:
-            raise _stranger()
+    async def keep_again(self, signed: SignedMessage, check: Callable[[MessageRow | None], bool]) -> bool:
+        """Keep a message that this node had, or never got; whether it is new here."""
+        mine = signed.message.author == self.me.peer_id
+        row = self._row(signed, unread=not mine)
+        kept = await self.workers.store(self.messages.keep, row, check)
+        if kept:
+            self._announce(signed.message.order_id)
+        return kept
 
     # --- the rest ---
 

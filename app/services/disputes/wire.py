@@ -2,7 +2,7 @@
 
 Protocol `/openstall/talk/1`: one canonical JSON request of at most 16 KiB. `say` brings a message; `evidence`
 is answered with the bundle, of at most 4 MiB. Peers speak over Noise, so nobody between them reads it; it
-goes to its readers only, and nobody else keeps it for them.
+goes to its readers only, or sealed for one of them into that peer's mailbox.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from openstall.store.disputes import EvidenceBooks, Messages
 from openstall.store.orders import Orders
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def make_disputes(
         me=me,
         desk=desk,
         messages=messages,
-        peers=ground.host,
+        peers=ground.post,
         catalogue=ground.catalogue,
         workers=ground.workers,
         show=evidence.bundle,

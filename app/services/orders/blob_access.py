@@ -1,6 +1,7 @@
 """Who may fetch which blob from this node.
 
-Sealed packages are for everybody, since nobody can open them without the key. A job's inputs are
+Sealed packages are for everybody, since nobody can open them without the key; those that were bought,
+only where the owner of this node shares them. A job's inputs are
 for its provider only; its artefacts are for its buyer only, once the last second is paid for.
 """
 
@@ -31,12 +32,21 @@ class BlobAccess:
     def __init__(self) -> None:
         self._paid_micro: dict[str, int] = {}
         self._public: set[str] = set()
+        self._shared: set[str] = set()
         self._peers: dict[str, set[str]] = defaultdict(set)
         self._artefacts: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
 
     def make_public(self, cid: str) -> None:
         """Anybody may fetch this blob."""
         self._public.add(cid)
+
+    def share(self, cids: set[str]) -> None:
+        """Anybody may fetch these too, and no others that were shared before."""
+        self._shared = cids
+
+    def shares(self, cid: str) -> bool:
+        """Whether anybody may fetch this blob."""
+        return cid in self._public or cid in self._shared
 
     def grant(self, cid: str, peer_id: str) -> None:
         """One peer may fetch this blob."""
@@ -53,7 +63,7 @@ class BlobAccess:
 
     def allowed(self, cid: str, peer_id: str) -> bool:
         """Whether the peer may fetch the blob now."""
-        if cid in self._public or peer_id in self._peers.get(cid, ()):
+        if self.shares(cid) or peer_id in self._peers.get(cid, ()):
             return True
         order_id, owed_micro = self._artefacts.get(cid, {}).get(peer_id, ("", 0))
         return bool(order_id) and self._paid_micro.get(order_id, 0) >= owed_micro

@@ -22,7 +22,7 @@ from openstall.market.orders.machine import COMPUTE
 from openstall.store.vouchers import Vouchers
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 _AFTER_FUND = frozenset({"funded", "running", "ended"})
 _WORDS = {

@@ -121,6 +121,8 @@ class OrderDesk:
     workers: Workers
     clock: Clock
     live: dict[str, Live] = field(default_factory=dict)
+    born: set[str] = field(default_factory=set)
+    """Orders that were entered since this node started: of these, no older copy of the books exists."""
 
     def now(self) -> int:
         """Unix seconds."""
@@ -205,6 +207,7 @@ class OrderDesk:
                 actor=actor,
             )
         )
+        self.born.add(contract.order_id)
         self._announce(contract.order_id)
         return self._opened(row)
 
@@ -242,6 +245,24 @@ class OrderDesk:
             )
         )
         self.live.pop(order.order_id, None)
+        self._announce(order.order_id)
+        return self._opened(row)
+
+    async def reopen(self, order: OpenOrder, words: str) -> OpenOrder:
+        """Books that gave up an order go back to what both have signed: the chain shows its money."""
+        row = await self._thread(
+            lambda: self.orders.transition(
+                order.order_id,
+                from_state=order.state,
+                to_state="agreed",
+                event="reopen",
+                actor="you",
+                words=words,
+                tx=None,
+                at=self.now(),
+                data={},
+            )
+        )
         self._announce(order.order_id)
         return self._opened(row)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -31,8 +33,9 @@ from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.threads import Workers
 from openstall.market import canonical
 from openstall.market.errors import ChainError, InvalidOrder, PeerError, Refused
-from openstall.market.metering import Tick, read_tick
+from openstall.market.metering import Tick, read_tick, start_of_job
 from openstall.market.orders.machine import COMPUTE
+from openstall.market.orders.protocols import expect
 from openstall.market.orders.results import read_report
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobStore
@@ -113,8 +116,7 @@ class JobBuyer:
                 await self.failover.look(await self.desk.load(order.order_id))
                 raise
         elif order.moved_on and not await self.channel.started(order, "fund"):
-            words = "Another provider does the job."
-            await self.desk.advance(order, "withdraw", actor="you", words=words)
+            await self.negotiation.step_back(order, "Another provider does the job.")
         else:
             await self._fund(order)
 
@@ -163,10 +165,10 @@ class JobBuyer:
     async def _fund(self, order: OpenOrder) -> None:
         terms = order.contract.compute
         if not await self.channel.started(order, "fund"):
+            if (await self.channel.catch_up(order)).state != order.state:
+                return  # the chain shows money that these books did not know of
             if order.data.get("cancel_requested"):
-                await self.desk.advance(
-                    order, "withdraw", actor="you", words="You stepped back before paying."
-                )
+                await self.negotiation.step_back(order, "You stepped back before paying.")
                 return
             if self.desk.now() > terms.fund_by:
                 await self.desk.advance(order, "lapse", actor="clock", words="The time to pay ran out.")
@@ -261,16 +263,11 @@ class JobBuyer:
     async def _take(
         self, order: OpenOrder, message: FromProvider, stream: Framed, last: Tick | None
     ) -> tuple[OpenOrder, Tick | None]:
+        _check_expected(order, message)
         if message.lines:
             await self._keep_lines(order.order_id, message.lines)
-        if message.started_at and order.state == "funded":
-            order = await self.desk.advance(
-                order,
-                "start",
-                actor="other",
-                words="The job started in the provider's sandbox.",
-                data={"started_at": self.desk.now()},
-            )
+        if message.entries:
+            order = await self._start(order, message.entries)
         if message.checkpoint is not None:
             self._checkpoints.hear(order.order_id, message.checkpoint)
         if message.phase == "waiting":
@@ -289,6 +286,26 @@ class JobBuyer:
             order = await self.desk.load(order.order_id)
         return order, last
 
+    async def _start(self, order: OpenOrder, entries: Sequence[Any]) -> OpenOrder:
+        """The job has started, as the provider has signed."""
+        chain = await self.negotiation.transcripts.take(order.contract, order.other, entries)
+        told = next((one.entry for one in chain if one.entry.kind == "start"), None)
+        if told is None or not COMPUTE.allows(order.state, "start"):
+            return order
+        started_at = start_of_job(
+            told=told.at,
+            promised_micro=await self.channel.highest(order),
+            price_per_s_micro=order.contract.compute.price_per_s_micro,
+            now=self.desk.now(),
+        )
+        return await self.desk.advance(
+            order,
+            "start",
+            actor="other",
+            words="The job started in the provider's sandbox.",
+            data={"started_at": started_at},
+        )
+
     async def _pay(
         self, order: OpenOrder, tick: dict[str, object], stream: Framed, last: Tick | None
     ) -> Tick:
@@ -298,7 +315,7 @@ class JobBuyer:
             InvalidOrder: the meter is wrong; nothing more is paid, and the error says why.
         """
         now = self.desk.now()
-        started_at = int(order.data.get("started_at", now))
+        started_at = int(order.data.get("started_at", now))  # without a start nothing is owed
         if "cancel_at" in order.data:
             now = min(now, int(order.data["cancel_at"]) + STOPPING_S)
         checked = read_tick(
@@ -311,6 +328,7 @@ class JobBuyer:
                 seconds=checked.seconds,
                 owed_micro=checked.owed_micro,
                 tick=msgspec.to_builtins(checked),
+                signed_tick=base64.b64encode(canonical.encode(tick)).decode(),
             )
             await stream.send(write(FromBuyer(voucher_micro=checked.owed_micro, voucher_signature=signature)))
         return checked
@@ -338,6 +356,14 @@ class JobBuyer:
         if texts:
             log = Logbook(order_id=order_id, desk=self.desk, log=self.log, workers=self.workers)
             await log.keep(texts)
+
+
+def _check_expected(order: OpenOrder, message: FromProvider) -> None:
+    """Raises Unexpected where what changes the order is not due; see the table of the protocol."""
+    said = {"start": message.entries, "tick": message.tick, "report": message.report}
+    for name, value in said.items():
+        if value:
+            expect("job", name, kind=order.kind, sender="seller", receiver="buyer", state=order.state)
 
 
 def _waiting_words(ahead: int) -> str:

@@ -31,7 +31,7 @@ from openstall.market.orders.results import JobReport, read_report
 from openstall.store.settings import Settings
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 CHECKS = "checks"
 """In the data of an order: what its checks found."""

@@ -19,9 +19,12 @@ from openstall.app.services.orders.job_wire import (
     read_from_buyer,
     write,
 )
+from openstall.app.services.orders.running_job import RunningJob
+from openstall.app.services.orders.transcripts import TranscriptDesk
 from openstall.app.threads import Workers
 from openstall.market import canonical
 from openstall.market.errors import OpenstallError, PeerError
+from openstall.market.orders.protocols import expect
 from openstall.p2p.framing import Framed
 from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Rate, RateBudget
@@ -48,11 +51,19 @@ class JobFollow:
     """Serves `/openstall/job/1`."""
 
     def __init__(
-        self, *, desk: OrderDesk, peers: PeerHost, provider: JobProvider, log: JobLog, workers: Workers
+        self,
+        *,
+        desk: OrderDesk,
+        peers: PeerHost,
+        provider: JobProvider,
+        transcripts: TranscriptDesk,
+        log: JobLog,
+        workers: Workers,
     ) -> None:
         self._desk = desk
         self._peers = peers
         self._provider = provider
+        self._transcripts = transcripts
         self._log = log
         self._workers = workers
         self._followers: dict[str, trio.CancelScope] = {}
@@ -67,13 +78,9 @@ class JobFollow:
             return
         first = read_from_buyer(raw)
         order = await self._desk.find(first.follow)
-        if (
-            order is None
-            or order.role != "seller"
-            or order.kind != "compute"
-            or order.contract.order.buyer != peer_id
-        ):
+        if order is None or order.contract.order.buyer != peer_id:
             raise PeerError("no_such_order", "A peer asked to follow an order that is not its own.")
+        expect("job", "follow", kind=order.kind, sender="buyer", receiver=order.role, state=order.state)
         before = self._followers.get(order.order_id)
         if before is not None:
             before.cancel()  # one stream per order: a buyer who opens many costs no more than one
@@ -99,6 +106,8 @@ class JobFollow:
                     await trio.sleep(1 / VOUCHERS.per_s)
                 message = read_from_buyer(raw)
                 if message.voucher_signature:
+                    state = (await self._desk.load(order.order_id)).state
+                    expect("job", "voucher", kind=order.kind, sender="buyer", receiver="seller", state=state)
                     await self._provider.accept_voucher(
                         order, message.voucher_micro, message.voucher_signature
                     )
@@ -138,10 +147,28 @@ class JobFollow:
         lines = _that_fit([Line(seq=row.seq, text=row.text) for row in rows])
         if lines:
             return FromProvider(lines=lines), lines[-1].seq + 1
+        news = await self._signed(order) if "entries" not in sent else {}
+        news |= self._standing(order, job)
+        fresh = {name: value for name, value in news.items() if sent.get(name) != value}
+        sent.update(fresh)
+        if "done" in fresh and job is not None:
+            fresh["total"] = job.total  # a step without its whole says nothing
+        if "ahead" in fresh:
+            fresh["phase"] = "waiting"  # nor does a number of others without what they do
+        return (FromProvider(**fresh) if fresh else None), next_line
+
+    async def _signed(self, order: OpenOrder) -> dict[str, Any]:
+        """What the provider has signed in the order's transcript, once the job has begun."""
+        if order.state in ("agreed", "funded"):
+            return {}
+        return {"entries": await self._transcripts.own(order.contract)}
+
+    def _standing(self, order: OpenOrder, job: RunningJob | None) -> dict[str, Any]:
+        """How the job stands, and how it has ended."""
         news: dict[str, Any] = {}
         if job is not None:
             phase = "paused" if job.held_at else "working"
-            news = {"started_at": job.started_at, "done": job.done, "total": job.total, "phase": phase}
+            news = {"done": job.done, "total": job.total, "phase": phase}
             if job.checkpoint is not None:
                 news["checkpoint"] = job.checkpoint
             if job.tick_raw:
@@ -152,13 +179,7 @@ class JobFollow:
             news["report"] = canonical.decode(base64.b64decode(order.data["report"]))
             if order.data.get("tick"):
                 news["tick"] = canonical.decode(base64.b64decode(order.data["tick"]))
-        fresh = {name: value for name, value in news.items() if sent.get(name) != value}
-        sent.update(fresh)
-        if "done" in fresh and job is not None:
-            fresh["total"] = job.total  # a step without its whole says nothing
-        if "ahead" in fresh:
-            fresh["phase"] = "waiting"  # nor does a number of others without what they do
-        return (FromProvider(**fresh) if fresh else None), next_line
+        return news
 
 
 def _that_fit(lines: list[Line]) -> list[Line]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
 from openstall.app.services.orders.running_job import RunningJob
-from openstall.market.metering import Tick, owed, sign_tick
-
-UNPAID_S = 20
-"""A job stops when this many seconds of work are neither paid nor promised."""
+from openstall.market.metering import UNPAID_S, Tick, owed, sign_tick
 
 
 async def meter(desk: OrderDesk, order: OpenOrder, job: RunningJob, seconds: int, *, seed: bytes) -> str:
@@ -28,7 +27,8 @@ async def meter(desk: OrderDesk, order: OpenOrder, job: RunningJob, seconds: int
         at=desk.now(),
     )
     job.tick, job.tick_raw = tick, sign_tick(tick, order.contract, seed)
-    await desk.patch(order.order_id, seconds=seconds, owed_micro=amount)
+    kept = base64.b64encode(job.tick_raw).decode()
+    await desk.patch(order.order_id, seconds=seconds, owed_micro=amount, tick=kept, signed_tick=kept)
     price = terms.price_per_s_micro
     if price and amount - job.paid_micro > UNPAID_S * price:
         return "unpaid"

@@ -24,6 +24,7 @@ from openstall.app.services.orders.job_meter import meter
 from openstall.app.services.orders.job_places import Places, note
 from openstall.app.services.orders.job_wire import clip
 from openstall.app.services.orders.running_job import RunningJob
+from openstall.app.services.orders.transcripts import TranscriptDesk
 from openstall.app.services.rigs.events import Energy, JobRunner, MachineEvent, Standing
 from openstall.app.services.rigs.machines import needs_of
 from openstall.app.threads import Workers
@@ -69,6 +70,7 @@ class JobProvider:
 
     desk: OrderDesk
     channel: ChannelDesk
+    transcripts: TranscriptDesk
     agent: JobRunner
     blobs: BlobStore
     transfer: BlobTransfer
@@ -213,6 +215,7 @@ class JobProvider:
 
     async def _run(self, order: OpenOrder) -> None:
         place = self.folder / order.order_id[:24]
+        await self.workers.work(shutil.rmtree, place, ignore_errors=True)  # of a job that was killed
         try:
             spec = await self._prepare(order, place / "in")
             if spec is not None:
@@ -242,6 +245,7 @@ class JobProvider:
 
     async def _work(self, order: OpenOrder, spec: JobSpec, place: Path) -> None:
         job = RunningJob(started_at=self.desk.now(), machine=self.places.machine_of(order.order_id))
+        await self.transcripts.say(order.contract, "start")
         order = await self.desk.advance(
             order,
             "start",
@@ -356,7 +360,7 @@ class JobProvider:
             words=words,
             data={
                 "report": base64.b64encode(signed.raw).decode(),
-                "tick": base64.b64encode(job.tick_raw).decode() if job else "",
+                **({"tick": base64.b64encode(job.tick_raw).decode()} if job and job.tick_raw else {}),
                 "seconds": seconds,
                 "owed_micro": amount,
                 **({"paused_s": job.paused_s, "steps": job.done} if job else {}),

@@ -15,6 +15,7 @@ from msgspec import Meta
 from openstall.market import canonical
 from openstall.market.errors import InvalidRecord, PeerError
 from openstall.market.fields import BlobRef
+from openstall.market.orders.transcript import MOST_ENTRIES
 
 PROTOCOL = "/openstall/job/1"
 MAX_FRAME = 128 * 1024
@@ -44,7 +45,8 @@ class JobCheckpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class FromProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the provider tells: any of these, in one frame."""
 
-    started_at: Annotated[int, Meta(ge=0)] = 0
+    entries: Annotated[list[dict[str, Any]], Meta(max_length=MOST_ENTRIES)] = []
+    """The provider's chain in the order's transcript: `start`, once the job has."""
     lines: Annotated[list[Line], Meta(max_length=MAX_LINES)] = []
     done: Annotated[int, Meta(ge=0)] = 0
     total: Annotated[int, Meta(ge=0)] = 0

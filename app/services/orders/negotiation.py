@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 import trio
 
+from openstall.app.logging import get_logger
 from openstall.app.services.catalogue import Catalogue
 from openstall.app.services.orders import copies
 from openstall.app.services.orders.desk import OpenOrder, OrderDesk
+from openstall.app.services.orders.telling import Answer, Ask, Telling, declined, party_of, refusal_in
+from openstall.app.services.orders.transcripts import TranscriptDesk
 from openstall.market import canonical
-from openstall.market.errors import InvalidOrder, NotFound, OpenstallError, PeerError, Refused
-from openstall.market.orders.agree import check_proposal, may_be_watched, record_named, watchers
+from openstall.market.errors import Conflict, InvalidOrder, NotFound, OpenstallError, PeerError, Refused
+from openstall.market.orders.agree import check_proposal, is_patient, may_be_watched, record_named, watchers
 from openstall.market.orders.documents import (
     Contract,
     CustomTerms,
@@ -26,21 +29,23 @@ from openstall.market.orders.documents import (
     sign_contract,
 )
 from openstall.market.orders.machine import MACHINES, Party
+from openstall.market.orders.protocols import NEW, expect
+from openstall.market.orders.transcript import MAX_CHAIN, MOST_WORDS
 from openstall.market.text import clean
+from openstall.p2p.asking import Peers
 from openstall.p2p.exchange import RefusedByPeer
-from openstall.p2p.host import PeerHost
 from openstall.p2p.limits import Pace, Rate
 
 PROTOCOL = "/openstall/order/1"
 MAX_MESSAGE = 128 * 1024
 TIMEOUT_S = 15.0
+TELL_S = 5.0
 MAX_OPEN_PER_BUYER = 20
 COPY_AGAIN_S = 15.0
 """An arbiter who is away is looked for no more often than this."""
 MAX_UNPAID = 200
 """Orders without money, from all buyers together: they cost a stranger nothing, and each is watched here."""
-MAX_ANSWER = 200
-MAX_REASON_CHARS = 2000
+MAX_ANSWER = MAX_CHAIN
 RATE = Rate(per_s=2, burst=20)
 _PASSING = frozenset(
     {
@@ -57,28 +62,11 @@ _PASSING = frozenset(
 )
 """Refusals that say nothing about the order: asked again later."""
 
+log = get_logger("openstall.orders")
+
+_NOES = (InvalidOrder, NotFound, Refused, Conflict)
+"""What a seller decides; a fault of its disk or of its chain is none, and the buyer asks again."""
 _SIDE = {"sale": "seller", "compute": "provider", "custom": "developer"}
-
-
-class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A request: `propose` (the buyer signs), `copy` (both signed), `reason` (of a dispute), `cancel_job`."""
-
-    do: str
-    order: dict[str, Any] = {}
-    order_id: str = ""
-    buyer_signature: str = ""
-    seller_signature: str = ""
-    reason: str = ""
-
-
-def reason_of(order: OpenOrder, side: str, reason: str) -> dict[str, str]:
-    """What an arbiter's books keep of a party's words: they are the dispute's if that party has called.
-
-    The first words of each side count. Where either may call, the chain says who did.
-    """
-    first = order.data.get(f"reason_{side}", reason)
-    called = order.kind != "custom" or order.data.get("called_by") == side
-    return {f"reason_{side}": first} | ({"dispute_reason": first} if called else {})
 
 
 class Negotiation:
@@ -88,12 +76,13 @@ class Negotiation:
         self,
         *,
         desk: OrderDesk,
-        peers: PeerHost,
+        peers: Peers,
         seed: bytes,
         wallet: str,
         chain_id: int,
         network: str,
         catalogue: Catalogue,
+        transcripts: TranscriptDesk,
         ready: Callable[[Contract], Awaitable[None]],
         is_funded: Callable[[Contract], Awaitable[bool]],
         on_refused: Callable[[Contract, OpenstallError], Awaitable[None]],
@@ -122,7 +111,8 @@ class Negotiation:
         self._is_funded = is_funded
         self._on_refused = on_refused
         self._on_agreed = on_agreed
-        self._on_cancel = on_cancel
+        self.transcripts = transcripts
+        self.telling = Telling(desk=desk, transcripts=transcripts, on_cancel=on_cancel)
         self._evaluates = evaluates
         self._admitting = trio.Lock()
         self._copy_at: dict[str, float] = {}
@@ -139,32 +129,29 @@ class Negotiation:
 
         Raises:
             PeerError: the seller cannot be reached now.
+            Refused: it has not signed, and has not signed that it will not: it is asked again.
         """
         terms = order.contract.terms
-        if not isinstance(terms, CustomTerms) and self._desk.now() > terms.fund_by:
+        late = not isinstance(terms, CustomTerms) and self._desk.now() > terms.fund_by
+        if late and not await self._is_funded(order.contract):
             await self._desk.advance(order, "lapse", actor="clock", words="The seller did not sign in time.")
             return
-        try:
-            signature = await self._ask(
-                order.other,
-                {
-                    "do": "propose",
-                    "order": msgspec.to_builtins(order.contract.order),
-                    "buyer_signature": order.buyer_signature,
-                },
-            )
-            check_signature(order.contract, "seller", signature)
-        except Refused as error:
-            if isinstance(terms, CustomTerms):
-                raise  # the bid binds the developer; it is asked again
-            await self._desk.advance(
-                order,
-                "decline",
-                actor="other",
-                words=f"Not agreed: {error.message}",
-                data={"fault": error.as_dict()},
-            )
+        answer = await self._ask(
+            order.other,
+            {
+                "do": "propose",
+                "order": msgspec.to_builtins(order.contract.order),
+                "buyer_signature": order.buyer_signature,
+            },
+        )
+        if answer.entries and not isinstance(terms, CustomTerms):  # there the bid binds the developer
+            await self._declined(order, answer)
             return
+        await self.signed(order, answer.signature)
+
+    async def signed(self, order: OpenOrder, signature: str) -> None:
+        """The seller's signature has come, by whatever way; InvalidOrder where it is none."""
+        check_signature(order.contract, "seller", signature)
         if order.state != MACHINES[order.kind].first:
             await self._desk.keep_signature(order, signature)
             return
@@ -174,6 +161,20 @@ class Negotiation:
             actor="other",
             words=f"The {_SIDE[order.kind]} signed the contract.",
             seller_signature=signature,
+        )
+
+    async def _declined(self, order: OpenOrder, answer: Answer) -> None:
+        """The seller has signed that it will not."""
+        chain = await self.transcripts.take(order.contract, order.other, answer.entries)
+        if chain[-1].entry.kind != "decline":
+            raise InvalidOrder("bad_message", "The seller answered a proposal with something else.")
+        error = refusal_in(chain[-1])
+        await self._desk.advance(
+            order,
+            "decline",
+            actor="other",
+            words=f"Not agreed: {error.message}",
+            data={"fault": error.as_dict()},
         )
 
     async def copy_to_others(self, order: OpenOrder) -> None:
@@ -198,7 +199,10 @@ class Negotiation:
         reason = str(order.data.get("dispute_reason", ""))
         if not reason or order.data.get("reason_told"):
             return
-        message = {"do": "reason", "order_id": order.order_id, "reason": reason}
+        said = await self.transcripts.say(
+            order.contract, "reason", words=clean(reason[:MOST_WORDS], lines=True)
+        )
+        message = {"do": "tell", "order_id": order.order_id, "entries": said}
         if await self._send_once(order, order.contract.arbiter, f"reason {order.order_id}", message):
             await self._desk.patch(order.order_id, reason_told=True)
 
@@ -218,16 +222,28 @@ class Negotiation:
             return False
         except Refused as error:
             self._desk.set_trouble(order.order_id, error)
-            if message["do"] == "reason":
+            if message["do"] == "tell":
                 return False
         self._copy_at.pop(key, None)
         return True
 
     async def cancel_job(self, order: OpenOrder) -> None:
         """Ask the provider to end the job now."""
-        await self._ask(order.other, {"do": "cancel_job", "order_id": order.order_id})
+        said = await self.transcripts.say(order.contract, "cancel")
+        await self._ask(order.other, {"do": "tell", "order_id": order.order_id, "entries": said})
 
-    async def _ask(self, peer_id: str, message: dict[str, Any]) -> str:
+    async def step_back(self, order: OpenOrder, words: str) -> OpenOrder:
+        """The buyer leaves an order that it has not paid; a seller that is away for long lets it lapse."""
+        said = await self.transcripts.say(order.contract, "withdraw")
+        order = await self._desk.advance(order, "withdraw", actor="you", words=words)
+        with trio.move_on_after(TELL_S):
+            try:
+                await self._ask(order.other, {"do": "tell", "order_id": order.order_id, "entries": said})
+            except (PeerError, Refused) as error:
+                log.info("seller not told", order=order.order_id, code=error.code)
+        return order
+
+    async def _ask(self, peer_id: str, message: dict[str, Any]) -> Answer:
         """The answer; Refused where the other peer considered the message and said no."""
         await self._pace.turn(peer_id)
         try:
@@ -238,66 +254,49 @@ class Negotiation:
             if error.code in _PASSING:
                 raise
             raise Refused(error.code, error.message or "The other peer refused.", error.what_next) from error
-        return raw.decode("ascii", errors="replace")
+        return Answer.read(raw)
 
     async def _answer(self, peer_id: str, raw: bytes) -> bytes:
         try:
-            ask = msgspec.convert(canonical.decode(raw, max_bytes=MAX_MESSAGE), _Ask)
+            ask = msgspec.convert(canonical.decode(raw, max_bytes=MAX_MESSAGE), Ask)
         except msgspec.ValidationError as error:
             raise InvalidOrder("bad_message", f"The message does not fit its schema: {error}.") from error
-        return (await self._handle(peer_id, ask)).encode()
+        return (await self._handle(peer_id, ask)).raw()
 
-    async def _handle(self, peer_id: str, ask: _Ask) -> str:
+    async def _handle(self, peer_id: str, ask: Ask) -> Answer:
         match ask.do:
             case "propose":
                 return await self._consider(
                     peer_id, read_contract(canonical.encode(ask.order)), ask.buyer_signature
                 )
             case "copy":
-                await self._keep_copy(peer_id, read_contract(canonical.encode(ask.order)), ask)
-                return ""
-            case "reason":
-                order = await self._disputed(peer_id, ask.order_id)
-                side = "buyer" if peer_id == order.contract.order.buyer else "seller"
-                reason = clean(ask.reason[:MAX_REASON_CHARS], lines=True)
-                await self._desk.patch(order.order_id, **reason_of(order, side, reason))
-                return ""
-            case "cancel_job":
-                await self._on_cancel(await self._order_of(peer_id, ask.order_id, "seller"))
-                return ""
+                copied = read_contract(canonical.encode(ask.order))
+                await self.keep_copy(peer_id, copied, ask.buyer_signature, ask.seller_signature)
+                return Answer()
+            case "tell":
+                await self.telling.take(peer_id, ask.order_id, ask.entries)
+                return Answer()
             case _:
                 raise InvalidOrder("bad_message", "The message asks for something unknown.")
 
-    async def _order_of(self, buyer: str, order_id: str, role: Party) -> OpenOrder:
-        """The order of this buyer in which this node has the role; anything else does not exist for it."""
-        order = await self._desk.find(order_id)
-        if order is None or order.contract.order.buyer != buyer or order.role != role:
-            raise NotFound("no_such_order", "There is no such order.")
-        return order
-
-    async def _disputed(self, peer_id: str, order_id: str) -> OpenOrder:
-        """An order in which this node is the arbiter, of a party that may call it."""
-        order = await self._desk.find(order_id)
-        parties = set() if order is None else {order.contract.order.buyer}
-        if order is not None and order.kind == "custom":
-            parties.add(order.contract.order.seller)
-        if order is None or order.role != "arbiter" or peer_id not in parties:
-            raise NotFound("no_such_order", "There is no such order.")
-        return order
-
-    async def _consider(self, peer_id: str, contract: Contract, signature: str) -> str:
+    async def _consider(self, peer_id: str, contract: Contract, signature: str) -> Answer:
         if contract.order.buyer != peer_id:
             raise InvalidOrder("not_the_buyer", "Only the buyer can propose its order.")
         check_signature(contract, "buyer", signature)
         known = await self._desk.find(contract.order_id)
+        state = NEW if known is None else known.state
+        kind = contract.order.kind
+        expect("order", "propose", kind=kind, sender="buyer", receiver="seller", state=state)
         if known is not None and known.role == "seller" and known.seller_signature:
-            return known.seller_signature
+            return Answer(signature=known.seller_signature)
         async with self._admitting:  # two proposals at once must not both get the last place
             try:
-                return await self._admit(contract, signature)
+                return Answer(signature=await self._admit(contract, signature))
             except OpenstallError as error:
                 await self._on_refused(contract, error)
-                raise
+                if kind == "custom" or error.code in _PASSING or not isinstance(error, _NOES):
+                    raise
+                return declined(contract, error, author=self._peers.peer_id, seed=self._seed)
 
     async def _admit(self, contract: Contract, signature: str) -> str:
         """Check a proposal against what is on sale, and sign it."""
@@ -307,7 +306,8 @@ class Negotiation:
         self._check_group(contract)
         if contract.order.seller != self._peers.peer_id:
             raise InvalidOrder("not_my_order", "The order is addressed to another seller.")
-        if await self._desk.count_unpaid("seller") >= MAX_UNPAID:
+        most = MAX_UNPAID // 2 if is_patient(contract, self._desk.now()) else MAX_UNPAID
+        if await self._desk.count_unpaid("seller") >= most:
             raise Refused("too_many_unpaid", "Too many unpaid orders are open here.", "Try again later.")
         if await self._desk.count_open(contract.order.buyer) >= MAX_OPEN_PER_BUYER:
             raise Refused(
@@ -337,28 +337,38 @@ class Negotiation:
         if contract.order.chain_id != self._chain_id or contract.order.network != self._network:
             raise InvalidOrder("other_network", "The order belongs to another group.")
 
-    async def _keep_copy(self, peer_id: str, contract: Contract, ask: _Ask) -> None:
+    async def keep_copy(
+        self, peer_id: str, contract: Contract, buyer_signature: str, seller_signature: str
+    ) -> None:
+        """As arbiter or evaluator: take up the signed contract that a party brings; see `copies`.
+
+        Raises:
+            Refused, InvalidOrder: it is not one to watch, or not signed by those who must.
+        """
         me = self._wallet.lower()
         if me not in watchers(contract):
             raise Refused("not_a_watcher", "This peer is neither arbiter nor evaluator of that order.")
         role: Party = "arbiter" if me == contract.arbiter.lower() else "evaluator"
-        if peer_id not in (contract.order.buyer, contract.order.seller):
+        sender = party_of(contract, peer_id)
+        if sender is None:
             raise Refused("not_a_party", "Only a party can hand over an order.")
         await copies.check(
             contract,
             role=role,
-            buyer_signature=ask.buyer_signature,
-            seller_signature=ask.seller_signature,
+            buyer_signature=buyer_signature,
+            seller_signature=seller_signature,
             catalogue=self._catalogue,
             now=self._desk.now(),
         )
         self._check_group(contract)
         known = await self._desk.find(contract.order_id)
+        state, kind = NEW if known is None else known.state, contract.order.kind
+        expect("order", "copy", kind=kind, sender=sender, receiver=role, state=state)
         if known is not None:
-            if ask.seller_signature:
-                await self._desk.keep_signature(known, ask.seller_signature)
+            if seller_signature:
+                await self._desk.keep_signature(known, seller_signature)
             return
-        await copies.refuse_twins(contract, self._desk, both_signed=bool(ask.seller_signature))
+        await copies.refuse_twins(contract, self._desk, both_signed=bool(seller_signature))
         if not may_be_watched(contract, self._desk.now()):
             raise Refused("bad_times", "This order is not one to watch now.")
         if not await self._is_funded(contract):  # else a stranger could fill the arbiter's books for nothing
@@ -371,8 +381,8 @@ class Negotiation:
         order = await self._desk.create(
             contract,
             role=role,
-            buyer_signature=ask.buyer_signature,
-            seller_signature=ask.seller_signature,
+            buyer_signature=buyer_signature,
+            seller_signature=seller_signature,
             words=f"You are {'the arbiter' if role == 'arbiter' else 'an evaluator'} of this order.",
             actor="other",
         )
@@ -382,8 +392,8 @@ class Negotiation:
                 "agree",
                 actor="other",
                 words="Both parties signed the contract."
-                if ask.seller_signature
+                if seller_signature
                 else "The developer who won has not signed, but is bound by its bid.",
-                seller_signature=ask.seller_signature,
+                seller_signature=seller_signature,
             )
         self._on_agreed(contract.order_id)

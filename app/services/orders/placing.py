@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,20 @@ from openstall.app.services.selling import SUFFIXES
 from openstall.app.threads import Workers
 from openstall.compute_agent.specs import JobKind, JobSpec, is_plain_file_name
 from openstall.ledger.chain import Chain
-from openstall.market.errors import MoneyError, NotFound, Refused
+from openstall.market.errors import ChainError, MoneyError, NotFound, Refused
 from openstall.market.fields import TEXT_ENDINGS, BlobRef, body_as_dict
 from openstall.market.job_kinds import SCRIPT
 from openstall.market.money import format_amount
 from openstall.market.orders.agree import (
     ARBITER_FEE_BPS,
     ARBITER_S,
-    LONGEST_FUND_S,
+    LONGEST_SALE_FUND_S,
     MAX_LOG_BYTES,
     MAX_PROCESSES,
     SETTLE_AFTER_S,
     SILENT_BUYER_BPS,
     START_WITHIN_S,
+    longest_fund_s,
 )
 from openstall.market.orders.documents import (
     ComputeTerms,
@@ -48,6 +50,8 @@ from openstall.market.records import Listing, Offer, ServiceLevel, SignedRecord
 from openstall.p2p.blobs import BlobStore
 
 PAY_WITHIN_S = 900
+PATIENT_S = LONGEST_SALE_FUND_S
+"""For an order of a model whose seller is off: it signs when it is back, and nothing is paid before."""
 SHORTEST_PAY_S = 15
 MAX_INPUTS = 16
 _SLACK_S = 10
@@ -102,9 +106,13 @@ class Placing:
     blobs: BlobStore
     chain: Chain
     workers: Workers
+    connected: Callable[[str], bool]
+    """Whether a peer is connected now."""
 
-    async def buy(self, listing_cid: str, *, pay_within_s: int = PAY_WITHIN_S) -> str:
+    async def buy(self, listing_cid: str, *, pay_within_s: int | None = None) -> str:
         """Order a copy of a model; returns the order id. Unpaid after `pay_within_s`, the order lapses.
+
+        Without such a time it is as short as may be where the seller is connected, else `PATIENT_S`.
 
         Raises:
             NotFound, Refused: the listing is gone, or is one's own.
@@ -118,7 +126,9 @@ class Placing:
         await self._afford(listing.price_micro)
         now = self.desk.now()
         nonce = secrets.token_hex(16)
-        fund_by = now + _within(pay_within_s)
+        if pay_within_s is None:
+            pay_within_s = PAY_WITHIN_S if self.connected(record.record.author) else PATIENT_S
+        fund_by = now + _within("sale", pay_within_s)
         terms = SaleTerms(
             listing=record.cid,
             title=listing.title,
@@ -241,7 +251,7 @@ class Placing:
         price_micro = offer.price_per_s_micro + work.priority_per_s_micro
         cap_micro = min(work.cap_micro, price_micro * max_s)
         await self._afford(cap_micro)
-        fund_by = self.desk.now() + _within(within_s)
+        fund_by = self.desk.now() + _within("compute", within_s)
         start_by = fund_by + START_WITHIN_S
         terms = ComputeTerms(
             offer=record.cid,
@@ -280,7 +290,12 @@ class Placing:
         return record
 
     async def _afford(self, amount_micro: int) -> None:
-        balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
+        try:
+            balance = await self.workers.chain(self.chain.balance_micro, self.me.wallet)
+        except ChainError as error:
+            if error.code != "chain_unreachable":
+                raise
+            return  # an order can be written without a network; the payment itself looks again
         if balance < amount_micro:
             raise MoneyError(
                 "insufficient_funds",
@@ -346,10 +361,10 @@ def check_tries(tries: int, patience_s: int) -> None:
         )
 
 
-def _within(seconds: int) -> int:
-    if not SHORTEST_PAY_S <= seconds <= LONGEST_FUND_S:
+def _within(kind: str, seconds: int) -> int:
+    if not SHORTEST_PAY_S <= seconds <= longest_fund_s(kind):
         raise Refused(
-            "bad_time", f"The time to pay lies between {SHORTEST_PAY_S} and {LONGEST_FUND_S} seconds."
+            "bad_time", f"The time to pay lies between {SHORTEST_PAY_S} and {longest_fund_s(kind)} seconds."
         )
     return seconds
 

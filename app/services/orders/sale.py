@@ -105,10 +105,7 @@ class SaleBuyer:
             await self._negotiation.propose(order)
             return
         if order.state == "agreed" and not await self._escrow.started(order, "fund"):
-            if self._desk.now() > order.contract.sale.fund_by:
-                await self._desk.advance(order, "lapse", actor="clock", words="The time to pay ran out.")
-                return
-            await self._unpacking.fetch(order)
+            order = await self._before_paying(order)
         if order.state == "agreed":
             order = await self._pay(order)
         order, view = await self._caught_up(order)
@@ -124,6 +121,16 @@ class SaleBuyer:
                 await self._watch.after_deadline(order, "settle_silent", self._escrow.settle_silent)
         if order.state in _MONEY_HELD:
             await self._negotiation.copy_to_others(order)
+
+    async def _before_paying(self, order: OpenOrder) -> OpenOrder:
+        """Bring the whole package, unless the time is over, or the chain shows a payment unknown here."""
+        order, _view = await self._watch.catch_up(order)
+        if order.state != "agreed":
+            return order
+        if self._desk.now() > order.contract.sale.fund_by:
+            return await self._desk.advance(order, "lapse", actor="clock", words="The time to pay ran out.")
+        await self._unpacking.fetch(order)
+        return order
 
     async def _caught_up(self, order: OpenOrder) -> tuple[OpenOrder, EscrowView]:
         """The order as the chain shows it, with the arbiter called where that had to wait for the chain."""
@@ -222,8 +229,17 @@ class SaleArbiter:
 class SaleActions:
     """What a person may do in a sale, by button or command."""
 
-    def __init__(self, *, desk: OrderDesk, escrow: EscrowDesk, watch: SaleWatch, calling: Calling) -> None:
+    def __init__(
+        self,
+        *,
+        desk: OrderDesk,
+        escrow: EscrowDesk,
+        watch: SaleWatch,
+        negotiation: Negotiation,
+        calling: Calling,
+    ) -> None:
         self._desk = desk
+        self._negotiation = negotiation
         self._escrow = escrow
         self._watch = watch
         self._calling = calling
@@ -259,7 +275,7 @@ class SaleActions:
         try:
             if await self._escrow.started(order, "fund"):
                 raise paid
-            await self._desk.advance(order, "withdraw", actor="you", words="You stepped back before paying.")
+            await self._negotiation.step_back(order, "You stepped back before paying.")
         finally:
             purse.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from openstall.app.services.disputes.wiring import Disputes
@@ -13,10 +14,14 @@ from openstall.app.services.orders.negotiation import Negotiation
 from openstall.app.services.orders.sale import SaleActions, SaleArbiter, SaleBuyer, SaleSeller, SaleWatch
 from openstall.app.services.orders.unpacking import Unpacking
 from openstall.app.services.selling import Stock
+from openstall.market.errors import InvalidRecord
+from openstall.market.records import Listing
+from openstall.p2p.blob_transfer import FileServer
+from openstall.p2p.mirrors import Mirror
 from openstall.store.library import Library
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,18 @@ def make_escrow(ground: Ground, desk: OrderDesk) -> EscrowDesk:
     )
 
 
+async def mirrors_of(ground: Ground, listing: str) -> list[FileServer]:
+    """The web servers that a listing names, and the owner's IPFS gateway; none where it is not known here."""
+    try:
+        found = await ground.catalogue.held(listing)
+    except InvalidRecord:
+        return []
+    if found is None or not isinstance(found.body, Listing):
+        return []
+    mirrors = [Mirror(url, web=ground.web) for url in found.body.mirrors]
+    return [*mirrors, *ground.ipfs.sources(found.body.ipfs)]
+
+
 def make_sale(
     ground: Ground,
     *,
@@ -59,6 +76,7 @@ def make_sale(
         folder=ground.home.library,
         seed=ground.seed,
         workers=ground.workers,
+        mirrors=partial(mirrors_of, ground),
     )
     calling = disputes.calling
     buyer = SaleBuyer(
@@ -76,6 +94,6 @@ def make_sale(
             ("sale", "seller"): seller,
             ("sale", "arbiter"): SaleArbiter(desk=desk, watch=watch, gathering=disputes.gathering),
         },
-        actions=SaleActions(desk=desk, escrow=escrow, watch=watch, calling=calling),
+        actions=SaleActions(desk=desk, escrow=escrow, watch=watch, negotiation=negotiation, calling=calling),
         unpacking=unpacking,
     )

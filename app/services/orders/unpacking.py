@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from openstall.app.services.sealing import open_key, unseal
 from openstall.app.threads import Workers
 from openstall.market.errors import StoreError
 from openstall.market.fields import BlobRef, FileEntry
-from openstall.p2p.blob_transfer import BlobTransfer
+from openstall.p2p.blob_transfer import BlobTransfer, FileServer
 from openstall.p2p.blobs import BlobStore
 from openstall.store.library import Library
+
+Mirrors = Callable[[str], Awaitable[Sequence[FileServer]]]
+"""The web servers that a listing names, by its cid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,9 @@ class Unpacking:
         folder: Path,
         seed: bytes,
         workers: Workers,
+        mirrors: Mirrors,
     ) -> None:
+        self._mirrors = mirrors
         self._desk = desk
         self._blobs = blobs
         self._transfer = transfer
@@ -88,6 +93,8 @@ class Unpacking:
             on_progress=lambda done, total: self._desk.progress(
                 order.order_id, "Fetching the encrypted package", done, total, "bytes"
             ),
+            wide=order.kind == "sale",
+            servers=await self._mirrors(order.contract.sale.listing) if order.kind == "sale" else (),
         )
         check_blob(found, blob)
 

@@ -174,6 +174,8 @@ def _as_dict(match: Match, item: dict[str, Any]) -> dict[str, Any]:
         "cid": match.cid,
         "author": item["author"],
         "author_name": item["author_name"],
+        "author_marks": item.get("author_marks", []),
+        "ways_out": item.get("ways_out", []),
         "reachable": item["reachable"],
         "title": item["body"]["title"],
         "lane": match.lane,

@@ -138,8 +138,11 @@ def write_body(
     return checked
 
 
-def summary_of(body: RequestBody) -> list[dict[str, str]]:
-    """What will be signed, line by line, for somebody who runs a shop."""
+def summary_of(body: RequestBody, *, training: bool = False) -> list[dict[str, str]]:
+    """What will be signed, line by line, for somebody who runs a shop.
+
+    `training`: there is training data that was not encrypted yet, so that the body does not name it.
+    """
     contest = body.mechanism == "contest"
     what = (
         f"say which of {len(body.classes)} classes of “{body.target}” a row is"
@@ -147,7 +150,8 @@ def summary_of(body: RequestBody) -> list[dict[str, str]]:
         else f"estimate “{body.target}” of a row"
     )
     mine = [one.lower() for one in body.evaluators] == [body.wallet.lower()]
-    judges = "you alone" if mine else f"{body.quorum} of {len(body.evaluators)} evaluators must agree"
+    several = "evaluator" if len(body.evaluators) == 1 else "evaluators"
+    judges = "you alone" if mine else f"{body.quorum} of {len(body.evaluators)} {several} must agree"
     lines = {
         "You ask for": f"a model ({body.framework.upper()}, licence {body.licence}) to {what} "
         f"from {len(body.features)} columns.",
@@ -155,7 +159,7 @@ def summary_of(body: RequestBody) -> list[dict[str, str]]:
         "Measured on": f"{body.rows} sealed rows of yours. Only their number and a seal are published; "
         "no developer sees them.",
         "Measured by": judges + ".",
-        "Training data": _training_words(body),
+        "Training data": _training_words(body, there=training or body.training is not None),
     }
     lines |= contest_words(body) if contest else _auction_words(body)
     return [{"what": what_, "words": words} for what_, words in lines.items()]
@@ -175,8 +179,8 @@ def _auction_words(body: RequestBody) -> dict[str, str]:
     }
 
 
-def _training_words(body: RequestBody) -> str:
-    if not body.training:
+def _training_words(body: RequestBody, *, there: bool) -> str:
+    if not there:
         return "none: developers bring their own."
     if body.mechanism == "contest":
         return "encrypted, but everybody of the group who asks gets its key: all of them build at once."

@@ -30,6 +30,7 @@ from openstall.app.services.requests.overlap import overlap_words
 from openstall.app.services.requests.sealed_rows import KeptRows, RowsFolder
 from openstall.app.services.requests.table import Problems, Table, read_table
 from openstall.app.services.requests.training import TrainingData
+from openstall.app.services.requests.words import silence_words
 from openstall.app.threads import Workers
 from openstall.market import ids
 from openstall.market.errors import Conflict, MoneyError, NotFound, OpenstallError
@@ -113,13 +114,21 @@ class RequestService:
             found.warnings += await self.workers.work(
                 overlap_words, training, found, table.lines, file.choice.target
             )
+        if terms is not None and found is not None:
+            found.warnings += [silence_words(one) for one in await self._unwilling(terms)]
         told = _preview(problems, table, None if table is None else as_dict(table, found))
         if terms is not None and table is not None and found is not None and not problems.total:
             self.chain.need(terms.mechanism)
             commitment = Commitment(root="00" * 32, rows=len(found.rows))
             body = self._body(terms, found, commitment, file, training=None)
-            told["summary"] = summary_of(body)
+            told["summary"] = summary_of(body, training=training is not None)
         return told
+
+    async def _unwilling(self, terms: Terms) -> list[str]:
+        """Evaluators that have not said in the catalogue that they measure for others."""
+        own = self.chain.wallet.lower()
+        others = [one for one in terms.evaluators if one.lower() != own]
+        return [one for one in others if not await self.catalogue.evaluates(one)]
 
     async def _first_look(self, file: RowsFile, problems: Problems) -> dict[str, Any]:
         """What the columns are called and hold, before anybody has chosen the one of the answers."""

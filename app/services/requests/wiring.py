@@ -13,7 +13,7 @@ from openstall.store.orders import Orders
 from openstall.store.requests import Requests
 
 if TYPE_CHECKING:
-    from openstall.app.trade import Ground
+    from openstall.app.ground import Ground
 
 
 def make_requests(

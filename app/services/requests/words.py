@@ -8,6 +8,14 @@ from openstall.market.money import format_amount
 from openstall.market.requests.bodies import SHARES, RequestBody
 
 
+def silence_words(evaluator: str) -> str:
+    """Said where an evaluator has not agreed to measure for others."""
+    return (
+        f"{evaluator} has not said in this group that it measures models for others. If it stays silent, "
+        "nothing is measured, and your money comes back only when the deadlines have passed."
+    )
+
+
 def contest_words(body: RequestBody) -> dict[str, str]:
     """What a requester signs there beside what every request says."""
     pool = format_amount(body.budget_micro)

@@ -50,7 +50,7 @@ def new_code(*, node: str, addrs: list[str], now: int) -> PairingCode:
     """A fresh code, good for ten minutes."""
     return PairingCode(
         node=node,
-        addrs=[one.split("/p2p/")[0] for one in addrs][:MAX_ADDRS],
+        addrs=[one.split("/p2p/")[0] for one in addrs if "/p2p-circuit" not in one][:MAX_ADDRS],
         secret=secrets.token_hex(SECRET_BYTES),
         expires=now + LIFE_S,
     )

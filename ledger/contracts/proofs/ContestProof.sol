@@ -35,42 +35,128 @@ contract ContestProof is Proof {
         bytes32 three;
     }
 
-    struct Act {
-        uint8 kind;
-        uint8 entrant;
-        uint128 amount;
-        bytes32 word;
+    /// Another contest, and somebody's entry to it.
+    struct Other {
+        bytes32 id;
+        bytes32[7] words;
+        address entrant;
+        bytes32 entry;
     }
 
-    /// Whatever is called, by whomever: what the contract gives out is what it owed, and another contest stays.
-    function check_conservation(
+    /// A verdict moves no money.
+    function check_conservation_judge(
         bytes32 id,
-        bytes32 other,
         Any calldata any,
-        bytes32[6] calldata others,
+        Other calldata other,
         World calldata world,
-        Act calldata act
+        bytes32 root,
+        uint128 total
     ) external {
-        vm.assume(id != other);
-        _put(id, any);
-        _putOther(other, others);
-        _start(any, world);
-        bytes32 before = _words(house, _slot(other, FOUND), 7);
-        if (!_call(house, world.caller, _act(act, id))) return;
-        assert(_free(house) == world.rest + _owedNow(id));
-        assert(_words(house, _slot(other, FOUND), 7) == before);
-        _assertStays(id, any);
+        bytes memory data = abi.encodeCall(Contest.judge, (id, root, total, new uint8[](1), new bytes[](1)));
+        _conserves(id, any, other, world, world.caller, data);
+    }
+
+    function check_conservation_claim(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint8 which,
+        uint128 amount,
+        bytes32 sealedKey
+    ) external {
+        bytes memory data = abi.encodeCall(Contest.claim, (id, amount, new bytes32[](0), abi.encode(sealedKey)));
+        _conserves(id, any, other, world, _entrant(which), data);
+    }
+
+    /// What is lost goes to an address that no key opens, and is no longer owed.
+    function check_conservation_forfeit(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint8 which,
+        uint128 amount
+    ) external {
+        bytes memory data = abi.encodeCall(Contest.forfeit, (id, _entrant(which), amount, new bytes32[](0)));
+        _conserves(id, any, other, world, world.caller, data);
+    }
+
+    function check_conservation_close(bytes32 id, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(id, any, other, world, world.caller, abi.encodeCall(Contest.close, (id)));
+    }
+
+    function check_conservation_withdraw(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint8 which
+    ) external {
+        bytes memory data = abi.encodeCall(Contest.withdraw, (id, _entrant(which)));
+        _conserves(id, any, other, world, world.caller, data);
+    }
+
+    function check_conservation_collect(World calldata world, uint128 kept) external {
+        _collects(house, world, kept);
+    }
+
+    struct Opening {
+        uint64 entryBy;
+        uint64 judgeBy;
+        uint32 reviewS;
+        uint128 pool;
+        uint128 deposit;
+        address evaluator;
+        uint16 weight;
+    }
+
+    /// The pool comes in from who opens, all of it, and for this contest only.
+    function check_conservation_open(
+        bytes32 requestHash,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        Opening calldata free,
+        Till.Permit calldata permit
+    ) external {
+        bytes32 id = room.idOf(ONE, requestHash);
+        vm.assume(id != other.id);
+        vm.assume(state <= 4);
+        _store(house, _slot(id, FOUND), 1, uint256(state) << 232);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, ONE, abi.encodeCall(Contest.open, (requestHash, _terms(free), permit)))) return;
+        assert(state == 0);
+        assert(_free(house) == uint256(world.rest) + free.pool);
+        assert(token.balanceOf(ONE) == MUCH - free.pool);
+        assert(_owedNow(id) == free.pool);
+        _assertOtherStays(other);
+        Contest.Competition memory found = room.competitions(id);
+        assert(found.requester == ONE);
+        assert(_both(found.total == 0, found.claimed == 0));
     }
 
     /// An entry brings exactly its deposit, from who makes it.
-    function check_conservation_enter(bytes32 id, Any calldata any, World calldata world, bytes32 model) external {
+    function check_conservation_enter(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes32 model,
+        Till.Permit calldata permit
+    ) external {
+        vm.assume(id != other.id);
         _put(id, any);
+        _putOther(other);
         _start(any, world);
-        Till.Permit memory permit;
         if (!_call(house, THREE, abi.encodeCall(Contest.enter, (id, model, permit)))) return;
         assert(any.three == 0);
         assert(_free(house) == world.rest + _owedNow(id));
         assert(token.balanceOf(THREE) == MUCH - any.deposit);
+        _assertOtherStays(other);
         _assertStays(id, any);
     }
 
@@ -91,7 +177,7 @@ contract ContestProof is Proof {
     }
 
     function check_exit_withdraw(bytes32 id, Any calldata any, World calldata world) external {
-        vm.assume(any.state == VOID || any.state == CLOSED);
+        vm.assume(_either(any.state == VOID, any.state == CLOSED));
         vm.assume(uint256(any.two) > BARRED);
         _exit(id, any, world, abi.encodeCall(Contest.withdraw, (id, TWO)));
         assert(_has(house, TWO) == MUCH + any.deposit);
@@ -120,18 +206,42 @@ contract ContestProof is Proof {
         _begin(house, world, _owed(any.state, any.pool, any.claimed, any.deposit, any.two, any.three));
     }
 
-    function _act(Act calldata act, bytes32 id) private pure returns (bytes memory) {
-        address entrant = act.entrant == 0 ? TWO : THREE;
-        bytes32[] memory proof = new bytes32[](0);
-        if (act.kind == 0) return _judge(act, id);
-        if (act.kind == 1) return abi.encodeCall(Contest.claim, (id, act.amount, proof, abi.encode(act.word)));
-        if (act.kind == 2) return abi.encodeCall(Contest.forfeit, (id, entrant, act.amount, proof));
-        if (act.kind == 3) return abi.encodeCall(Contest.close, (id));
-        return abi.encodeCall(Contest.withdraw, (id, entrant));
+    /// Whatever the state and whoever calls: what the contract gives out is what it owed; another contest stays.
+    function _conserves(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        address caller,
+        bytes memory data
+    ) private {
+        vm.assume(id != other.id);
+        _put(id, any);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, caller, data)) return;
+        uint256 owed = _owed(any.state, any.pool, any.claimed, any.deposit, any.two, any.three);
+        _assertFits(house, world, owed, _owedNow(id));
+        _assertOtherStays(other);
+        _assertStays(id, any);
     }
 
-    function _judge(Act calldata act, bytes32 id) private pure returns (bytes memory) {
-        return abi.encodeCall(Contest.judge, (id, act.word, act.amount, new uint8[](1), new bytes[](1)));
+    function _entrant(uint8 which) private pure returns (address) {
+        return which == 0 ? TWO : THREE;
+    }
+
+    function _terms(Opening calldata free) private view returns (Contest.Terms memory terms) {
+        terms.token = address(token);
+        terms.pool = free.pool;
+        terms.deposit = free.deposit;
+        terms.entryBy = free.entryBy;
+        terms.judgeBy = free.judgeBy;
+        terms.reviewS = free.reviewS;
+        terms.quorum = 1;
+        terms.evaluators = new address[](1);
+        terms.evaluators[0] = free.evaluator;
+        terms.weightsBps = new uint16[](1);
+        terms.weightsBps[0] = free.weight;
     }
 
     /// What opening and the steps leave true of every contest is assumed here, and shown to stay below.
@@ -142,7 +252,7 @@ contract ContestProof is Proof {
         vm.assume(any.claimed <= any.total);
         vm.assume(any.since < LATE);
         vm.assume(any.judgeBy < LATE);
-        if (any.state == OPEN) vm.assume(any.claimed == 0);
+        vm.assume(_either(any.state != OPEN, any.claimed == 0));
         uint256 base = _slot(id, FOUND);
         _store(house, base, 0, _word(ONE) | (uint256(any.entryBy) << 160) | (uint256(any.reviewS) << 224));
         uint256 standing = (uint256(1) << 224) | (uint256(any.state) << 232);
@@ -161,10 +271,19 @@ contract ContestProof is Proof {
         return keccak256(abi.encode(entrant, keccak256(abi.encode(id, uint256(4)))));
     }
 
-    function _putOther(bytes32 other, bytes32[6] calldata words) private {
-        for (uint256 i = 0; i < 6; i++) {
-            _store(house, _slot(other, FOUND), i, uint256(words[i]));
+    function _putOther(Other calldata other) private {
+        for (uint256 i = 0; i < 7; i++) {
+            _store(house, _slot(other.id, FOUND), i, uint256(other.words[i]));
         }
+        vm.store(house, _entry(other.id, other.entrant), other.entry);
+    }
+
+    function _assertOtherStays(Other calldata other) private view {
+        bytes32 changed = room.entries(other.id, other.entrant) ^ other.entry;
+        for (uint256 i = 0; i < 7; i++) {
+            changed |= vm.load(house, bytes32(_slot(other.id, FOUND) + i)) ^ other.words[i];
+        }
+        assert(changed == 0);
     }
 
     function _owed(uint8 state, uint128 pool, uint128 claimed, uint128 deposit, bytes32 two, bytes32 three)
@@ -173,9 +292,11 @@ contract ContestProof is Proof {
         returns (uint256 owed)
     {
         if (state == 0) return 0;
-        if (state <= JUDGED) owed = pool - claimed;
-        if (uint256(two) > BARRED) owed += deposit;
-        if (uint256(three) > BARRED) owed += deposit;
+        unchecked {
+            if (state <= JUDGED) owed = uint256(pool) - claimed;
+            if (uint256(two) > BARRED) owed += deposit;
+            if (uint256(three) > BARRED) owed += deposit;
+        }
     }
 
     function _owedNow(bytes32 id) private view returns (uint256) {
@@ -191,6 +312,6 @@ contract ContestProof is Proof {
         assert(found.deposit == any.deposit);
         assert(found.total <= found.pool);
         assert(found.claimed <= found.total);
-        assert(uint8(found.state) != OPEN || found.claimed == 0);
+        assert(_either(uint8(found.state) != OPEN, found.claimed == 0));
     }
 }

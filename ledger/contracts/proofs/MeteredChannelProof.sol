@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {MeteredChannel} from "../sources/MeteredChannel.sol";
+import {Till} from "../sources/Till.sol";
 import {Proof} from "./Proof.sol";
 
 /// @title One step from any state that a channel can be in. ONE is the payer, who signs everything; TWO the payee.
@@ -18,47 +19,76 @@ contract MeteredChannelProof is Proof {
         uint128 claimed;
     }
 
-    /// Whatever is called, by whomever: what the contract gives out is what it owed, and another channel stays.
-    function check_conservation(
+    /// Another channel.
+    struct Other {
+        bytes32 id;
+        bytes32[4] words;
+    }
+
+    function check_conservation_claim(
         bytes32 id,
-        bytes32 other,
         Any calldata any,
-        bytes32[4] calldata others,
+        Other calldata other,
         World calldata world,
-        uint8 act,
         uint128 amount
     ) external {
-        vm.assume(id != other);
-        _put(id, any);
-        _putOther(other, others);
-        _begin(house, world, _owed(any.closed, any.deposit, any.claimed));
-        bytes32 before = _words(house, _slot(other, CHANNELS), 5);
-        if (!_call(house, world.caller, _act(act, id, amount))) return;
-        assert(_words(house, _slot(other, CHANNELS), 5) == before);
-        _assertFits(id, any, world);
+        _conserves(id, any, other, world, abi.encodeCall(MeteredChannel.claim, (id, amount, "")));
+    }
+
+    function check_conservation_close(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint128 amount
+    ) external {
+        _conserves(id, any, other, world, abi.encodeCall(MeteredChannel.close, (id, amount, "")));
+    }
+
+    function check_conservation_start_withdraw(bytes32 id, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(id, any, other, world, abi.encodeCall(MeteredChannel.startWithdraw, (id)));
+    }
+
+    function check_conservation_withdraw(bytes32 id, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(id, any, other, world, abi.encodeCall(MeteredChannel.withdraw, (id)));
+    }
+
+    struct Opening {
+        address payee;
+        uint128 deposit;
+        uint32 delayS;
+        bytes32 salt;
     }
 
     /// Money comes in from who opens, all of it, and into this channel only.
-    function check_conservation_open(
-        bytes32 salt,
-        bytes32 other,
-        bytes32[4] calldata others,
+    function check_conservation_open(uint8 live, Other calldata other, World calldata world, Opening calldata free)
+        external
+    {
+        bytes memory data =
+            abi.encodeCall(MeteredChannel.open, (free.payee, address(token), free.deposit, free.delayS, free.salt));
+        _opens(live, other, world, free, data);
+    }
+
+    function check_conservation_open_with_permit(
+        uint8 live,
+        Other calldata other,
         World calldata world,
-        address payee,
-        uint128 deposit,
-        uint32 delayS
+        Opening calldata free,
+        Till.Permit calldata permit
     ) external {
-        bytes32 id = desk.idOf(ONE, payee, address(token), delayS, salt);
-        vm.assume(id != other);
-        _putOther(other, others);
-        _begin(house, world, 0);
-        bytes32 before = _words(house, _slot(other, CHANNELS), 5);
-        bytes memory data = abi.encodeCall(MeteredChannel.open, (payee, address(token), deposit, delayS, salt));
-        if (!_call(house, ONE, data)) return;
-        assert(_free(house) == uint256(world.rest) + deposit);
-        assert(token.balanceOf(ONE) == MUCH - deposit);
-        assert(_words(house, _slot(other, CHANNELS), 5) == before);
-        _assertNew(id, payee, deposit);
+        bytes memory data = abi.encodeCall(
+            MeteredChannel.openWithPermit,
+            (free.payee, address(token), free.deposit, free.delayS, free.salt, permit)
+        );
+        _opens(live, other, world, free, data);
+    }
+
+    function check_conservation_collect(World calldata world, uint128 kept) external {
+        _collects(house, world, kept);
     }
 
     /// After the announced date anyone sends the rest back to the payer.
@@ -111,15 +141,16 @@ contract MeteredChannelProof is Proof {
         assert(closed);
     }
 
-    function _assertFits(bytes32 id, Any calldata any, World calldata world) private view {
+    function _assertStays(bytes32 id, Any calldata any, World calldata world) private view {
         (, uint32 delayS, uint64 withdrawAt,, bool closed,, uint128 deposit, uint128 claimed) = desk.channels(id);
         assert(claimed <= deposit);
         assert(claimed >= any.claimed);
-        assert(_free(house) == world.rest + _owed(closed ? 1 : 0, deposit, claimed));
+        uint256 owed = _owed(any.closed, any.deposit, any.claimed);
+        _assertFits(house, world, owed, _owed(closed ? 1 : 0, deposit, claimed));
         assert(_has(house, TWO) == MUCH + claimed - any.claimed);
         assert(deposit == any.deposit);
         assert(delayS == any.delayS);
-        assert(withdrawAt == any.withdrawAt || withdrawAt == world.now_ + delayS);
+        assert(_either(withdrawAt == any.withdrawAt, withdrawAt == world.now_ + delayS));
     }
 
     function _assertNew(bytes32 id, address payee, uint128 deposit) private view {
@@ -131,11 +162,42 @@ contract MeteredChannelProof is Proof {
         assert(claimed == 0);
     }
 
-    function _act(uint8 act, bytes32 id, uint128 amount) private pure returns (bytes memory) {
-        if (act == 0) return abi.encodeCall(MeteredChannel.claim, (id, amount, ""));
-        if (act == 1) return abi.encodeCall(MeteredChannel.close, (id, amount, ""));
-        if (act == 2) return abi.encodeCall(MeteredChannel.startWithdraw, (id));
-        return abi.encodeCall(MeteredChannel.withdraw, (id));
+    /// Whatever the state and whoever calls: what the contract gives out is what it owed; another channel stays.
+    function _conserves(
+        bytes32 id,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes memory data
+    ) private {
+        vm.assume(id != other.id);
+        _put(id, any);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, world.caller, data)) return;
+        _assertOtherStays(other);
+        _assertStays(id, any, world);
+    }
+
+    function _opens(
+        uint8 live,
+        Other calldata other,
+        World calldata world,
+        Opening calldata free,
+        bytes memory data
+    ) private {
+        bytes32 id = desk.idOf(ONE, free.payee, address(token), free.delayS, free.salt);
+        vm.assume(id != other.id);
+        vm.assume(live <= 1);
+        _store(house, _slot(id, CHANNELS), 0, _when(live == 1, _word(ONE)));
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, ONE, data)) return;
+        assert(live == 0);
+        assert(_free(house) == uint256(world.rest) + free.deposit);
+        assert(token.balanceOf(ONE) == MUCH - free.deposit);
+        _assertOtherStays(other);
+        _assertNew(id, free.payee, free.deposit);
     }
 
     function _put(bytes32 id, Any calldata any) private {
@@ -150,13 +212,23 @@ contract MeteredChannelProof is Proof {
         _store(house, base, 3, uint256(any.deposit) | (uint256(any.claimed) << 128));
     }
 
-    function _putOther(bytes32 other, bytes32[4] calldata words) private {
+    function _putOther(Other calldata other) private {
         for (uint256 i = 0; i < 4; i++) {
-            _store(house, _slot(other, CHANNELS), i, uint256(words[i]));
+            _store(house, _slot(other.id, CHANNELS), i, uint256(other.words[i]));
         }
     }
 
+    function _assertOtherStays(Other calldata other) private view {
+        bytes32 changed = 0;
+        for (uint256 i = 0; i < 4; i++) {
+            changed |= vm.load(house, bytes32(_slot(other.id, CHANNELS) + i)) ^ other.words[i];
+        }
+        assert(changed == 0);
+    }
+
     function _owed(uint8 closed, uint128 deposit, uint128 claimed) private pure returns (uint256) {
-        return closed == 0 ? deposit - claimed : 0;
+        unchecked {
+            return closed == 0 ? uint256(deposit) - claimed : 0;
+        }
     }
 }

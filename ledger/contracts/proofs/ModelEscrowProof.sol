@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ModelEscrow} from "../sources/ModelEscrow.sol";
+import {Till} from "../sources/Till.sol";
 import {Proof} from "./Proof.sol";
 
 /// @title One step from any state that an order for a model can be in.
@@ -34,31 +35,101 @@ contract ModelEscrowProof is Proof {
         bytes32 modelHash;
     }
 
-    struct Act {
-        uint8 kind;
-        bool passed;
-        bytes32 word;
-        uint16 bps;
+    /// Another order.
+    struct Other {
+        bytes32 key;
+        bytes32[7] words;
     }
 
-    /// Whatever is called, by whomever: what the contract gives out is what it owed, and another order stays.
-    function check_conservation(
+    function check_conservation_submit(
         bytes32 key,
-        bytes32 other,
         Any calldata any,
-        bytes32[6] calldata others,
+        Other calldata other,
         World calldata world,
-        Act calldata act
+        bytes32 modelHash
     ) external {
-        vm.assume(key != other);
-        _put(key, any);
-        _putOther(other, others);
-        _begin(house, world, _owed(any.state, any.amount));
-        bytes32 before = _words(house, _slot(other, ORDERS), 7);
-        if (!_call(house, world.caller, _act(act, key))) return;
-        assert(_free(house) == world.rest + _owedNow(key));
-        assert(_words(house, _slot(other, ORDERS), 7) == before);
-        _assertStays(key);
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.submit, (key, modelHash)));
+    }
+
+    /// A verdict moves no money.
+    function check_conservation_assess(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bool passed,
+        bytes32 report
+    ) external {
+        bytes32[] memory reports = new bytes32[](1);
+        reports[0] = report;
+        bytes[] memory signatures = new bytes[](1);
+        bytes memory data = abi.encodeCall(ModelEscrow.assess, (key, passed, new uint8[](1), reports, signatures));
+        _conserves(key, any, other, world, data);
+    }
+
+    function check_conservation_hand_over(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes32 sealedKey
+    ) external {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.handOver, (key, abi.encode(sealedKey))));
+    }
+
+    function check_conservation_complete(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.complete, (key)));
+    }
+
+    function check_conservation_claim(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.claim, (key)));
+    }
+
+    function check_conservation_refund(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.refund, (key)));
+    }
+
+    function check_conservation_cancel(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.cancel, (key)));
+    }
+
+    function check_conservation_dispute(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes32 evidenceHash
+    ) external {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.dispute, (key, evidenceHash)));
+    }
+
+    /// The shares may be any: what the buyer and the arbiter do not have, the seller has.
+    function check_conservation_rule(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint16 buyerBps
+    ) external {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.rule, (key, buyerBps)));
+    }
+
+    function check_conservation_settle_silent(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(ModelEscrow.settleSilent, (key)));
+    }
+
+    function check_conservation_collect(World calldata world, uint128 kept) external {
+        _collects(house, world, kept);
     }
 
     struct Rules {
@@ -76,17 +147,27 @@ contract ModelEscrowProof is Proof {
     }
 
     /// Money comes in from who pays, all of it, and into this order only.
-    function check_conservation_fund(bytes32 requestHash, World calldata world, Rules calldata free) external {
-        bytes32 key = escrow.keyOf(ONE, TWO, requestHash);
-        _begin(house, world, 0);
-        if (!_call(house, ONE, abi.encodeCall(ModelEscrow.fundFor, (TWO, requestHash, _terms(free))))) return;
-        assert(_owedNow(key) == free.amount);
-        assert(_free(house) == uint256(world.rest) + free.amount);
-        assert(token.balanceOf(ONE) == MUCH - free.amount);
-        ModelEscrow.Order memory order = escrow.orders(key);
-        assert(order.buyer == TWO);
-        assert(order.seller == free.seller);
-        assert(order.arbiterFeeBps <= 1_000);
+    function check_conservation_fund_for(
+        bytes32 requestHash,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        Rules calldata free
+    ) external {
+        bytes memory data = abi.encodeCall(ModelEscrow.fundFor, (TWO, requestHash, _terms(free)));
+        _funds(escrow.keyOf(ONE, TWO, requestHash), TWO, state, other, world, free, data);
+    }
+
+    function check_conservation_fund_with_permit(
+        bytes32 requestHash,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        Rules calldata free,
+        Till.Permit calldata permit
+    ) external {
+        bytes memory data = abi.encodeCall(ModelEscrow.fundWithPermit, (requestHash, _terms(free), permit));
+        _funds(escrow.keyOf(ONE, ONE, requestHash), ONE, state, other, world, free, data);
     }
 
     function check_exit_refund_funded(bytes32 key, Any calldata any, World calldata world) external {
@@ -142,24 +223,48 @@ contract ModelEscrowProof is Proof {
         assert(_owedNow(key) == 0);
     }
 
-    function _act(Act calldata act, bytes32 key) private pure returns (bytes memory) {
-        if (act.kind == 0) return abi.encodeCall(ModelEscrow.submit, (key, act.word));
-        if (act.kind == 1) return _assess(act, key);
-        if (act.kind == 2) return abi.encodeCall(ModelEscrow.handOver, (key, abi.encode(act.word)));
-        if (act.kind == 3) return abi.encodeCall(ModelEscrow.complete, (key));
-        if (act.kind == 4) return abi.encodeCall(ModelEscrow.claim, (key));
-        if (act.kind == 5) return abi.encodeCall(ModelEscrow.refund, (key));
-        if (act.kind == 6) return abi.encodeCall(ModelEscrow.cancel, (key));
-        if (act.kind == 7) return abi.encodeCall(ModelEscrow.dispute, (key, act.word));
-        if (act.kind == 8) return abi.encodeCall(ModelEscrow.rule, (key, act.bps));
-        return abi.encodeCall(ModelEscrow.settleSilent, (key));
+    /// Whatever the state and whoever calls: what the contract gives out is what it owed; another order stays.
+    function _conserves(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes memory data
+    ) private {
+        vm.assume(key != other.key);
+        _put(key, any);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, world.caller, data)) return;
+        _assertFits(house, world, _owed(any.state, any.amount), _owedNow(key));
+        _assertOtherStays(other);
+        _assertStays(key);
     }
 
-    function _assess(Act calldata act, bytes32 key) private pure returns (bytes memory) {
-        uint8[] memory places = new uint8[](1);
-        bytes32[] memory reports = new bytes32[](1);
-        reports[0] = act.word;
-        return abi.encodeCall(ModelEscrow.assess, (key, act.passed, places, reports, new bytes[](1)));
+    function _funds(
+        bytes32 key,
+        address buyer,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        Rules calldata free,
+        bytes memory data
+    ) private {
+        vm.assume(key != other.key);
+        vm.assume(state <= 9);
+        _store(house, _slot(key, ORDERS), 0, uint256(state) << 224);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, ONE, data)) return;
+        assert(state == 0);
+        assert(_free(house) == uint256(world.rest) + free.amount);
+        assert(token.balanceOf(ONE) == MUCH - free.amount);
+        _assertOtherStays(other);
+        ModelEscrow.Order memory order = escrow.orders(key);
+        assert(_owed(uint8(order.state), order.amount) == free.amount);
+        assert(order.buyer == buyer);
+        assert(order.seller == free.seller);
+        assert(order.arbiterFeeBps <= 1_000);
     }
 
     function _terms(Rules calldata free) private view returns (ModelEscrow.Terms memory terms) {
@@ -191,7 +296,7 @@ contract ModelEscrowProof is Proof {
         _store(house, base, 0, _word(ONE) | (uint256(any.since) << 160) | (uint256(any.state) << 224) | tries);
         _store(house, base, 1, _word(TWO) | (uint256(any.deliverBy) << 160) | (uint256(any.evaluateS) << 224));
         uint256 windows = (uint256(any.reviewS) << 160) | (uint256(any.arbiterS) << 192);
-        _store(house, base, 2, _word(THREE) * any.judged | windows | (uint256(any.feeBps) << 224));
+        _store(house, base, 2, _when(any.judged == 1, _word(THREE)) | windows | (uint256(any.feeBps) << 224));
         _store(house, base, 3, _word(address(token)));
         _store(house, base, 4, any.amount);
         _store(house, base, 5, uint256(any.modelHash));
@@ -199,17 +304,23 @@ contract ModelEscrowProof is Proof {
         _store(house, uint256(keccak256(abi.encode(base + 6))), 0, _word(EVALUATOR));
     }
 
-    function _putOther(bytes32 other, bytes32[6] calldata words) private {
-        for (uint256 i = 0; i < 6; i++) {
-            _store(house, _slot(other, ORDERS), i, uint256(words[i]));
+    function _putOther(Other calldata other) private {
+        for (uint256 i = 0; i < 7; i++) {
+            _store(house, _slot(other.key, ORDERS), i, uint256(other.words[i]));
         }
+    }
+
+    function _assertOtherStays(Other calldata other) private view {
+        bytes32 changed = 0;
+        for (uint256 i = 0; i < 7; i++) {
+            changed |= vm.load(house, bytes32(_slot(other.key, ORDERS) + i)) ^ other.words[i];
+        }
+        assert(changed == 0);
     }
 
     /// The amount in the six states that hold it.
     function _owed(uint8 state, uint128 amount) private pure returns (uint256) {
-        unchecked {
-            return uint8(state - FUNDED) < 6 ? amount : 0;
-        }
+        return _both(state >= FUNDED, state <= DISPUTED) ? amount : 0;
     }
 
     function _owedNow(bytes32 key) private view returns (uint256) {

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {OrderEscrow} from "../sources/OrderEscrow.sol";
+import {Till} from "../sources/Till.sol";
 import {Proof} from "./Proof.sol";
 
 /// @title One step from any state that an order can be in. ONE is the buyer, TWO the seller, THREE the arbiter.
@@ -25,61 +26,100 @@ contract OrderEscrowProof is Proof {
         uint128 amount;
     }
 
-    /// Whatever is called, by whomever: what the contract gives out is what it owed, and another order stays.
-    function check_conservation(
+    /// Another order.
+    struct Other {
+        bytes32 key;
+        bytes32[5] words;
+    }
+
+    function check_conservation_deliver(
         bytes32 key,
-        bytes32 other,
         Any calldata any,
-        bytes32[5] calldata others,
+        Other calldata other,
         World calldata world,
-        uint8 act,
-        bytes32 word,
-        uint16 bps
+        bytes32 sealedKey
     ) external {
-        vm.assume(key != other);
-        _put(key, any);
-        _putOther(other, others);
-        _begin(house, world, _owed(any.state, any.amount));
-        bytes32 before = _words(house, _slot(other, 1), 6);
-        if (!_call(house, world.caller, _act(act, key, word, bps))) return;
-        assert(_free(house) == world.rest + _owedNow(key));
-        assert(_words(house, _slot(other, 1), 6) == before);
-        _assertStays(key);
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.deliver, (key, abi.encode(sealedKey))));
+    }
+
+    function check_conservation_complete(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.complete, (key)));
+    }
+
+    function check_conservation_claim(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.claim, (key)));
+    }
+
+    function check_conservation_refund(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.refund, (key)));
+    }
+
+    function check_conservation_cancel(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.cancel, (key)));
+    }
+
+    function check_conservation_dispute(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes32 evidenceHash
+    ) external {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.dispute, (key, evidenceHash)));
+    }
+
+    /// The shares may be any: what the buyer and the arbiter do not have, the seller has.
+    function check_conservation_rule(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint16 buyerBps
+    ) external {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.rule, (key, buyerBps)));
+    }
+
+    /// The share may be any here too.
+    function check_conservation_settle_silent(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(OrderEscrow.settleSilent, (key)));
     }
 
     /// Money comes in from who funds, all of it, and into this order only.
     function check_conservation_fund(
         bytes32 orderHash,
-        bytes32 other,
-        bytes32[5] calldata others,
+        uint8 state,
+        Other calldata other,
         World calldata world,
         OrderEscrow.Terms calldata terms
     ) external {
-        bytes32 key = escrow.keyOf(ONE, orderHash);
-        vm.assume(key != other);
-        vm.assume(terms.token == address(token));
-        _putOther(other, others);
-        _begin(house, world, 0);
-        bytes32 before = _words(house, _slot(other, 1), 6);
-        if (!_call(house, ONE, abi.encodeCall(OrderEscrow.fund, (orderHash, terms)))) return;
-        assert(_owedNow(key) == terms.amount);
-        assert(_free(house) == uint256(world.rest) + terms.amount);
-        assert(token.balanceOf(ONE) == MUCH - terms.amount);
-        assert(_words(house, _slot(other, 1), 6) == before);
-        assert(terms.arbiterFeeBps <= 1_000);
-        assert(terms.silentBuyerBps <= 10_000);
+        _funds(orderHash, state, other, world, terms, abi.encodeCall(OrderEscrow.fund, (orderHash, terms)));
+    }
+
+    function check_conservation_fund_with_permit(
+        bytes32 orderHash,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        OrderEscrow.Terms calldata terms,
+        Till.Permit calldata permit
+    ) external {
+        bytes memory data = abi.encodeCall(OrderEscrow.fundWithPermit, (orderHash, terms, permit));
+        _funds(orderHash, state, other, world, terms, data);
     }
 
     /// What could not be pushed is taken by its owner, once.
     function check_conservation_collect(World calldata world, uint128 kept) external {
-        _begin(house, world, kept);
-        token.set(ONE, MUCH, 0);
-        vm.store(house, keccak256(abi.encode(ONE, keccak256(abi.encode(token, uint256(0))))), bytes32(uint256(kept)));
-        vm.assume(kept > 0);
-        assert(_call(house, ONE, abi.encodeCall(escrow.collect, (address(token)))));
-        assert(token.balanceOf(ONE) == MUCH + kept);
-        assert(_free(house) == world.rest);
-        assert(!_call(house, ONE, abi.encodeCall(escrow.collect, (address(token)))));
+        _collects(house, world, kept);
     }
 
     /// After each state's deadline anyone ends it, and the agreed party has the money.
@@ -129,15 +169,47 @@ contract OrderEscrowProof is Proof {
         assert(_owedNow(key) == 0);
     }
 
-    function _act(uint8 act, bytes32 key, bytes32 word, uint16 bps) private pure returns (bytes memory) {
-        if (act == 0) return abi.encodeCall(OrderEscrow.deliver, (key, abi.encode(word)));
-        if (act == 1) return abi.encodeCall(OrderEscrow.complete, (key));
-        if (act == 2) return abi.encodeCall(OrderEscrow.claim, (key));
-        if (act == 3) return abi.encodeCall(OrderEscrow.refund, (key));
-        if (act == 4) return abi.encodeCall(OrderEscrow.cancel, (key));
-        if (act == 5) return abi.encodeCall(OrderEscrow.dispute, (key, word));
-        if (act == 6) return abi.encodeCall(OrderEscrow.rule, (key, bps));
-        return abi.encodeCall(OrderEscrow.settleSilent, (key));
+    /// Whatever the state and whoever calls: what the contract gives out is what it owed; another order stays.
+    function _conserves(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes memory data
+    ) private {
+        vm.assume(key != other.key);
+        _put(key, any);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, world.caller, data)) return;
+        _assertFits(house, world, _owed(any.state, any.amount), _owedNow(key));
+        _assertOtherStays(other);
+        _assertStays(key);
+    }
+
+    function _funds(
+        bytes32 orderHash,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        OrderEscrow.Terms calldata terms,
+        bytes memory data
+    ) private {
+        bytes32 key = escrow.keyOf(ONE, orderHash);
+        vm.assume(key != other.key);
+        vm.assume(state <= 6);
+        vm.assume(terms.token == address(token));
+        _store(house, _slot(key, 1), 0, uint256(state) << 224);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, ONE, data)) return;
+        assert(state == 0);
+        assert(_owedNow(key) == terms.amount);
+        assert(_free(house) == uint256(world.rest) + terms.amount);
+        assert(token.balanceOf(ONE) == MUCH - terms.amount);
+        _assertOtherStays(other);
+        assert(terms.arbiterFeeBps <= 1_000);
+        assert(terms.silentBuyerBps <= 10_000);
     }
 
     /// What the check of the terms and the steps leave true of every order is assumed here, and shown to stay below.
@@ -149,7 +221,7 @@ contract OrderEscrowProof is Proof {
         vm.assume(any.since < LATE);
         vm.assume((any.state ^ DISPUTED) | any.judged != 0);
         uint256 base = _slot(key, 1);
-        uint256 arbiter = _word(THREE) * any.judged;
+        uint256 arbiter = _when(any.judged == 1, _word(THREE));
         _store(house, base, 0, _word(ONE) | (uint256(any.since) << 160) | (uint256(any.state) << 224));
         _store(house, base, 1, _word(TWO) | (uint256(any.deliverBy) << 160) | (uint256(any.reviewS) << 224));
         _store(
@@ -162,17 +234,23 @@ contract OrderEscrowProof is Proof {
         _store(house, base, 4, any.amount);
     }
 
-    function _putOther(bytes32 other, bytes32[5] calldata words) private {
+    function _putOther(Other calldata other) private {
         for (uint256 i = 0; i < 5; i++) {
-            _store(house, _slot(other, 1), i, uint256(words[i]));
+            _store(house, _slot(other.key, 1), i, uint256(other.words[i]));
         }
+    }
+
+    function _assertOtherStays(Other calldata other) private view {
+        bytes32 changed = 0;
+        for (uint256 i = 0; i < 5; i++) {
+            changed |= vm.load(house, bytes32(_slot(other.key, 1) + i)) ^ other.words[i];
+        }
+        assert(changed == 0);
     }
 
     /// The amount in the three states that hold it.
     function _owed(uint8 state, uint128 amount) private pure returns (uint256) {
-        unchecked {
-            return uint8(state - FUNDED) < 3 ? amount : 0;
-        }
+        return _both(state >= FUNDED, state <= DISPUTED) ? amount : 0;
     }
 
     function _owedNow(bytes32 key) private view returns (uint256) {

@@ -54,6 +54,7 @@ contract SignsAll {
 }
 
 interface Holds {
+    function collect(address token) external;
     function uncollected(address token, address owner) external view returns (uint256);
 }
 
@@ -92,6 +93,13 @@ abstract contract Proof {
         token.set(THREE, MUCH, world.moods & 4);
     }
 
+    /// A call that began with `world.rest` in the contract, all that it owed among it, gave out what it owes less.
+    /// What was owed is counted after the call, where it is known in which state the record was: fewer paths.
+    function _assertFits(address house, World calldata world, uint256 owed, uint256 owes) internal view {
+        vm.assume(world.rest >= owed);
+        assert(_free(house) + owed == world.rest + owes);
+    }
+
     /// What the contract holds, less what it keeps for parties that could not be paid.
     function _free(address house) internal view returns (uint256) {
         return token.balanceOf(house) - _kept(house, ONE) - _kept(house, TWO) - _kept(house, THREE);
@@ -106,6 +114,19 @@ abstract contract Proof {
         return Holds(house).uncollected(address(token), who);
     }
 
+    /// What could not be pushed is taken by its owner, once.
+    function _collects(address house, World calldata world, uint128 kept) internal {
+        _begin(house, world, kept);
+        token.set(ONE, MUCH, 0);
+        vm.store(house, keccak256(abi.encode(ONE, keccak256(abi.encode(token, uint256(0))))), bytes32(uint256(kept)));
+        vm.assume(kept > 0);
+        bytes memory data = abi.encodeCall(Holds.collect, (address(token)));
+        assert(_call(house, ONE, data));
+        assert(token.balanceOf(ONE) == MUCH + kept);
+        assert(_free(house) == world.rest);
+        assert(!_call(house, ONE, data));
+    }
+
     function _call(address house, address caller, bytes memory data) internal returns (bool done) {
         vm.prank(caller);
         (done,) = house.call(data);
@@ -114,6 +135,26 @@ abstract contract Proof {
     /// From now on this address signs everything; what a real signature is, is left to the chain.
     function _signsAll(address who) internal {
         vm.etch(who, type(SignsAll).runtimeCode);
+    }
+
+    /// Whether one of both holds, without the two paths that || would make.
+    function _either(bool one, bool two) internal pure returns (bool holds) {
+        assembly ("memory-safe") {
+            holds := or(one, two)
+        }
+    }
+
+    function _both(bool one, bool two) internal pure returns (bool hold) {
+        assembly ("memory-safe") {
+            hold := and(one, two)
+        }
+    }
+
+    /// The amount if it is so, else nothing; without the two paths that an `if` would make.
+    function _when(bool holds, uint256 amount) internal pure returns (uint256 counted) {
+        assembly ("memory-safe") {
+            counted := and(sub(0, holds), amount)
+        }
     }
 
     /// The words of a record, to be put or compared.

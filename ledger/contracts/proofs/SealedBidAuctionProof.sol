@@ -16,6 +16,7 @@ contract SealedBidAuctionProof is Proof {
     uint8 internal constant OPEN = 1;
     uint8 internal constant SETTLED = 2;
     uint8 internal constant VOID = 3;
+    uint256 internal constant OPENED = 1;
     uint256 internal constant BARRED = 3;
 
     /// `two` and `three` stand in the place of the bidders' commitments; `won` is 1 where TWO leads.
@@ -33,58 +34,130 @@ contract SealedBidAuctionProof is Proof {
         bytes32 three;
     }
 
-    struct Act {
-        uint8 kind;
-        uint8 bidder;
-        uint128 amount;
-        bytes32 salt;
+    /// Another auction, and somebody's bid in it.
+    struct Other {
+        bytes32 key;
+        bytes32[7] words;
+        address bidder;
+        bytes32 bid;
     }
 
-    /// Whatever is called, by whomever: what the contract gives out is what it owed, and another auction stays.
-    function check_conservation(
+    /// Whoever opens a bid, and whosesoever it is: its deposit alone goes out.
+    function check_conservation_reveal(
         bytes32 key,
-        bytes32 other,
         Any calldata any,
-        bytes32[7] calldata others,
+        Other calldata other,
         World calldata world,
-        Act calldata act
+        uint8 which,
+        uint128 amount,
+        bytes32 salt
     ) external {
-        vm.assume(key != other);
-        _put(key, any, bytes32(0));
-        _putOther(other, others);
-        _begin(house, world, _owed(any.state, any.budget, any.deposit, any.two, any.three));
-        bytes32 before = _words(house, _slot(other, 1), 8);
-        if (!_call(house, world.caller, _act(act, key))) return;
-        assert(_free(house) == world.rest + _owedNow(key));
-        assert(_words(house, _slot(other, 1), 8) == before);
-        _assertStays(key, any);
+        address bidder = _bidder(which);
+        vm.assume(uint256(room.commitmentOf(key, bidder, amount, salt)) > BARRED);
+        _conserves(key, any, other, world, abi.encodeCall(SealedBidAuction.reveal, (key, bidder, amount, salt)));
+    }
+
+    /// The end of an auction gives out the forfeits, or the budget.
+    function check_conservation_settle(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(SealedBidAuction.settle, (key)));
+    }
+
+    function check_conservation_expire(bytes32 key, Any calldata any, Other calldata other, World calldata world)
+        external
+    {
+        _conserves(key, any, other, world, abi.encodeCall(SealedBidAuction.expire, (key)));
+    }
+
+    function check_conservation_withdraw(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        uint8 which
+    ) external {
+        _conserves(key, any, other, world, abi.encodeCall(SealedBidAuction.withdraw, (key, _bidder(which))));
     }
 
     /// A bid brings exactly its deposit, from who makes it.
-    function check_conservation_commit(bytes32 key, Any calldata any, World calldata world, bytes32 commitment)
-        external
-    {
+    function check_conservation_commit(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes32 commitment,
+        Till.Permit calldata permit
+    ) external {
+        vm.assume(key != other.key);
         _put(key, any, bytes32(0));
+        _putOther(other);
         _begin(house, world, _owed(any.state, any.budget, any.deposit, any.two, any.three));
-        Till.Permit memory permit;
         if (!_call(house, THREE, abi.encodeCall(SealedBidAuction.commit, (key, commitment, permit)))) return;
         assert(any.three == 0);
         assert(_free(house) == world.rest + _owedNow(key));
         assert(token.balanceOf(THREE) == MUCH - any.deposit);
+        _assertOtherStays(other);
         _assertStays(key, any);
     }
 
+    function check_conservation_collect(World calldata world, uint128 kept) external {
+        _collects(house, world, kept);
+    }
+
+    struct Opening {
+        uint64 commitBy;
+        uint64 revealBy;
+        uint128 budget;
+        uint128 deposit;
+    }
+
+    /// The budget comes in from who opens, all of it, and for this auction only.
+    function check_conservation_open(
+        bytes32 requestHash,
+        uint8 state,
+        Other calldata other,
+        World calldata world,
+        Opening calldata free,
+        Rules calldata rules,
+        Till.Permit calldata permit
+    ) external {
+        bytes32 key = room.keyOf(ONE, requestHash);
+        vm.assume(key != other.key);
+        vm.assume(state <= 5);
+        _store(house, _slot(key, 1), 1, uint256(state) << 224);
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, ONE, abi.encodeCall(SealedBidAuction.open, (requestHash, _terms(free, rules), permit)))) return;
+        assert(state == 0);
+        assert(_free(house) == uint256(world.rest) + free.budget);
+        assert(token.balanceOf(ONE) == MUCH - free.budget);
+        assert(_owedNow(key) == free.budget);
+        _assertOtherStays(other);
+        SealedBidAuction.Auction memory auction = room.auctions(key);
+        assert(auction.requester == ONE);
+        assert(auction.winner == address(0));
+        assert(auction.sealedBids == 0);
+        assert(_both(auction.best == free.budget, auction.second == free.budget));
+    }
+
     /// The price goes into the escrow as an order of this very requester, the rest goes back.
-    function check_conservation_award(bytes32 requestHash, Any calldata any, World calldata world, Rules calldata free)
-        external
-    {
+    function check_conservation_award(
+        bytes32 requestHash,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        Rules calldata free
+    ) external {
         ModelRules memory rules = _rules(free);
         bytes32 key = room.keyOf(ONE, requestHash);
+        vm.assume(key != other.key);
         vm.assume(any.state == SETTLED);
         _put(key, any, keccak256(abi.encode(rules)));
+        _putOther(other);
         _begin(house, world, any.budget);
-        bytes memory data = abi.encodeCall(SealedBidAuction.award, (ONE, requestHash, rules));
-        if (!_call(house, world.caller, data)) return;
+        if (!_call(house, world.caller, abi.encodeCall(SealedBidAuction.award, (ONE, requestHash, rules)))) return;
+        _assertOtherStays(other);
         assert(_free(house) == world.rest);
         assert(_has(house, ONE) == MUCH + any.budget - any.second);
         assert(token.balanceOf(address(escrow)) == any.second);
@@ -154,6 +227,20 @@ contract SealedBidAuctionProof is Proof {
         uint8 tries;
     }
 
+    function _terms(Opening calldata free, Rules calldata rules)
+        private
+        view
+        returns (SealedBidAuction.Terms memory terms)
+    {
+        terms.token = address(token);
+        terms.escrow = address(escrow);
+        terms.budget = free.budget;
+        terms.deposit = free.deposit;
+        terms.commitBy = free.commitBy;
+        terms.revealBy = free.revealBy;
+        terms.rules = _rules(rules);
+    }
+
     /// One evaluator; the arbiter is fixed.
     function _rules(Rules calldata free) private pure returns (ModelRules memory rules) {
         rules.arbiter = address(0x6666);
@@ -174,12 +261,26 @@ contract SealedBidAuctionProof is Proof {
         assert(_call(house, world.caller, data));
     }
 
-    function _act(Act calldata act, bytes32 key) private pure returns (bytes memory) {
-        address bidder = act.bidder == 0 ? TWO : THREE;
-        if (act.kind == 0) return abi.encodeCall(SealedBidAuction.reveal, (key, bidder, act.amount, act.salt));
-        if (act.kind == 1) return abi.encodeCall(SealedBidAuction.settle, (key));
-        if (act.kind == 2) return abi.encodeCall(SealedBidAuction.expire, (key));
-        return abi.encodeCall(SealedBidAuction.withdraw, (key, bidder));
+    /// Whatever the state and whoever calls: what the contract gives out is what it owed; another auction stays.
+    function _conserves(
+        bytes32 key,
+        Any calldata any,
+        Other calldata other,
+        World calldata world,
+        bytes memory data
+    ) private {
+        vm.assume(key != other.key);
+        _put(key, any, bytes32(0));
+        _putOther(other);
+        _begin(house, world, 0);
+        if (!_call(house, world.caller, data)) return;
+        _assertFits(house, world, _owed(any.state, any.budget, any.deposit, any.two, any.three), _owedNow(key));
+        _assertOtherStays(other);
+        _assertStays(key, any);
+    }
+
+    function _bidder(uint8 which) private pure returns (address) {
+        return which == 0 ? TWO : THREE;
     }
 
     /// What opening and the steps leave true of every auction is assumed here, and shown to stay below.
@@ -188,15 +289,16 @@ contract SealedBidAuctionProof is Proof {
         vm.assume(any.won <= 1);
         vm.assume(any.best <= any.second);
         vm.assume(any.second <= any.budget);
-        if (any.won == 1) vm.assume(any.two == room.OPENED());
-        if (any.state == SETTLED) vm.assume(any.won == 1);
-        uint256 sealedBids = (uint256(any.two) > BARRED ? 1 : 0) + (uint256(any.three) > BARRED ? 1 : 0);
+        vm.assume(_either(any.won == 0, uint256(any.two) == OPENED));
+        vm.assume(_either(any.won == 1, any.best == any.budget));
+        vm.assume(_either(any.won == 1, any.state != SETTLED));
+        uint256 sealedBids = _when(uint256(any.two) > BARRED, 1) + _when(uint256(any.three) > BARRED, 1);
         uint256 base = _slot(key, 1);
         _store(house, base, 0, _word(ONE) | (uint256(any.commitBy) << 160) | (sealedBids << 224));
         _store(house, base, 1, _word(address(token)) | (uint256(any.revealBy) << 160) | (uint256(any.state) << 224));
         _store(house, base, 2, uint256(any.budget) | (uint256(any.deposit) << 128));
         _store(house, base, 3, uint256(any.best) | (uint256(any.second) << 128));
-        _store(house, base, 4, _word(TWO) * any.won | (uint256(any.deliverBy) << 160));
+        _store(house, base, 4, _when(any.won == 1, _word(TWO)) | (uint256(any.deliverBy) << 160));
         _store(house, base, 5, _word(address(escrow)));
         _store(house, base, 6, uint256(rulesHash));
         vm.store(house, _bid(key, TWO), any.two);
@@ -207,10 +309,19 @@ contract SealedBidAuctionProof is Proof {
         return keccak256(abi.encode(bidder, keccak256(abi.encode(key, uint256(2)))));
     }
 
-    function _putOther(bytes32 other, bytes32[7] calldata words) private {
+    function _putOther(Other calldata other) private {
         for (uint256 i = 0; i < 7; i++) {
-            _store(house, _slot(other, 1), i, uint256(words[i]));
+            _store(house, _slot(other.key, 1), i, uint256(other.words[i]));
         }
+        vm.store(house, _bid(other.key, other.bidder), other.bid);
+    }
+
+    function _assertOtherStays(Other calldata other) private view {
+        bytes32 changed = room.bids(other.key, other.bidder) ^ other.bid;
+        for (uint256 i = 0; i < 7; i++) {
+            changed |= vm.load(house, bytes32(_slot(other.key, 1) + i)) ^ other.words[i];
+        }
+        assert(changed == 0);
     }
 
     function _owed(uint8 state, uint128 budget, uint128 deposit, bytes32 two, bytes32 three)
@@ -218,8 +329,9 @@ contract SealedBidAuctionProof is Proof {
         pure
         returns (uint256 owed)
     {
-        if (state == OPEN || state == SETTLED) owed = budget;
-        if (state == OPEN || state == VOID) {
+        if (_either(state == OPEN, state == SETTLED)) owed = budget;
+        if (!_either(state == OPEN, state == VOID)) return owed;
+        unchecked {
             if (uint256(two) > BARRED) owed += deposit;
             if (uint256(three) > BARRED) owed += deposit;
         }
@@ -238,11 +350,15 @@ contract SealedBidAuctionProof is Proof {
         assert(auction.deposit == any.deposit);
         assert(auction.second <= auction.budget);
         assert(auction.best <= auction.second);
-        assert(uint8(auction.state) != SETTLED || auction.winner != address(0));
-        assert(uint8(auction.state) != OPEN || auction.sealedBids == _sealed(key, TWO) + _sealed(key, THREE));
+        bool won = auction.winner != address(0);
+        assert(_either(won, auction.best == auction.budget));
+        assert(_either(won, uint8(auction.state) != SETTLED));
+        assert(_either(!won, uint256(room.bids(key, auction.winner)) == OPENED));
+        uint256 sealedBids = _sealed(key, TWO) + _sealed(key, THREE);
+        assert(_either(uint8(auction.state) != OPEN, auction.sealedBids == sealedBids));
     }
 
     function _sealed(bytes32 key, address bidder) private view returns (uint256) {
-        return uint256(room.bids(key, bidder)) > BARRED ? 1 : 0;
+        return _when(uint256(room.bids(key, bidder)) > BARRED, 1);
     }
 }

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ class NodeProcess:
     home: Path
     options: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    program: Sequence[str] = PROGRAM
     forks: bool = True
     """Whether it starts as a fork (see `forked`), or as a user starts it."""
     process: subprocess.Popen[bytes] | forked.Forked | None = None
@@ -40,7 +41,7 @@ class NodeProcess:
     port: int = 0
 
     def start(self, *more: str) -> None:
-        command = [*PROGRAM, "--home", str(self.home), "node", "run", *self.options, *more]
+        command = [*self.program, "--home", str(self.home), "node", "run", *self.options, *more]
         self.home.mkdir(exist_ok=True)
         with (self.home / "output.txt").open("ab") as output:
             self.process = (

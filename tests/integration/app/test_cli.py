@@ -53,6 +53,15 @@ def test_wallet_group_payment_and_search(make_node: MakeNode, tmp_path: Path) ->
     found = until(lambda: run(ann, "catalogue", "search", "bob", "--type", "peer")["items"], "Bob's record")
     assert run(ann, "catalogue", "show", found[0]["cid"])["author_name"] == "Bob"
     assert run(ann, "peers", "list")["items"][0]["name"] == "Bob"
+    reach = run(ann, "peers", "reach")
+    assert (reach["state"], reach["relay"]["serving"]) == ("local", False)
+    assert [(one["name"], one["path"]) for one in reach["peers"]] == [("Bob", "direct")]
+    assert reach["peers"][0]["received"] > 1000
+    assert run(ann, "node", "relay", "on") == {"relay": "on", "serving": True}
+    assert run(ann, "node", "upnp", "off") == {"upnp": False}
+    reach = run(ann, "peers", "reach")
+    assert reach["settings"] == {"relay": "on", "upnp": False}
+    assert reach["relay"]["serving"]
     assert run(ann, "node", "operations")["total"] == 2
     assert run(ann, "order", "list") == {"items": [], "total": 0}
     assert run(ann, "order", "show", "nope", status=1)["code"] == "no_such_order"

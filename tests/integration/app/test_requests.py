@@ -24,6 +24,7 @@ from .conftest import NodeProcess, nodes_in, refused, until
 
 MakeNode = Callable[..., NodeProcess]
 CREDIT = 1_000_000
+MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 TERMS = ("--metric", "macro_f1", "--threshold", "0.95", "--budget", "50", "--target", "cultivar")
 
 
@@ -96,6 +97,12 @@ def test_they_find_each_other_and_say_why(pair: tuple[NodeProcess, NodeProcess],
     assert match == asked(shop, "request", "match", cid)["items"], "the same question, the same answer"
     assert "by lot" in typed(shop, "request", "match", cid).stdout
 
+    asked(maker, "evaluator", "on")
+    judges = until(lambda: asked(shop, "evaluator", "list")["items"], "who measures")
+    assert [(one["name"], one["wallet"]) for one in judges] == [("Maker", maker.wallet()["address"])]
+    asked(maker, "evaluator", "off")
+    until(lambda: not asked(shop, "evaluator", "list")["items"], "nobody measures any more")
+
     assert shop.get("/v1/requests")["items"][0]["stage"] == "open"
     typed(shop, "request", "withdraw", made["request_id"], status=1)  # bids may be under way
     asked(maker, "developer", "off")
@@ -113,7 +120,13 @@ def test_a_bidder_still_reads_a_request_that_has_left_the_catalogue(
     until(lambda: maker.api.get(f"/v1/catalogue/{cid}").is_success, "the request")
     maker.post(f"/v1/requests/{cid}/bid", amount_micro=40 * CREDIT)
     assert asked(maker, "request", "record", cid)["live"] is True
-    shop.post(f"/v1/models/{cid}/withdraw")  # a requester with a program of its own can do so at any time
+    assert refused(shop.api.post(f"/v1/models/{cid}/withdraw"), 404) == "another_type"
+    shop.kill()
+    shop.program = (sys.executable, str(MODIFIED), "withdraw_anything")
+    shop.start()
+    shop.post("/v1/identity/unlock", passphrase="a passphrase for tests")
+    trades(shop)
+    shop.post(f"/v1/models/{cid}/withdraw")
     until(lambda: maker.get(f"/v1/requests/{cid}/record")["live"] is False, "it is withdrawn")
     for node in (shop, maker):  # or else the one would give it to the other again
         node.kill()

@@ -185,6 +185,7 @@ async def test_an_error_without_end_carries_no_row(lab: Evaluator, models: Path)
         ("wine.csv", "model_refused"),
         ("random.onnx", "model_refused"),
         ("dropout.onnx", "model_refused"),
+        ("relative.onnx", "model_failed"),
     ],
 )
 async def test_a_model_that_cannot_be_measured_fails_with_a_fixed_word(

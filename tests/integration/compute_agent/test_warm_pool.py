@@ -170,6 +170,21 @@ async def test_another_sandbox_of_the_machine_means_another_pool(pool: WarmPool,
     assert list((bench.folder / "warm").iterdir()) == []
 
 
+async def test_a_job_keeps_its_files_when_the_agent_is_to_hold_something_else(
+    pool: WarmPool, bench: Bench
+) -> None:
+    left = bench.folder / "warm" / "slot-1"
+    left.mkdir(parents=True)
+    await pool.hold(bench.stock())
+    assert not left.exists(), "an agent that was killed left it"
+    assert await pool.filled() == ("infer",)
+    slot = pool.take("infer", LIMITS, bench.facilities)
+    assert slot is not None
+    await pool.hold(bench.stock())
+    assert (await bench.use(slot)).exit_code == 0
+    assert bench.lines[0] == "modules True ['data.csv'] hello"
+
+
 async def test_a_slot_that_was_killed_is_replaced(pool: WarmPool, bench: Bench) -> None:
     await pool.hold(bench.stock())
     assert await pool.filled() == ("infer",)

@@ -22,6 +22,7 @@ refused: Counter[str] = Counter()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_hundred_thousand_calls_make_lose_or_strand_no_money(
     tmp_path: Path, host_at: Callable[[Path], GroupHost], clock: Clock, seed: int

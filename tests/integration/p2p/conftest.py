@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from blob_lab import Holder
+from memory_tree import MemoryTree
 
 from openstall.market.errors import InvalidRecord
 from openstall.p2p.host import PeerHost
@@ -15,34 +17,18 @@ from openstall.p2p.nurseries import single_errors
 NewHost = Callable[..., Awaitable[PeerHost]]
 
 
-class MemoryRecords:
+class MemoryRecords(MemoryTree):
     """Records as they are in a store, for peers that live in a test: bytes, addressed by their SHA-256."""
 
     def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
+        super().__init__()
         self.changed = trio.Event()
 
     def add(self, raw: bytes) -> str:
-        cid = hashlib.sha256(raw).hexdigest()
-        self.held[cid] = raw
+        cid = super().add(raw)
         self.changed.set()
         self.changed = trio.Event()
         return cid
-
-    def have(self, cid: str) -> bool:
-        return cid in self.held
-
-    def get(self, cid: str) -> bytes | None:
-        return self.held.get(cid)
-
-    def digest_buckets(self) -> Sequence[bytes]:
-        hashes = [hashlib.sha256() for _ in range(256)]
-        for cid in sorted(self.held.copy()):
-            hashes[int(cid[:2], 16)].update(cid.encode())
-        return [one.digest() for one in hashes]
-
-    def cids_in_bucket(self, bucket: int) -> Sequence[str]:
-        return sorted(one for one in list(self.held) if int(one[:2], 16) == bucket)
 
     async def admit(self, raws: Sequence[bytes], _: str) -> list[str | InvalidRecord]:
         return [
@@ -93,3 +79,14 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
     return until
+
+
+@pytest.fixture
+def holder(new_host: NewHost, tmp_path: Path) -> Callable[..., Awaitable[Holder]]:
+    async def make(name: str, *knows: Holder, **options: Any) -> Holder:
+        host = await new_host()
+        for other in knows:
+            host.book.learn(other.host.peer_id, [other.host.addrs[0].split("/p2p/")[0]])
+        return Holder(host, tmp_path / name, **options)
+
+    return make

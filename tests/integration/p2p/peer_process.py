@@ -3,7 +3,6 @@ per event on standard output."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from memory_tree import MemoryTree
 
 from openstall.market.errors import InvalidRecord, OpenstallError
 from openstall.p2p.blob_transfer import BlobTransfer
@@ -24,39 +27,24 @@ def say(**event: Any) -> None:
     print(json.dumps(event), flush=True)
 
 
-class FolderRecords:
-    """Records as files, so that they survive the process."""
+class FolderRecords(MemoryTree):
+    """Records as files too, so that they survive the process."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-
-    def _cids(self) -> list[str]:
-        return sorted(one.name for one in self.folder.iterdir())
-
-    def have(self, cid: str) -> bool:
-        return (self.folder / cid).exists()
-
-    def get(self, cid: str) -> bytes | None:
-        return (self.folder / cid).read_bytes() if self.have(cid) else None
-
-    def digest_buckets(self) -> Sequence[bytes]:
-        hashes = [hashlib.sha256() for _ in range(256)]
-        for cid in self._cids():
-            hashes[int(cid[:2], 16)].update(cid.encode())
-        return [one.digest() for one in hashes]
-
-    def cids_in_bucket(self, bucket: int) -> Sequence[str]:
-        return [one for one in self._cids() if int(one[:2], 16) == bucket]
+        for one in folder.iterdir():
+            super().add(one.read_bytes())
 
     def add(self, raw: bytes) -> str:
-        cid = hashlib.sha256(raw).hexdigest()
+        cid = super().add(raw)
         (self.folder / cid).write_bytes(raw)
         return cid
 
     async def admit(self, raws: Sequence[bytes], _: str) -> list[str | InvalidRecord]:
         cids: list[str | InvalidRecord] = [self.add(raw) for raw in raws]
-        say(event="records", count=len(self._cids()))
+        say(event="records", count=len(self.held))
         return cids
 
 

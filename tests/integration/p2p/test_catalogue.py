@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -11,14 +13,16 @@ import pytest
 import trio
 import trio.lowlevel
 
-from openstall.market.errors import PeerError
+from openstall.market.errors import InvalidRecord, PeerError
+from openstall.market.leaves import LEVEL, leaf_of
+from openstall.p2p import sync
 from openstall.p2p.catalogue import Catalogue
 from openstall.p2p.host import PeerHost, Rate
 
 NewHost = Callable[..., Awaitable[PeerHost]]
 NewRecords = Callable[..., Any]
 WaitUntil = Callable[[Callable[[], bool]], Awaitable[None]]
-SERVED = ("digests", "cids", "bodies")
+SERVED = ("digests", "leaves", "cids", "bodies")
 
 
 class Member:
@@ -76,6 +80,36 @@ async def test_without_gossip_nothing_is_lost(member: NewMember) -> None:
     assert chris.records.held == anna.records.held
 
 
+async def test_a_crowd_that_never_answers_holds_up_no_sync_with_whom_we_chose(
+    member: NewMember, new_host: NewHost, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "REQUEST_S", 3600.0)
+    anna, ben = [await member(gossip=False) for _ in range(2)]
+    asked = 0
+
+    async def say_nothing(_: str, __: bytes) -> bytes:
+        nonlocal asked
+        asked += 1
+        await trio.sleep_forever()
+        raise AssertionError
+
+    for _ in range(5):
+        silent = await new_host()
+        easy = Rate(per_s=100, burst=100)
+        silent.serve(
+            "/openstall/test/records/digests/2",
+            say_nothing,
+            max_request=1000,
+            max_response=1000,
+            per_peer_rate=easy,
+        )
+        await silent.connect(anna.host.addrs[0])
+    await wait_until(lambda: asked >= 2)
+    await anna.host.connect(ben.host.addrs[0])
+    await ben.tell(b"record from ben")
+    await anna.records.count_is(1)
+
+
 async def test_the_periodic_sync_repairs_what_nobody_announced(member: NewMember) -> None:
     anna, ben = [await member(gossip=False, sync_every_s=0.2) for _ in range(2)]
     await anna.host.connect(ben.host.addrs[0])
@@ -117,27 +151,44 @@ async def test_another_network_is_left_alone(
 class Liar:
     """A peer whose answers a test writes by hand; the digests always say that it has something new."""
 
-    def __init__(self, host: PeerHost, cids: bytes, bodies: bytes, digests: bytes | None = None) -> None:
+    def __init__(
+        self,
+        host: PeerHost,
+        cids: bytes | Callable[[], bytes],
+        bodies: bytes,
+        digests: bytes | None = None,
+        leaves: bytes = b"",
+    ) -> None:
         self.host = host
         answers = {
-            "digests": os.urandom(8192) if digests is None else digests,
+            "digests": os.urandom(LEVEL) if digests is None else digests,
+            "leaves": leaves,
             "cids": cids,
             "bodies": bodies,
         }
         for name in SERVED:
             self._serve(name, answers[name])
 
-    def _serve(self, name: str, answer: bytes) -> None:
+    def _serve(self, name: str, answer: bytes | Callable[[], bytes]) -> None:
         async def handler(_: str, __: bytes) -> bytes:
-            return answer
+            return answer if isinstance(answer, bytes) else answer()
 
         plenty = Rate(per_s=1000, burst=1000)
-        protocol = f"/openstall/test/records/{name}/1"
+        protocol = f"/openstall/test/records/{name}/2"
         self.host.serve(protocol, handler, max_request=1 << 20, max_response=1 << 26, per_peer_rate=plenty)
 
 
-def listed(cids: Sequence[str]) -> bytes:
-    return msgspec.msgpack.encode([[bucket, list(cids) if bucket == 0 else []] for bucket in range(256)])
+def listed(cids: Sequence[str], *, more: bool = False) -> bytes:
+    return msgspec.msgpack.encode([sorted(cids, key=lambda one: (leaf_of(one), one)), more])
+
+
+def anything_new() -> bytes:
+    """What was refused is not asked for again at once, so a liar needs another lie each time."""
+    return listed([os.urandom(32).hex()])
+
+
+def anything_new_and_more() -> bytes:
+    return listed([os.urandom(32).hex()], more=True)
 
 
 def bodies(*several: bytes) -> bytes:
@@ -148,24 +199,31 @@ def bodies(*several: bytes) -> bytes:
     ("cids", "body", "digests"),
     [
         (b"\xff" * 50, b"", None),
-        (listed(["x" * 64]), b"\xff" * 50, None),
-        (listed(["x" * 64]), bodies(b"not a record"), None),
-        (listed(["x" * 64]), bodies(b"record that was not asked for"), None),
-        (listed(["x" * 64]), bodies(b"record", b"record more than asked"), None),
-        (listed(["x" * 64]), bodies(b"record" + bytes(70_000)), None),
+        (anything_new, b"\xff" * 50, None),
+        (anything_new, bodies(b"not a record"), None),
+        (anything_new, bodies(b"record that was not asked for"), None),
+        (anything_new, bodies(b"record", b"record more than asked"), None),
+        (anything_new, bodies(b"record" + bytes(140_000)), None),
         (listed(["x" * 5000]), b"", None),
-        (msgspec.msgpack.encode([[999, []]]), b"", None),
+        (msgspec.msgpack.encode([["x" * 64, "x" * 64], False]), b"", None),
         (msgspec.msgpack.encode([]), b"", None),
+        (listed([], more=True), b"", None),
+        (anything_new_and_more, b"", None),
         (listed([]), b"", b"short"),
         (bytes(3_000_000), b"", None),
     ],
     ids=[
         "garbage cids", "garbage bodies", "invalid record", "wrong record", "too many bodies", "large body",
-        "large cid", "wrong bucket", "no buckets", "short digests", "oversized frame",
+        "large cid", "one cid twice", "no answer", "endless nothing", "endless page", "short digests",
+        "oversized frame",
     ],
 )  # fmt: skip
 async def test_a_liar_is_penalised_and_in_the_end_banned(
-    member: NewMember, new_host: NewHost, cids: bytes, body: bytes, digests: bytes | None
+    member: NewMember,
+    new_host: NewHost,
+    cids: bytes | Callable[[], bytes],
+    body: bytes,
+    digests: bytes | None,
 ) -> None:
     anna, liar = await member(gossip=False), Liar(await new_host(), cids, body, digests)
     await anna.host.connect(liar.host.addrs[0])
@@ -178,6 +236,115 @@ async def test_a_liar_is_penalised_and_in_the_end_banned(
             continue
     assert anna.host.is_banned(liar.host.peer_id)
     assert all(raw.startswith(b"record") for raw in anna.records.held.values())
+
+
+async def test_leaves_that_make_no_sense_are_penalised(member: NewMember, new_host: NewHost) -> None:
+    anna, liar = await member(500, gossip=False), Liar(await new_host(), b"", b"", leaves=b"short")
+    await anna.host.connect(liar.host.addrs[0])
+    for _ in range(20):
+        if anna.host.is_banned(liar.host.peer_id):
+            break
+        with contextlib.suppress(PeerError):
+            await anna.catalogue.sync_now(liar.host.peer_id)
+    assert anna.host.is_banned(liar.host.peer_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("digests", b"short"),
+        ("leaves", b""),
+        ("leaves", bytes(65)),
+        ("cids", b"\xff"),
+        ("cids", msgspec.msgpack.encode([[], ""])),
+        ("cids", msgspec.msgpack.encode([[[5, 4]], ""])),
+        ("cids", msgspec.msgpack.encode([[[0, 4], [4, 9]], ""])),
+        ("cids", msgspec.msgpack.encode([[[0, 65_536]], ""])),
+        ("cids", msgspec.msgpack.encode([[[0, 1]], "x" * 101])),
+        ("bodies", msgspec.msgpack.encode(["x" * 64] * 257)),
+        ("bodies", msgspec.msgpack.encode(["x"])),
+    ],
+)
+async def test_questions_that_make_no_sense_are_refused_and_in_the_end_banned(
+    member: NewMember, new_host: NewHost, name: str, payload: bytes
+) -> None:
+    anna, rude = await member(5, gossip=False), await new_host()
+    await rude.connect(anna.host.addrs[0])
+    refusals = []
+    for _ in range(20):
+        if anna.host.is_banned(rude.peer_id):
+            break
+        with pytest.raises(PeerError) as caught:
+            await rude.request(
+                anna.host.peer_id,
+                f"/openstall/test/records/{name}/2",
+                payload,
+                timeout_s=10,
+                max_response=1 << 21,
+            )
+        refusals.append(caught.value.code)
+    assert anna.host.is_banned(rude.peer_id)
+    assert refusals[0] == "bad_request"
+
+
+async def test_an_honest_peer_without_room_is_not_penalised(member: NewMember, new_host: NewHost) -> None:
+    anna, ben = await member(gossip=False), await member(40, gossip=False)
+
+    async def refuse(raws: Sequence[bytes], _: str) -> list[str | InvalidRecord]:
+        return [InvalidRecord("storage_full", "No room.") for _ in raws]
+
+    full = Catalogue(host=anna.host, network="test", store=anna.records, admit=refuse, gossip=False)
+    await anna.host.connect(ben.host.addrs[0])
+    report = await full.sync_now(ben.host.peer_id)
+    assert (report.missing, report.admitted) == (40, 0)
+    assert full.refused() == {"storage_full": 40}
+    assert anna.host.bouncer.score(ben.host.peer_id) == 0
+    again = await full.sync_now(ben.host.peer_id)
+    assert again.missing == 0, "what was refused is not asked for again at once"
+
+
+async def test_few_differences_of_many_cost_kilobytes(member: NewMember, wait_until: WaitUntil) -> None:
+    anna, ben = await member(gossip=False), await member(gossip=False)
+    for number in range(20_000):
+        for one in (anna, ben):
+            one.records.add(b"record %d" % number)
+    for number in range(3):
+        ben.records.add(b"record of ben %d" % number)
+    asked = Counter[str]()
+    request = anna.host.request
+
+    async def counted(peer_id: str, protocol: str, payload: bytes, **options: Any) -> bytes:
+        answer = await request(peer_id, protocol, payload, **options)
+        asked[protocol.split("/")[-2]] += len(payload) + len(answer)
+        return answer
+
+    anna.host.request = counted  # type: ignore[method-assign] # only listens
+    await anna.host.connect(ben.host.addrs[0])
+    await anna.records.count_is(20_003)
+    await wait_until(lambda: bool(anna.catalogue.checked()))
+    assert sum(asked.values()) < 32_768, asked
+    assert anna.catalogue.checked()[0].report.equal
+    assert anna.catalogue.checked()[0].complete
+
+
+async def test_gaps_are_asked_for_once(member: NewMember) -> None:
+    anna, ben = await member(gossip=False), await member(gossip=False)
+    hidden = ben.records.add(b"record that ben does not list")
+    ben.records.hide(hidden)
+    anna.records.named.append(hidden)
+    await anna.host.connect(ben.host.addrs[0])
+    await anna.records.count_is(1)
+    assert anna.host.bouncer.score(ben.host.peer_id) == 0
+
+
+async def test_a_gap_is_asked_for_however_many_others_are_not_worth_it(member: NewMember) -> None:
+    anna, ben = await member(gossip=False), await member(gossip=False)
+    held = [anna.records.add(b"record held %d" % number) for number in range(2 * sync.GAPS_AT_ONCE)]
+    hidden = ben.records.add(b"record that ben does not list")
+    ben.records.hide(hidden)
+    anna.records.named.extend([*held, hidden])
+    await anna.host.connect(ben.host.addrs[0])
+    await anna.records.count_is(len(held) + 1)
 
 
 async def test_withheld_records_do_not_hang_the_sync(member: NewMember, new_host: NewHost) -> None:

@@ -103,6 +103,22 @@ def test_a_fetch_survives_kill_9_of_the_buyer(start: Start, tmp_path: Path) -> N
     assert buyer.wait_for("fetched")["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
+def test_a_fetch_goes_on_with_another_source_after_kill_9_of_both_ends(start: Start, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    source.write_bytes(os.urandom(48 << 20))
+    seller = start("seller", share=[str(source)])
+    wanted = {"cid": seller.blobs[0], "sources": [seller.peer_id], "size": 48 << 20}
+    buyer = start("buyer", connect=[seller.addrs[0]], fetch=wanted)
+    while (done := buyer.wait_for("progress")["done"]) < 10 << 20:
+        continue
+    seller.end(signal.SIGKILL)
+    buyer.end(signal.SIGKILL)
+    other = start("other", share=[str(source)])
+    buyer = start("buyer", connect=[other.addrs[0]], fetch={**wanted, "sources": [other.peer_id]})
+    assert buyer.wait_for("progress")["done"] >= done, "the verified chunks are still there"
+    assert buyer.wait_for("fetched")["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+
+
 def test_a_seller_that_is_killed_and_comes_back_finishes_the_fetch(start: Start, tmp_path: Path) -> None:
     source = tmp_path / "model"
     source.write_bytes(os.urandom(64 << 20))

@@ -7,48 +7,19 @@ import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
+from blob_lab import PLENTY, Cheat, Holder
 
 from openstall.market.errors import PeerError, StoreError
 from openstall.p2p import blob_wire, exchange
-from openstall.p2p.blob_manifest import CHUNK, BlobInfo
-from openstall.p2p.blob_transfer import BlobTransfer
+from openstall.p2p.blob_manifest import CHUNK
 from openstall.p2p.blobs import BlobStore
 from openstall.p2p.framing import Framed
-from openstall.p2p.host import PeerHost, Rate
+from openstall.p2p.host import PeerHost
 
 NewHost = Callable[..., Awaitable[PeerHost]]
-PLENTY = Rate(per_s=1000, burst=1000)
-
-
-class Holder:
-    def __init__(self, host: PeerHost, folder: Path, **options: Any) -> None:
-        self.host = host
-        self.allowed = True
-        self.store = BlobStore(folder)
-        options.setdefault("allow", lambda _cid, _peer: self.allowed)
-        self.transfer = BlobTransfer(host=host, store=self.store, chunk_timeout_s=2.0, **options)
-
-    async def add(self, content: bytes) -> BlobInfo:
-        source = self.store.folder / "source"
-        await trio.Path(source).write_bytes(content)
-        return await self.store.add_file(source)
-
-
-@pytest.fixture
-def holder(new_host: NewHost, tmp_path: Path) -> Callable[..., Awaitable[Holder]]:
-    async def make(name: str, *knows: Holder, **options: Any) -> Holder:
-        host = await new_host()
-        for other in knows:
-            host.book.learn(other.host.peer_id, [other.host.addrs[0].split("/p2p/")[0]])
-        return Holder(host, tmp_path / name, **options)
-
-    return make
-
-
 NewHolder = Callable[..., Awaitable[Holder]]
 
 
@@ -145,33 +116,6 @@ async def test_an_unreachable_source_does_not_stop_the_other(holder: NewHolder) 
         info.cid, [gone.host.peer_id, seller.host.peer_id], expected_size_max=info.size
     )
     assert buyer.store.have(info.cid)
-
-
-class Cheat:
-    """Serves a blob, but spoils or withholds some chunks."""
-
-    def __init__(
-        self, honest: Holder, host: PeerHost, *, spoil: range = range(0), withhold: range = range(0)
-    ) -> None:
-        self.host = host
-        self._honest = honest
-        self._spoil, self._withhold = spoil, withhold
-        host.serve_stream(blob_wire.PROTOCOL, self._serve, max_frame=1000, per_peer_rate=PLENTY)
-
-    async def _serve(self, _: str, framed: Framed) -> None:
-        while (asked := await framed.receive()) is not None:
-            question = blob_wire.decode(asked)
-            store = self._honest.store
-            if not question.count:
-                await framed.send(exchange.encode_result(store.manifest(question.cid)))
-                continue
-            await framed.send(exchange.encode_result(b""))
-            content = store.path(question.cid).read_bytes()
-            for index in range(question.first, question.first + question.count):
-                chunk = content[index * CHUNK : (index + 1) * CHUNK]
-                if index in self._withhold:
-                    await trio.sleep_forever()
-                await framed.send(chunk[:-1] + b"?" if index in self._spoil else chunk)
 
 
 async def test_a_spoiled_chunk_is_thrown_away_and_its_source_dropped(

@@ -79,7 +79,10 @@ def seen(peer: DemoPeer, provider: DemoPeer, oracles: list[DemoPeer]) -> bool | 
 
 @pytest.mark.parametrize(
     ("trick", "device", "outcome"),
-    [("claimed_gpu", "cuda:0", "wrong"), ("claimed_speed", "cpu", "too_slow")],
+    [
+        ("claimed_gpu", "cuda:0", "wrong"),
+        pytest.param("claimed_speed", "cpu", "too_slow", marks=pytest.mark.slow),
+    ],
 )
 def test_a_provider_that_lacks_what_it_claims_is_caught_and_loses_its_bond(
     tmp_path: Path, trick: str, device: str, outcome: str

@@ -1,12 +1,14 @@
 """Nodes are killed in every state of a model made to order: the order reaches its end, no money is stuck.
 
 One market holds an order in each state at once, because every auction takes two minutes. Until all were
-killed once, its nodes do nothing more with an order that is in the state its title names; then honest ones
-take over the same homes.
+killed once, its nodes do nothing more with an order that is in the state its title names. In between the
+books of both parties lose all orders, one after the other, and `openstall order recover` brings them back.
+Then honest ones take over the same homes.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,12 +16,15 @@ from typing import Any
 
 import pytest
 from custom_stage import BUDGET, Commission
+from damage import set_back_at
 from kill_table import CUSTOM_OPEN, CUSTOM_OVER, states_killed_by
-from stage import START_MICRO, open_market, restart, state_in_books, trick
+from stage import START_MICRO, open_market, restart, state_in_books, trick, typed
 
 from openstall.app.demo.dataset import LABEL
-from openstall.app.demo.peers import DemoPeer, running_peer, wait_for
+from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
 from openstall.market.errors import OpenstallError
+
+pytestmark = pytest.mark.slow
 
 SHORT = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
 LONG_S = 3600
@@ -38,6 +43,7 @@ NOT_HELD = ("funded", "disputed")
 """States that last by themselves, until a person does something."""
 HANDED_IN = ("submitted", "failed", "passed", "delivered", "disputed")
 ENDS_AS = {"completed": "passed", "refunded": "failed", "ruled": "disputed"}
+GOES_TO = {"agreed": "funded", "failed": "refunded", "passed": "delivered"}
 """The order whose end is looked at again after one more kill."""
 
 
@@ -47,6 +53,8 @@ class Held:
 
     room: Commission
     orders: dict[str, str]
+    told: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """What `order recover` answered, by the state and the name of the node that had lost the order."""
     ended: set[str] = field(default_factory=set)
 
     def parties(self, state: str) -> list[DemoPeer]:
@@ -105,6 +113,8 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
         bring_about(found)
         for peer in room.peers:
             kill_in_all(found, peer)
+        lose_all(found, market.buyer, market.seller)
+        lose_all(found, market.seller, market.buyer)
         for peer in room.peers:
             restart(peer)
         yield found
@@ -148,6 +158,23 @@ def kill_in_all(found: Held, peer: DemoPeer) -> None:
     peer.start_again()
 
 
+def lose_all(found: Held, mine: DemoPeer, other: DemoPeer) -> None:
+    """A power cut after which a store has lost every order; an honest node gets them from the other side."""
+    shared = {
+        state: order_id
+        for state, order_id in found.orders.items()
+        if mine in found.parties(state) and other in found.parties(state)
+    }
+    mine.kill()
+    for order_id in shared.values():
+        set_back_at(mine.home, order_id)
+    mine.program = PROGRAM
+    mine.start_again()
+    for state, order_id in shared.items():
+        done = typed(mine, "--json", "order", "recover", order_id, "--from", other.peer_id)
+        found.told[state, mine.name] = json.loads(done.stdout)
+
+
 def is_in(peer: DemoPeer, order_id: str, state: str) -> bool | None:
     try:
         return peer.get(f"/v1/orders/{order_id}")["state"] == state or None
@@ -162,6 +189,16 @@ def test_a_model_made_to_order_survives_the_kill_of_each_party(held: Held, kind:
     """Buyer, developer, evaluator and the host of the chain were killed in this state; now it goes on."""
     assert kind == "custom"
     held.end(state)
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["buyer", "developer"])
+@pytest.mark.parametrize("state", [one for one in WILL_END if one != "proposed"])
+def test_an_order_that_one_party_has_lost_is_recovered(held: Held, state: str, at: int) -> None:
+    """In its state, or the next where the party can go on at once; the other tests see it go to its end."""
+    told = held.told[state, held.parties(state)[at].name]
+    assert told["before"] == ""
+    assert told["state"] in (state, GOES_TO.get(state))
+    assert told["found"][0]["what"] == "contract"
 
 
 def test_after_the_kills_of_everybody_all_money_is_somewhere(held: Held) -> None:

@@ -52,6 +52,7 @@ def test_a_wrong_key_goes_to_the_arbiter_by_itself(tmp_path: Path) -> None:
         assert market.money() == 3 * START_MICRO
 
 
+@pytest.mark.slow
 def test_a_spoilt_checkpoint_costs_the_work_but_not_the_job(tmp_path: Path) -> None:
     """The provider who gave it out vanishes; the next refuses it, and begins anew."""
     with open_market(tmp_path, buyer=trick("spoilt_checkpoint")) as market:

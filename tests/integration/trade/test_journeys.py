@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,41 @@ def test_a_model_is_found_bought_checked_and_paid(market: Market, model: Path) -
     assert market.buyer.balance_micro() == before["buyer"] - PRICE_MICRO
     assert market.seller.balance_micro() == before["seller"] + PRICE_MICRO
     assert market.money() == 3 * START_MICRO
+
+
+def test_what_was_bought_stays_encrypted_in_the_store_and_its_listing_names_mirrors(
+    market: Market, model: Path, tmp_path: Path
+) -> None:
+    mirror = "https://127.0.0.1:9/models/{cid}"
+    with pytest.raises(OpenstallError) as caught:
+        market.publish(model, mirrors=["http://example.org/{cid}"])
+    assert caught.value.code == "bad_url"
+    cid = market.publish(model, title="Mirrored model", mirrors=[mirror])
+    body = market.buyer.get(f"/v1/catalogue/{cid}")["body"]
+    package = body["blob"]["cid"]
+    assert body["mirrors"] == [mirror.replace("{cid}", package)]
+    assert body["ipfs"].startswith("bafkrei"), "the package has one leaf"
+    order_id = market.buyer.post("/v1/orders/buy", listing_cid=cid)["order_id"]
+    market.buyer.order_until(order_id, lambda o: o["state"] == "delivered" and o["verified"], 60)
+    market.buyer.post(f"/v1/orders/{order_id}/complete")
+    market.seller.order_until(order_id, lambda o: o["state"] == "completed", 30)
+    found = json.loads(typed(market.buyer, "blobs", "list", "--json").stdout)
+    kept = next(item for item in found["items"] if item["cid"] == package)
+    assert kept["sealed"]
+    assert not kept["shared"]
+    assert "bought" in kept["kept"]
+    plain = model.read_bytes()
+    for blob in (market.buyer.home / "blobs").glob("*.data"):
+        assert plain[1000:1064] not in blob.read_bytes()
+    typed(market.buyer, "blobs", "limit", "--share", "--up", "50")
+    shared = json.loads(typed(market.buyer, "blobs", "list", "--json").stdout)
+    assert next(item for item in shared["items"] if item["cid"] == package)["shared"]
+    assert shared["limits"]["up_per_s"] == 50 * 2**20
+    typed(market.buyer, "blobs", "export", package, str(tmp_path))
+    assert (tmp_path / package).stat().st_size == body["blob"]["size"]
+    assert json.loads(typed(market.buyer, "blobs", "gc", "--all", "--json").stdout)["removed"] >= 0
+    still = json.loads(typed(market.buyer, "blobs", "list", "--json").stdout)["items"]
+    assert package in [item["cid"] for item in still]
 
 
 def test_a_disputed_sale_is_split_by_the_arbiter(market: Market, model: Path, tmp_path: Path) -> None:

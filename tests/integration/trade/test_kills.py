@@ -2,15 +2,22 @@
 
 So that the kill hits the state for certain, the party whose turn it is runs a node that does nothing more
 once its order is there. The books on the disk of each killed node are read before it starts again.
+
+Where the disk has lost the order, or holds an older copy of it, `openstall order recover` brings both sides
+to one state: `python3 dev.py test -m slow tests/integration/trade/test_kills.py` tries that in every state of
+sales and jobs, with each party. In one process, with all kinds: `tests/unit/app/test_recovery.py`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import Copy, copy_at, set_back_at
 from kill_table import OPEN, OVER, states_killed_by
 from stage import (
     CREDIT,
@@ -21,6 +28,7 @@ from stage import (
     restart,
     state_in_books,
     trick,
+    typed,
 )
 
 from openstall.app.demo.dataset import LABEL
@@ -41,6 +49,8 @@ WAITS_FOR = {
     ("compute", "withdrawing"): ("provider", "seller"),
 }
 """Whose turn it is in a state that would not last: the peer, and its role in the order."""
+ALWAYS = (("compute", "funded"), ("compute", "running"))
+"""Jobs in these states are tried in every run of the tests, in the others with `-m slow`."""
 NODES = {"sale": ("buyer", "provider", "seller"), "compute": ("seller", "provider")}
 """Who is killed. The seller of models buys the jobs; the provider is arbiter too, and hosts the chain."""
 
@@ -103,7 +113,13 @@ def kill_in(peer: DemoPeer, order_id: str, state: str) -> None:
     assert state_in_books(peer, order_id) == state, peer.name
 
 
-@pytest.mark.parametrize(("kind", "state"), states_killed_by(OPEN))
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        one if one in ALWAYS or one[0] == "sale" else pytest.param(*one, marks=pytest.mark.slow)
+        for one in states_killed_by(OPEN)
+    ],
+)
 def test_an_open_order_survives_the_kill_of_each_party(
     market: Market, listing: str, kind: str, state: str
 ) -> None:
@@ -147,10 +163,10 @@ def end_sale(market: Market, order_id: str, before: int) -> None:
     assert market.buyer.balance_micro() == before - order["paid_micro"]
 
 
-def end_job(market: Market, order_id: str, before: int) -> None:
-    """The provider settles, once; the buyer has paid what both books say."""
+def end_job(market: Market, order_id: str, before: int, *, told: bool = True) -> None:
+    """The provider settles, once; the buyer has paid what both books say, and was `told` how it ended."""
     order = market.seller.order_until(
-        order_id, lambda o: o["state"] == "settled" and o["job"]["result"] is not None, 150
+        order_id, lambda o: o["state"] == "settled" and (o["job"]["result"] is not None or not told), 150
     )
     theirs = market.provider.order_until(order_id, lambda o: o["state"] == "settled", 60)
     assert order["paid_micro"] == theirs["paid_micro"] <= CAP_MICRO
@@ -171,6 +187,104 @@ def test_money_that_is_taken_back_from_a_silent_provider_survives_a_kill(market:
     restart(market.provider)
     theirs = market.provider.order_until(order_id, lambda o: o["state"] == "settled", 60)
     assert theirs["paid_micro"] == 0
+    assert market.money() == 3 * START_MICRO
+
+
+PARTIES = {"sale": ("buyer", "seller"), "compute": ("seller", "provider")}
+"""The nodes of the buyer and of the seller of each kind."""
+
+
+def recover(peer: DemoPeer, order_id: str, *more: str) -> dict[str, Any]:
+    """What a person types, and is answered."""
+    done = typed(peer, "--json", "order", "recover", order_id, *more)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def damage(peer: DemoPeer, order_id: str, copy: Copy | None = None) -> None:
+    """A power cut, after which the store has lost the order, or holds an older copy of it."""
+    peer.kill()
+    set_back_at(peer.home, order_id, copy)
+    peer.program = PROGRAM
+    peer.start_again()
+
+
+def knows(peer: DemoPeer, order_id: str) -> bool | None:
+    try:
+        peer.get(f"/v1/orders/{order_id}")
+    except OpenstallError as error:
+        if error.code != "no_such_order":  # it is on its way
+            raise
+        return None
+    return True
+
+
+def test_a_seller_whose_books_lost_a_paid_order_delivers_it(market: Market, listing: str) -> None:
+    """Without it the buyer's money would come back after an hour, and the seller never know why."""
+    before = market.buyer.balance_micro()
+    restart(market.seller, trick("stay_in:seller:funded"))
+    order_id = buy_until(market, listing, "funded")
+    damage(market.seller, order_id)
+    assert not knows(market.seller, order_id)
+    words = typed(market.seller, "order", "recover", order_id, status=1).stderr
+    assert "Name the peer with whom you made it" in words
+    done = recover(market.seller, order_id, "--from", market.buyer.peer_id)
+    assert (done["before"], done["state"]) == ("", "funded")
+    assert done["found"][0]["what"] == "contract"
+    end_sale(market, order_id, before)
+
+
+def test_a_job_whose_provider_went_back_to_older_books_is_paid_for_once(market: Market) -> None:
+    """The provider's store is from before most of the job: it knows neither its ticks nor the vouchers."""
+    before = market.seller.balance_micro()
+    order_id = rent_until(market, market.offer(), "running")
+    older = copy_at(market.provider.home, order_id)
+    order = market.seller.order_until(order_id, lambda o: o["job"]["seconds"] >= 4, 90)
+    damage(market.provider, order_id, older)
+    for peer in (market.provider, market.seller):
+        assert recover(peer, order_id)["asked"][0]["answered"]
+    end_job(market, order_id, before)
+    assert market.seller.get(f"/v1/orders/{order_id}")["paid_micro"] >= order["paid_micro"]
+
+
+def test_papers_go_from_hand_to_hand_where_nobody_can_be_asked(
+    market: Market, listing: str, tmp_path: Path
+) -> None:
+    before = market.buyer.balance_micro()
+    order_id = buy_until(market, listing, "delivered")
+    file = tmp_path / "papers.json"
+    typed(market.seller, "order", "papers", order_id, "--to", str(file))
+    damage(market.buyer, order_id)
+    done = recover(market.buyer, order_id, "--file", str(file))
+    assert (done["before"], done["state"], done["asked"]) == ("", "delivered", [])
+    end_sale(market, order_id, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [0, 1], ids=["buyer", "seller"])
+@pytest.mark.parametrize(("kind", "state"), states_killed_by(OPEN))
+def test_an_order_that_one_party_has_lost_in_any_state_is_recovered(
+    market: Market, listing: str, kind: str, state: str, at: int
+) -> None:
+    before = market.buyer.balance_micro() if kind == "sale" else market.seller.balance_micro()
+    offer = market.offer(withdraw_delay_s=3600) if kind == "compute" else ""
+    waited_for, role = WAITS_FOR.get((kind, state), ("", ""))
+    if waited_for:
+        restart(peer_of(market, waited_for), trick(f"stay_in:{role}:{state}"))
+    order_id = buy_until(market, listing, state) if kind == "sale" else rent_until(market, offer, state)
+    mine, other = (peer_of(market, PARTIES[kind][side]) for side in (at, 1 - at))
+    for peer in (mine, other):
+        wait_for(lambda peer=peer: knows(peer, order_id), 60, f"{peer.name} has the order")
+    damage(mine, order_id)
+    if (state, at) != ("proposed", 1):  # there nobody has the seller's signature: it is asked again
+        done = recover(mine, order_id, "--from", other.peer_id)
+        assert done["found"][0]["what"] == "contract", done
+    restart(other)
+    if kind == "sale":
+        end_sale(market, order_id, before)
+    else:
+        # the report that a provider lost before its buyer heard it is in nobody's papers
+        end_job(market, order_id, before, told=(state, at) != ("withdrawing", 1))
     assert market.money() == 3 * START_MICRO
 
 
@@ -240,6 +354,7 @@ def seen_by_both(market: Market, kind: str, state: str, order_id: str) -> Ended:
     return Ended(order_id=order_id, parties=parties, views=(first, second))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "state"), states_killed_by(OVER))
 def test_an_order_that_is_over_stays_as_it_ended(
     ended: dict[tuple[str, str], Ended], kind: str, state: str

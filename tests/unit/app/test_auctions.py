@@ -61,6 +61,33 @@ async def test_bids_are_sealed_opened_by_themselves_and_the_second_price_is_paid
         assert (lab.ada.gain, lab.ben.gain) == (0, 0)
 
 
+async def test_no_bid_is_opened_before_the_chain_takes_no_more(tmp_path: Path) -> None:
+    """A host whose clock is behind would see the amount, and could still bid a little less."""
+    async with custom_lab(tmp_path) as lab:
+        cid = await lab.ask()
+        await lab.ada.custom.auctions.bid(cid, BID)
+        body, clock = await lab.terms_of(cid), lab.trade.clock
+        host: Any = lab.trade.chain.host
+        behind = body.commit_by - clock.now() - 30
+        clock.ahead_s += behind + 60
+        host._clock = lambda: clock() - 60
+        heard: list[str] = []
+        handle = lab.ada.custom.auctions.chain._transport
+
+        def hear(method: str, params: list[Any]) -> Any:
+            heard.append(str(params))
+            return handle(method, params)
+
+        lab.ada.custom.auctions.chain._transport = hear
+        await lab.look(lab.ada)
+        row = lab.ada.custom.auctions.books.get(cid)
+        assert heard
+        assert not any(row.data["salt"] in said for said in heard)
+        clock.ahead_s += 60
+        await lab.look(lab.ada)
+        assert [bid["amount_micro"] for bid in await bids_on_chain(lab, cid)] == [BID]
+
+
 async def test_a_bid_that_cannot_be_paid_or_comes_twice_late_or_from_inside_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from msgspec import structs
 
 from openstall.app.services.contests import measuring
 from openstall.app.services.contests.desk import ContestDesk
+from openstall.app.services.contests.entering import Entering
 from openstall.app.services.contests.talk import ENTRY, SHEET
+from openstall.app.services.custom.sealed_model import SealedModel
 from openstall.ledger.contest import ContestClient
-from openstall.market.errors import ChainError
+from openstall.market.errors import ChainError, PeerError
+from openstall.market.fields import BlobRef
 from openstall.p2p.blob_transfer import BlobTransfer
 from openstall.p2p.blobs import BlobInfo
 
@@ -65,6 +69,64 @@ async def test_an_evaluator_keeps_its_own_files_whoever_names_them(tmp_path: Pat
         await room.close()
         assert judge.blobs.have(blob.cid)
         assert not other.blobs.have(blob.cid)
+
+
+async def test_an_entry_that_names_a_private_file_of_an_evaluator_opens_it_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An oracle knows the names and hashes of a job's inputs: it must not get them by an entry."""
+    async with contest_lab(tmp_path) as room:
+        cid = await room.ask()
+        ada, judge = room.developers[0], room.evaluators[0]
+        secret = tmp_path / "input of a job"
+        secret.write_bytes(b"another customer's rows")
+        private = await judge.blobs.add_file(secret)
+        named = BlobRef(cid=private.cid, size=private.size, sha256=private.sha256)
+        entering = ada.custom.contests.entering
+        seal = entering.seal
+
+        async def sealed(*args: Any) -> SealedModel:
+            model = await seal(*args)
+            return dataclasses.replace(model, delivery=structs.replace(model.delivery, blob=named))
+
+        monkeypatch.setattr(Entering, "seal", lambda _self, *args: sealed(*args))
+        await room.enter(ada, cid, 40)
+        room.lab.pass_to((await room.lab.terms_of(cid)).commit_by)
+        await room.look(judge)
+        desk = room.buyer.custom.contests.desk
+        found = await desk.find(cid)
+        assert found is not None
+        (entry,) = (await desk.look(found.body, cid)).entries
+        shown = await room.buyer.custom.contests.talk.delivery(
+            found, judge.host.peer_id, entry.entrant, entry.model_hash
+        )
+        assert shown.delivery.blob == named
+        assert not judge.access.allowed(private.cid, room.buyer.host.peer_id)
+
+
+async def test_no_key_is_shown_before_the_chain_takes_no_more_entries(tmp_path: Path) -> None:
+    """Where the host's clock is behind, an evaluator's friend could else enter the model itself."""
+    async with contest_lab(tmp_path) as room:
+        cid = await room.ask()
+        ada, judge = room.developers[0], room.evaluators[0]
+        await room.enter(ada, cid, 40)
+        clock, host = room.lab.trade.clock, room.lab.trade.chain.host
+        clock.ahead_s += (await room.lab.terms_of(cid)).commit_by - clock.now() + 30
+        host._clock = lambda: clock() - 60  # type: ignore[attr-defined]  # the memory host's
+        desk = judge.custom.contests.desk
+        found = await desk.find(cid)
+        assert found is not None
+        (entry,) = (await desk.look(found.body, cid)).entries
+        with pytest.raises(PeerError, match="not over"):
+            await judge.custom.contests.talk.delivery(
+                found, ada.host.peer_id, entry.entrant, entry.model_hash
+            )
+        clock.ahead_s += 60
+        await room.look(judge)
+        shown = await judge.custom.contests.talk.delivery(
+            found, ada.host.peer_id, entry.entrant, entry.model_hash
+        )
+        assert shown.key
 
 
 async def test_an_evaluator_who_writes_two_rankings_takes_no_prize_away(tmp_path: Path) -> None:

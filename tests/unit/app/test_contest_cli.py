@@ -42,8 +42,16 @@ def test_names_of_strangers_cannot_reach_the_terminal() -> None:
         "prize_micro": 6_000_000,
         "claimed": True,
         "mine": False,
+        "name_marks": [],
     }
-    board = {"developer": "0x" + "11" * 20, "name": "Ada\x1b[2J", "figure": "", "tries_used": 1, "at": 0}
+    board = {
+        "developer": "0x" + "11" * 20,
+        "name": "Ada\x1b[2J",
+        "figure": "",
+        "tries_used": 1,
+        "at": 0,
+        "name_marks": [],
+    }
     shown = _words(
         {
             "title": "Wine\x1b[2J",

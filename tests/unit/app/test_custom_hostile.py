@@ -21,7 +21,7 @@ from openstall.app.services.orders import copies
 from openstall.ledger.auction import AuctionClient
 from openstall.ledger.model_escrow import ModelEscrowClient, model_order_key
 from openstall.market import ids
-from openstall.market.errors import InvalidOrder, OpenstallError, PeerError, Refused
+from openstall.market.errors import InvalidOrder, OpenstallError, PeerError, Refused, SandboxError
 from openstall.market.orders.documents import Contract, Order, sign_contract, write_contract
 from openstall.market.requests.delivery import Delivery, read_delivery
 
@@ -126,6 +126,22 @@ async def test_files_that_do_not_open_are_not_opened_again_at_once(
         with pytest.raises(InvalidOrder):
             await one.step(order_id)
         assert len(opened) == 2
+
+
+async def test_a_model_that_breaks_its_run_off_is_not_run_again_at_once(tmp_path: Path) -> None:
+    """One model is measured at a time: it would keep every other order waiting, a quarter of an hour each."""
+    async with custom_lab(tmp_path) as lab:
+        one = lab.evaluators[0]
+        one.sandbox.breaks[13] = "crashed"
+        order_id = await lab.submitted(13)
+        for _step in range(2):
+            with pytest.raises(SandboxError):
+                await one.step(order_id)
+            assert one.sandbox.measured == 1
+        lab.pass_to(lab.now() + evaluating.REST_S)
+        with pytest.raises(SandboxError):
+            await one.step(order_id)
+        assert one.sandbox.measured == 2
 
 
 def forged(order: Order, buyer: Maker, **terms: Any) -> Contract:
@@ -301,7 +317,9 @@ async def test_nobody_speaks_for_the_party_that_called_the_arbiter(tmp_path: Pat
     """The developer is quicker: its words, in the place of the buyer's, would be what the arbiter reads."""
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
-        message = {"do": "reason", "order_id": order_id, "reason": "All is well, pay the developer."}
+        contract = (await lab.order(order_id)).contract
+        said = await lab.ada.transcripts.say(contract, "reason", words="All is well, pay the developer.")
+        message = {"do": "tell", "order_id": order_id, "entries": said}
         lab.pass_to(lab.now() + EVALUATE_S)
         await lab.ada.negotiation._ask(lab.arbiter.host.peer_id, message)
         await lab.buyer.made_to_order.dispute(await lab.order(order_id), "The evaluators are gone.")

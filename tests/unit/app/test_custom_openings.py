@@ -281,6 +281,23 @@ async def test_what_was_measured_is_kept_sealed_and_only_until_the_order_is_fina
             await replay(lab.buyer, order_id)
 
 
+async def test_an_evaluator_keeps_its_own_files_whoever_hands_them_in(tmp_path: Path) -> None:
+    """A developer that bought the evaluator's package hands in that very blob, and has the key to it."""
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(10, tries=1)
+        one = lab.evaluators[0]
+        blob = (await lab.ada.desk.load(order_id)).data["handed_in"]["1"]["doc"]["blob"]["cid"]
+        await one.blobs.add_file(lab.ada.blobs.path(blob))  # what the evaluator itself sells
+        await lab.judged(order_id)
+        rows = one.custom.opener.trials.kept(await one.desk.load(order_id), 1).cids[1]
+        assert one.blobs.have(rows)
+        lab.pass_to(lab.now() + REVIEW_S)
+        await lab.buyer.step(order_id)
+        assert (await one.step(order_id)).state == "refunded"
+        assert one.blobs.have(blob)
+        assert not one.blobs.have(rows)
+
+
 async def test_an_evaluator_that_was_killed_in_between_forgets_at_its_next_start(tmp_path: Path) -> None:
     async with custom_lab(tmp_path) as lab:
         one = lab.evaluators[0]

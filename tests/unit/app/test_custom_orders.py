@@ -17,6 +17,7 @@ from ledger_lab import CREDIT
 from openstall.app.services.custom import hand_in
 from openstall.app.services.orders import negotiation
 from openstall.app.services.requests.service import RequestService
+from openstall.ledger.model_escrow import ModelEscrowClient
 from openstall.market.errors import ChainError, Conflict, InvalidOrder, PeerError, SandboxError
 from openstall.market.orders.agree import ARBITER_S
 
@@ -191,11 +192,17 @@ async def test_a_developer_that_hands_in_and_goes_away_keeps_no_money(tmp_path: 
         lab.check_conserved()
 
 
+async def not_heard(lab: CustomLab, order_id: str) -> None:
+    """As if the developer had shown the buyer nothing while the model was measured."""
+    await lab.buyer.desk.patch(order_id, delivery=None)
+
+
 async def test_a_model_that_the_developer_keeps_to_itself_goes_to_the_arbiter(tmp_path: Path) -> None:
     """It handed the key over, but does not let the buyer fetch the package: the node objects in time."""
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
         await lab.judged(order_id)
+        await not_heard(lab, order_id)
         await lab.ada.step(order_id)
         await lab.cut_off(lab.ada)
         with pytest.raises(PeerError):
@@ -218,6 +225,7 @@ async def test_a_developer_that_passes_and_goes_away_keeps_no_money(tmp_path: Pa
     async with custom_lab(tmp_path) as lab:
         order_id = await lab.submitted(40)
         await lab.judged(order_id)
+        await not_heard(lab, order_id)
         await lab.cut_off(lab.ada)
         with pytest.raises(PeerError):
             await lab.buyer.step(order_id)
@@ -259,6 +267,29 @@ async def test_a_wrong_key_is_disputed_by_the_buyers_node_itself(
         await lab.arbiter.made_to_order.rule(held, 10_000)
         assert lab.buyer.gain == -PRICE * 200 // 10_000
         lab.check_conserved()
+
+
+async def test_the_right_key_that_comes_in_a_dispute_opens_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a developer is paid by the arbiter for a model that its buyer's node never opened."""
+    async with custom_lab(tmp_path) as lab:
+        order_id = await lab.submitted(40)
+        await lab.judged(order_id)
+        with monkeypatch.context() as patched:
+            honest = hand_in.seal_key
+            patched.setattr(hand_in, "seal_key", lambda _key, box: honest(b"x" * 32, box))
+            await lab.ada.step(order_id)
+        with pytest.raises(InvalidOrder):
+            await lab.buyer.step(order_id)
+        order = await lab.buyer.step(order_id)
+        assert (order.state, order.data["verified"]) == ("disputed", False)
+        theirs, models = await lab.ada.desk.load(order_id), lab.ada.custom.models
+        right = await lab.ada.custom.hand_in.sealed_key(theirs)
+        client = ModelEscrowClient(lab.trade.chain.chain)
+        lab.trade.chain.do(lab.ada.wallet, client.hand_over(models.key(theirs.contract), right))
+        order = await lab.buyer.step(order_id)
+        assert (order.state, order.data["verified"], order.data.get("fault")) == ("disputed", True, None)
 
 
 async def test_another_package_than_the_one_on_the_chain_gets_no_verdict(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_rows_are_given_out_once_the_price_is_in_escrow(tmp_path: Path) ->
         order_id = await lab.won(await lab.ask(), ada=20_000_000)
         await lab.buyer.step(order_id)
         one = lab.evaluators[0]
-        assert (await refusal(one, lab.buyer, do="rows", order_id=order_id))[0] == "not_yet"
+        assert (await refusal(one, lab.buyer, do="rows", order_id=order_id))[0] == "unexpected_message"
         await lab.buyer.step(order_id)
         rows = await ask(one, lab.buyer, do="rows", order_id=order_id)
         cid = rows["blob"]["cid"]

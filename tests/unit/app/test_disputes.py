@@ -171,9 +171,9 @@ async def test_a_modified_client_can_neither_forge_nor_reorder_nor_listen(tmp_pa
         )
         other = ask_to_say(buyer, order_id, text="I never said that")
         assert await refused(buyer, ada, other) == "two_chains"
-        assert await refused(buyer, arbiter, ask_to_say(buyer, order_id)) == "no_dispute"
+        assert await refused(buyer, arbiter, ask_to_say(buyer, order_id)) == "unexpected_message"
         wanted = wire.Ask(do="evidence", order_id=order_id, message={}, signature="")
-        assert await refused(arbiter, ada, wanted) == "no_dispute"
+        assert await refused(arbiter, ada, wanted) == "unexpected_message"
         assert await refused(ben, ada, wanted) == "no_such_order"
         assert await refused(buyer, ada, wanted) == "no_such_order"
         assert [one["text"] for one in (await ada.disputes.talk.view(order_id))["items"]] == ["Hello"]

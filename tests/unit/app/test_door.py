@@ -97,33 +97,34 @@ def door(books: Any) -> Door:
 
 
 def refusal(door: Door, raw: bytes) -> str:
-    outcomes, new = door.admit([raw])
-    assert new == []
-    assert isinstance(outcomes[0], InvalidRecord), outcomes
-    return outcomes[0].code
+    admitted = door.admit([raw])
+    assert admitted.new == []
+    outcome = admitted.outcomes[0]
+    assert isinstance(outcome, InvalidRecord), outcome
+    return outcome.code
 
 
 def test_good_records_are_stored_and_found(door: Door, books: Any) -> None:
     found = [signed("offer", offer()), signed("peer", peer(), key=PEER_KEY, seq=2)]
-    outcomes, new = door.admit([one.raw for one in found])
-    assert outcomes == [one.cid for one in found]
-    assert [one.record.type for one in new] == ["offer", "peer"]
+    admitted = door.admit([one.raw for one in found])
+    assert admitted.outcomes == [one.cid for one in found]
+    assert [one.record.type for one in admitted.new] == ["offer", "peer"]
     assert [row.cid for row in books[1].find(NETWORK, now=NOW, query="quiet").items] == [found[0].cid]
-    assert door.get(found[0].cid) == found[0].raw
+    assert door.bodies([found[0].cid]) == {found[0].cid: found[0].raw}
 
 
 def test_replay_changes_nothing(door: Door) -> None:
     record = signed("offer", offer())
     door.admit([record.raw])
-    outcomes, new = door.admit([record.raw, record.raw])
-    assert (outcomes, new) == ([record.cid, record.cid], [])
+    admitted = door.admit([record.raw, record.raw])
+    assert (admitted.outcomes, admitted.new) == ([record.cid, record.cid], [])
 
 
 def test_one_bad_record_does_not_stop_the_batch(door: Door) -> None:
     good = signed("offer", offer())
-    outcomes, new = door.admit([b"junk", good.raw, b"{}"])
-    assert [isinstance(one, InvalidRecord) for one in outcomes] == [True, False, True]
-    assert [one.cid for one in new] == [good.cid]
+    admitted = door.admit([b"junk", good.raw, b"{}"])
+    assert [isinstance(one, InvalidRecord) for one in admitted.outcomes] == [True, False, True]
+    assert [one.cid for one in admitted.new] == [good.cid]
 
 
 def test_listing_or_offer_of_another_contract_is_refused(door: Door) -> None:
@@ -217,7 +218,7 @@ def test_a_request_of_another_contract_is_refused(door: Door) -> None:
     assert refusal(door, signed("request", request(escrow=other)).raw) == "other_chain"
     assert refusal(door, signed("request", request(chain_id=8)).raw) == "other_chain"
     assert refusal(door, signed("request", request(**contest, contest=other)).raw) == "other_chain"
-    outcomes, _new = door.admit([signed("request", request(**contest, contest=PARAMS.contest)).raw])
+    outcomes = door.admit([signed("request", request(**contest, contest=PARAMS.contest)).raw]).outcomes
     assert isinstance(outcomes[0], str)
 
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from trade_lab import TradeLab, funded_job, step, trade_lab, works_for
+from trade_lab import TradeLab, funded_job, step, trade_lab
+from trade_parts import works_for
 
 from openstall.app.services.orders import job_buyer
 from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromProvider, Line, write
@@ -51,9 +52,11 @@ async def test_a_provider_who_keeps_talking_cannot_hold_the_money(
     monkeypatch.setattr(job_buyer, "LOOK_S", 0.05)
     async with trade_lab(tmp_path) as lab:
         order_id = await funded_job(lab)
+        order = await lab.buyer.desk.load(order_id)
 
         async def chatter(stream: Framed) -> None:
-            await stream.send(write(FromProvider(started_at=1)))
+            said = await lab.seller.transcripts.say(order.contract, "start")
+            await stream.send(write(FromProvider(entries=said)))
             while True:
                 lab.clock.ahead_s += 500
                 await stream.send(write(FromProvider(done=1, total=2)))

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from trade_lab import funded_job, leave, step, trade_lab, works_for
+from trade_lab import funded_job, step, trade_lab
+from trade_parts import leave, works_for
 
 from openstall.app.services.orders import job_provider
 from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromBuyer, write

@@ -116,11 +116,8 @@ async def test_two_buyers_do_not_both_get_the_last_place(tmp_path: Path) -> None
                 "order": msgspec.to_builtins(contract.order),
                 "buyer_signature": sign_contract(contract, lab.buyer.seed),
             }
-            try:
-                await lab.buyer.negotiation._ask(provider.host.peer_id, message)
-                answers.append("signed")
-            except Refused as error:
-                answers.append(error.code)
+            answer = await lab.buyer.negotiation._ask(provider.host.peer_id, message)
+            answers.append(answer.entries[0]["entry"]["code"] if answer.entries else "signed")
 
         async with trio.open_nursery() as nursery:
             for _ in range(2):
@@ -210,3 +207,61 @@ async def test_an_arbiter_who_was_away_gets_the_copy_while_the_money_is_held(
         for _ in range(2):
             await buyer.sale_buyer.step(await buyer.desk.load(order_id))
         assert asked == ["funded", "funded"]
+
+
+async def test_orders_that_wait_for_days_leave_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unpaid order costs a stranger nothing; one that waits for days takes its place for days."""
+    monkeypatch.setattr(negotiation, "MAX_UNPAID", 4)
+    async with trade_lab(tmp_path) as lab:
+        terms = lab.sale(BLOB, "ab" * 32).sale
+        listing = {
+            "title": terms.title,
+            "summary": "",
+            "licence": "MIT",
+            "format": "onnx",
+            "files": msgspec.to_builtins(terms.files),
+            "blob": msgspec.to_builtins(terms.blob),
+            "key_sha256": terms.key_sha256,
+            "card": {"intended_use": "", "training_data": "", "limits": "", "metrics": []},
+            "price_micro": terms.price_micro,
+            "wallet": lab.seller.wallet.address,
+            "chain_id": lab.chain.chain.params.chain_id,
+            "escrow": terms.escrow,
+            "arbiter": "",
+            "deliver_s": 60,
+            "review_s": terms.review_s,
+        }
+        record = Record(
+            type="listing",
+            network=NETWORK,
+            author=lab.seller.host.peer_id,
+            key="model",
+            seq=1,
+            prev="",
+            issued=lab.clock.now(),
+            expires=lab.clock.now() + 3600,
+            body=listing,
+        )
+        signed = sign_record(record, lab.seller.seed)
+        lab.shelf.records[signed.cid] = signed
+
+        async def propose(fund_by_s: int) -> str:
+            fund_by = lab.clock.now() + fund_by_s
+            contract = lab.sale(BLOB, "ab" * 32, listing=signed.cid, fund_by=fund_by, deliver_by=fund_by + 60)
+            message = {
+                "do": "propose",
+                "order": msgspec.to_builtins(contract.order),
+                "buyer_signature": sign_contract(contract, lab.buyer.seed),
+            }
+            try:
+                await lab.buyer.negotiation._ask(lab.seller.host.peer_id, message)
+            except (PeerError, Refused) as error:
+                return error.code
+            return "signed"
+
+        days = 6 * 86_400
+        found = [await propose(wait_s) for wait_s in (days, days, days, 900, days, 900, 900)]
+        full = "too_many_unpaid"
+        assert found == ["signed", "signed", full, "signed", full, "signed", full]

@@ -41,6 +41,13 @@ def test_table_aligns() -> None:
     assert len({line.rindex(" cr") for line in text.splitlines()[1:]}) == 1
 
 
+def test_an_id_is_never_cut_because_commands_take_it_whole() -> None:
+    order = "f" * 64
+    text = table([{"t": "w" * 90, "order_id": order}], [("TITLE", "t"), ("ORDER", "order_id")])
+    assert order in text
+    assert "w" * 90 not in text
+
+
 def test_errors_go_to_standard_error_with_status_one(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         Output(as_json=True).fail(MoneyError("broke", "No money.", "Earn."))

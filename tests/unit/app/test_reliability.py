@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 from capacity_lab import capacity_lab
-from trade_lab import Side, funded_job, step, trade_lab, works_for
+from trade_lab import Side, funded_job, step, trade_lab
+from trade_parts import works_for
 
 from openstall.app.services.capacity.testbench import silent
 from openstall.app.services.reliability import ReliabilityService, summary_words

@@ -209,6 +209,23 @@ def test_sealed_rows_in_the_training_data_are_told_before_anything_is_signed(ben
     assert apart == without
 
 
+def test_an_evaluator_that_has_not_agreed_is_told_before_anything_is_signed(bench: Bench) -> None:
+    agreed, silent = "0x" + "44" * 20, "0x" + "55" * 20
+    bench.shelf.willing.add(agreed)
+
+    async def told(*evaluators: str) -> list[str]:
+        seen = await bench.node().preview(bench.file, terms(evaluators=evaluators))
+        found: list[str] = seen["table"]["warnings"]
+        return found
+
+    async def main() -> None:
+        usual = await told()
+        assert await told(agreed, CHAIN.wallet) == usual
+        assert [one.split(" ")[0] for one in await told(agreed, silent) if one not in usual] == [silent]
+
+    trio.run(main)
+
+
 def test_the_least_time_for_bids_survives_the_time_that_sealing_takes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +320,19 @@ def test_the_summary_says_who_judges_and_what_comes_back(bench: Bench) -> None:
             "money comes back",
         ):
             assert part in words
+
+    run(scene)
+
+
+def test_the_summary_says_that_training_data_is_there(bench: Bench) -> None:
+    async def scene() -> None:
+        for wanted, training, words in (
+            (terms(), None, "none"),
+            (terms(), bench.folder / "wine.csv", "to the winner alone"),
+            (terms(**CONTEST), bench.folder / "wine.csv", "everybody of the group"),
+        ):
+            told = await bench.node().preview(bench.file, wanted, training)
+            assert words in {line["what"]: line["words"] for line in told["summary"]}["Training data"]
 
     run(scene)
 

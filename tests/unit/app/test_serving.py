@@ -13,7 +13,8 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from trade_lab import Side, TradeLab, funded_job, leave, step, trade_lab
+from trade_lab import Side, TradeLab, funded_job, step, trade_lab
+from trade_parts import leave
 
 from openstall.app.endpoint.listener import Endpoints
 from openstall.app.logging import Secrets

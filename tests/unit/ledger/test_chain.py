@@ -56,6 +56,24 @@ def test_a_chain_that_shrank_or_was_rewritten_is_refused(lab: Lab) -> None:
     assert refused(Chain(lab.host.params, lab.host.handle, highest=earlier)) == "chain_rewritten"
 
 
+def test_a_block_that_another_thread_sees_meanwhile_is_no_rollback(lab: Lab) -> None:
+    waits: list[str] = ["the first answer is on its way while a block comes"]
+
+    def slow(method: str, params: list[JsonValue]) -> JsonValue:
+        answer = lab.host.handle(method, params)
+        if method == "eth_getBlockByNumber" and params[0] == "latest" and known and waits:
+            waits.clear()
+            lab.do(lab.buyer, lab.credit.transfer(lab.seller.address, 1))
+            chain.head()
+        return answer
+
+    known: list[Block] = []
+    chain = Chain(lab.host.params, slow)
+    known.append(chain.head())
+    assert chain.head() == known[0]
+    assert chain.head().number > known[0].number
+
+
 def test_a_chain_that_shrinks_while_we_look_is_refused(lab: Lab) -> None:
     lowest: dict[str, JsonValue] = {}
 
@@ -191,6 +209,21 @@ def test_history_names_every_movement(lab: Lab) -> None:
     assert told(lab.arbiter.address) == [("arbiter_fee", 100_000, "")]
     assert told(lab.outsider.address) == [("received", 9, "")]
     assert history(lab.chain, lab.buyer.address)[0].kind == "faucet"
+
+
+def test_no_event_is_asked_for_from_before_the_contracts(lab: Lab) -> None:
+    lab.do(lab.buyer, lab.credit.transfer(lab.outsider.address, 9))
+    first = lab.chain.head().number
+    lab.do(lab.buyer, lab.credit.transfer(lab.outsider.address, 8))
+    asked: list[Any] = []
+
+    def listening(method: str, params: list[JsonValue]) -> JsonValue:
+        asked.extend(params if method == "eth_getLogs" else [])
+        return lab.host.handle(method, params)
+
+    chain = Chain(replace(lab.host.params, first_block=first), listening)
+    assert [entry.amount_micro for entry in history(chain, lab.outsider.address)] == [9, 8]
+    assert {query["fromBlock"] for query in asked} == {hex(first)}
 
 
 def test_the_chain_shows_exactly_what_was_signed(lab: Lab) -> None:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from openstall.ledger.chain import ChainParams
-from openstall.ledger.invitation import PREFIX, invite, read_invitation, write_invitation
+from openstall.ledger.invitation import (
+    MAX_INVITATION_CHARS,
+    PREFIX,
+    invite,
+    read_invitation,
+    write_invitation,
+)
 from openstall.market import canonical
 from openstall.market.errors import Refused
 from openstall.market.ids import peer_id_of
@@ -103,3 +109,12 @@ def test_a_group_with_requests_says_where_their_contracts_are_and_an_older_one_l
         for wrong in (PARAMS.escrow, "0x12", "", 5):
             with pytest.raises(Refused):
                 read_invitation(packed({**plain(), name: wrong}))
+
+
+def test_an_invitation_begins_as_one_and_is_measured_before_it_is_read() -> None:
+    text = write_invitation(GOOD)
+    assert read_invitation(" \n".join(text)) == GOOD
+    for wrong in (text.removeprefix(PREFIX), text + " " * 2 * MAX_INVITATION_CHARS):
+        with pytest.raises(Refused) as caught:
+            read_invitation(wrong)
+        assert caught.value.code == "bad_invitation"

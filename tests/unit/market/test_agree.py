@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openstall.market.errors import InvalidOrder
-from openstall.market.orders.agree import check_proposal
+from openstall.market.orders.agree import check_proposal, is_patient
 from openstall.market.orders.documents import Contract
 from openstall.market.records import SignedRecord
 
@@ -50,7 +50,7 @@ def test_what_the_seller_signs(proposal: Callable[..., Any], wallets: dict[str, 
         ("sale", "arbiter's terms", {"arbiter_fee_bps": 1000}),
         ("sale", "arbiter's terms", {"silent_buyer_bps": 0}),
         ("sale", "review time", {"review_s": 30 * 86_400}),
-        ("sale", "time to pay", {"fund_by": NOW + 86_400, "deliver_by": NOW + 2 * 86_400}),
+        ("sale", "time to pay", {"fund_by": NOW + 8 * 86_400, "deliver_by": NOW + 9 * 86_400}),
         ("sale", "delivery time", {"deliver_by": NOW + 901}),
         ("compute", "price", {"price_per_s_micro": 999, "cap_micro": 999}),
         ("compute", "price", {"price_per_s_micro": 1_500}),
@@ -145,7 +145,8 @@ def test_a_job_may_not_ask_for_more_than_is_offered_nor_for_less_than_it_needs(
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
-        ("clock", {"created": NOW - 601}),
+        ("clock", {"created": NOW - 7 * 86_400 - 601}),
+        ("clock", {"created": NOW + 601}),
         ("terms_differ", {"chain_id": 1}),
         ("other_network", {"network": "openstall-test-2"}),
     ],
@@ -190,3 +191,17 @@ def test_a_sale_against_an_offer(contract: Deal, signed: Signed, wallets: dict[s
         with pytest.raises(InvalidOrder) as caught:
             check_proposal(contract(kind), record, wallet=wallets["seller"], now=NOW)
         assert caught.value.code == "wrong_kind"
+
+
+def test_a_sale_may_wait_for_days_and_a_job_may_not(
+    proposal: Callable[..., Any], wallets: dict[str, str]
+) -> None:
+    late = {"fund_by": NOW + 6 * 86_400, "deliver_by": NOW + 7 * 86_400}
+    deal, record = proposal("sale", late, created=NOW - 86_400)
+    check_proposal(deal, record, wallet=wallets["seller"], now=NOW)
+    assert is_patient(deal, NOW)
+    prompt, _record = proposal("sale")
+    assert not is_patient(prompt, NOW)
+    with pytest.raises(InvalidOrder) as caught:
+        check_proposal(*proposal("compute", created=NOW - 601), wallet=wallets["seller"], now=NOW)
+    assert caught.value.code == "clock"

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,11 @@ def test_what_is_written_is_read(value: Any) -> None:
     raw = canonical.encode(value)
     assert canonical.decode(raw) == value
     assert json.loads(raw) == value
+
+
+@given(values)
+def test_the_bytes_are_those_of_rfc_8785(value: Any) -> None:
+    assert canonical.encode(value) == rfc8785.dumps(value)
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,14 @@ def test_a_file_is_measured_before_it_is_read(case: Case, monkeypatch: pytest.Mo
     assert caught.value.code == "too_large"
 
 
+def test_what_a_bundle_cannot_hold_is_said_before_it_is_signed(case: Case) -> None:
+    with pytest.raises(InvalidOrder) as caught:
+        sign_manifest(
+            case.contract, case.items[:1] * (evidence.MOST_ITEMS + 1), author=peer(BUYER), seed=BUYER, at=NOW
+        )
+    assert caught.value.code == "too_large"
+
+
 def test_an_archive_is_no_evidence(case: Case) -> None:
     """Nothing is ever unpacked: names that lead elsewhere, and bombs, have nothing to work on."""
     file = BytesIO()

@@ -137,6 +137,31 @@ def test_a_cid_is_the_multiformats_address_of_the_bytes() -> None:
     assert raw == bytes([1, 0x80, 0x04, 0x12, 32]) + hashlib.sha256(b"{}").digest()
 
 
+def test_the_digest_in_a_cid() -> None:
+    cid = ids.cid_of(b"{}")
+    assert ids.digest_in_cid(cid) == hashlib.sha256(b"{}").digest()
+    raw = base64.b32decode(cid[1:].upper() + "=" * (-len(cid[1:]) % 8))
+
+    def spelled(content: bytes) -> str:
+        return "b" + base64.b32encode(content).decode().lower().rstrip("=")
+
+    assert spelled(raw) == cid
+    for wrong in (
+        spelled(raw[:-1]),
+        spelled(raw + b"\0"),
+        spelled(raw[:2] + b"\x55" + raw[3:]),  # of another codec
+        cid.upper(),
+        "z" + cid[1:],
+        cid[:-1] + chr(ord(cid[-1]) + 1),  # bits behind the end
+        cid + "=",
+        "b!" + cid[2:],
+        "",
+    ):
+        with pytest.raises(InvalidRecord) as caught:
+            ids.digest_in_cid(wrong)
+        assert caught.value.code == "bad_cid", wrong
+
+
 @pytest.mark.parametrize(
     "key", [bytes(32), bytes([1, *[0] * 31]), bytes.fromhex("ec" + "ff" * 30 + "7f"), bytes(31), bytes(33)]
 )

@@ -138,6 +138,24 @@ def test_hostile_terms(order: Callable[..., Plain], kind: str, code: str, terms:
     assert refused(order(kind, terms)) == code
 
 
+@pytest.mark.parametrize(
+    ("code", "terms"),
+    [
+        ("bad_evaluators", {"evaluators": ["0x" + "0c" * 20, "0x" + "0b" * 20], "quorum": 1}),
+        ("bad_evaluators", {"evaluators": ["0x" + "0b" * 20, "0x" + "0B" * 20], "quorum": 1}),
+        ("bad_evaluators", {"evaluators": ["0x" + "0b" * 20], "quorum": 2}),
+        ("bad_evaluators", {"evaluators": ["seller"], "quorum": 1}),
+        ("bad_cid", {"request": "b" + "a" * 58}),
+    ],
+)
+def test_evaluators_of_a_model_made_to_order(order: Callable[..., Plain], code: str, terms: Plain) -> None:
+    honest = order("custom", {"evaluators": ["0x" + "0b" * 20, "0x" + "0c" * 20], "quorum": 2})
+    assert read_contract(canonical.encode(honest)).order.seller_wallet == honest["seller_wallet"]
+    if terms.get("evaluators") == ["seller"]:
+        terms = {**terms, "evaluators": [honest["seller_wallet"].lower()]}
+    assert refused(order("custom", terms)) == code
+
+
 def test_a_peer_cannot_trade_with_itself(order: Callable[..., Plain], peers: dict[str, str]) -> None:
     assert refused(order(buyer=peers["seller"])) == "same_party"
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import auction_product
 import pytest
+from message_product import Messages
 from order_product import SIDES, UNPAID, Explorer
 
 from openstall.market.orders.machine import COMPUTE, MACHINES, Machine
+from openstall.market.orders.protocols import PROTOCOLS
 
 PAGE = Path(__file__).parents[3] / "docs" / "orders.md"
 every = pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: machine.kind)
@@ -67,3 +69,23 @@ def test_the_page_draws_each_arrow_of_the_table_and_no_other(machine: Machine) -
     assert drawn
     arrows = re.findall(r"^ +(\w+) --> (\w+): (\w+) \((\w+)\)$", drawn[1], re.MULTILINE)
     assert sorted(arrows) == sorted((s.state, s.target, s.event, s.by) for s in machine.steps)
+
+
+@every
+def test_no_loss_of_messages_or_books_leaves_parties_that_recovery_does_not_bring_together(
+    machine: Machine,
+) -> None:
+    """Whoever asks first, and whichever of the messages came, late, twice, or never."""
+    course = Messages(machine)
+    found = course.explored()
+    apart = 0
+    for at in found:
+        apart += not course.together(at)
+        for first, then in (SIDES, SIDES[::-1]):
+            after = at
+            for side in (first, then, first, then):
+                after = course.recovered(after, side)
+            assert course.together(after), (at, after)
+            assert after.chain == at.chain
+    rows = [row for table in PROTOCOLS.values() for row in table if machine.kind in row.kinds]
+    same_as_the_page(f"| {machine.kind} | {len(rows)} | {len(found)} | {apart} |")

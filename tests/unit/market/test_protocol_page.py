@@ -12,9 +12,9 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from openstall.market import canonical, capacity, ids, metering, records, sightings
+from openstall.market import canonical, capacity, ids, letters, metering, quotas, records, sightings
 from openstall.market.disputes import evidence, messages
-from openstall.market.orders import documents, machine, results
+from openstall.market.orders import documents, machine, papers, protocols, results, transcript
 from openstall.market.requests import assessment, bodies, openings, ranking
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -67,6 +67,11 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "step": evidence.Step,
     "transaction": evidence.Transaction,
     "event": evidence.ChainEvent,
+    "letter": letters.Letter,
+    "entry": transcript.Entry,
+    "papers": papers.Papers,
+    "delivery paper": papers.DeliveryPaper,
+    "verdict paper": papers.VerdictPaper,
 }
 
 
@@ -92,6 +97,12 @@ def test_every_field_is_on_the_page(name: str) -> None:
     assert all(len(row) == 2 and row[1] for row in rows)
 
 
+def test_the_quotas_of_authors_are_on_the_page() -> None:
+    quotas_table, *_ = tables(section("The catalogue"))
+    assert {type_: int(most) for type_, most in quotas_table} == dict(quotas.LIVE_PER_AUTHOR)
+    assert set(quotas.LIVE_PER_AUTHOR) == set(records.BODIES) - {"tombstone"}
+
+
 def test_no_statement_is_missing() -> None:
     assert set(records.BODIES) <= set(SCHEMAS)
     assert {f"{kind} terms" for kind in documents.TERMS} <= set(SCHEMAS)
@@ -100,7 +111,8 @@ def test_no_statement_is_missing() -> None:
 def test_every_signing_context_is_on_the_page() -> None:
     (rows,) = tables(section("Keys, signatures, addresses"))
     named = [*records.BODIES, "order", "tick", "job-report", *capacity.CONTEXTS]
-    assert [row[0] for row in rows] == [*named, messages.CONTEXT, evidence.CONTEXT]
+    named += [messages.CONTEXT, evidence.CONTEXT, letters.CONTEXT, transcript.CONTEXT]
+    assert [row[0] for row in rows] == named
 
 
 def test_every_fault_of_a_model_is_on_the_page() -> None:
@@ -122,6 +134,37 @@ def test_the_state_tables(kind: str) -> None:
         (state, way.event, way.by, held[state in table.money_held]) for state, way in table.exits.items()
     ]
     assert f"Final: {', '.join(sorted(table.final))}." in text
+
+
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_the_tables_of_messages(name: str) -> None:
+    (rows,) = tables(section(f"messages of {name}"))
+    assert rows == [
+        [
+            row.message,
+            "all" if row.kinds == tuple(machine.MACHINES) else ", ".join(row.kinds),
+            *("anybody in it" if len(who) == 4 else ", ".join(who) for who in (row.senders, row.receivers)),
+            states_of(row),
+            row.answer,
+            row.causes or "-",
+            row.clock or "-",
+            row.passed or "-",
+        ]
+        for row in protocols.PROTOCOLS[name]
+    ]
+
+
+def states_of(row: protocols.Row) -> str:
+    """The states of a row, as the page shortens them."""
+    every = {name for kind in row.kinds for name in states_named(kind)}
+    if set(row.states) == every | {protocols.NEW}:
+        return "any"
+    return "any but new" if set(row.states) == every else ", ".join(row.states)
+
+
+def states_named(kind: str) -> set[str]:
+    table = machine.MACHINES[kind]
+    return {step.state for step in table.steps} | table.final
 
 
 def worked_example() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from openstall.market.errors import InvalidRecord
+from openstall.market.fields import check_package
 from openstall.market.records import parse_record
 from openstall.market.requests.bodies import RequestBody, columns_of
 
@@ -161,4 +162,20 @@ def test_a_senseless_developer_is_refused(
     raw = wire(plain_record("developer", changes))
     with pytest.raises(InvalidRecord) as caught:
         parse_record(raw, network="openstall-test-1", now=NOW)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (["model.onnx", "MODEL.onnx"], "duplicate_file"),
+        (["model.onnx", "card.md", "Card.md"], "duplicate_file"),
+        (["model.pkl"], "unsafe_format"),
+        (["card.md"], "unsafe_format"),
+    ],
+)
+def test_a_package_names_each_file_once_and_holds_no_code(names: list[str], code: str) -> None:
+    check_package(["model.onnx", "card.md"])
+    with pytest.raises(InvalidRecord) as caught:
+        check_package(names)
     assert caught.value.code == code

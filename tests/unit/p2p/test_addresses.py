@@ -40,6 +40,50 @@ def test_what_is_no_peer_address_is_refused(text: str) -> None:
     assert caught.value.code in ("bad_address", "bad_peer_id")
 
 
+RELAY = peer_id_from_seed(bytes([1]) * 32)
+WAY = f"/ip4/45.0.0.1/tcp/4001/p2p/{RELAY}/p2p-circuit"
+
+
+def test_the_way_through_a_relay_is_split_too() -> None:
+    assert addresses.split(f"{WAY}/p2p/{PEER}") == (WAY, PEER)
+    assert addresses.split(WAY) == (WAY, "")
+    assert addresses.is_circuit(WAY)
+    assert not addresses.is_circuit("/ip4/45.0.0.1/tcp/4001")
+    assert addresses.relay_of(WAY) == ("/ip4/45.0.0.1/tcp/4001", RELAY)
+    assert addresses.dialable(WAY)
+    for wrong in (
+        "/ip4/45.0.0.1/tcp/4001/p2p/x/p2p-circuit",
+        f"/ip4/45.0.0.1/tcp/4001/x/{RELAY}/p2p-circuit",
+        f"{WAY}/p2p/{PEER}/p2p-circuit/p2p/{PEER}",
+        f"{WAY}/x",
+        f"/p2p/{RELAY}/p2p-circuit/p2p/{PEER}",
+    ):
+        with pytest.raises(PeerError):
+            addresses.split(wrong)
+
+
+@pytest.mark.parametrize(
+    ("address", "remote", "fits"),
+    [
+        ("/ip4/45.0.0.9/tcp/1", "/ip4/45.0.0.1/tcp/2", True),
+        ("/ip4/45.0.0.9/tcp/1", "", True),
+        ("/ip4/192.168.1.1/tcp/80", "/ip4/45.0.0.1/tcp/2", False),
+        ("/ip4/192.168.1.1/tcp/80", "", False),
+        ("/ip4/192.168.1.1/tcp/80", "/ip4/192.168.1.7/tcp/2", True),
+        ("/ip4/192.168.1.1/tcp/80", f"{WAY}/p2p/{PEER}", False),
+        ("/ip4/192.168.1.1/tcp/80", f"/ip4/192.168.1.2/tcp/1/p2p/{RELAY}/p2p-circuit", False),
+        ("/ip4/127.0.0.1/tcp/80", "/ip4/192.168.1.7/tcp/2", False),
+        ("/ip4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/2", True),
+        ("/ip4/169.254.1.1/tcp/80", "/ip4/127.0.0.1/tcp/2", False),
+        (WAY, "/ip4/45.0.0.1/tcp/2", True),
+        (WAY.replace("45.0.0.1", "10.0.0.1"), "/ip4/45.0.0.1/tcp/2", False),
+        ("rubbish", "/ip4/127.0.0.1/tcp/2", False),
+    ],
+)
+def test_who_may_tell_us_which_address(address: str, remote: str, fits: bool) -> None:
+    assert addresses.fits(address, remote) is fits
+
+
 @given(st.text(max_size=300) | st.text(alphabet="/ip4tcdnsx0123456789.:", max_size=60))
 def test_no_text_breaks_the_splitter(text: str) -> None:
     try:

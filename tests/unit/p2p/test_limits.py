@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from openstall.p2p.limits import BAN_S, Pace, Rate, RateBudget, Scores
+from openstall.p2p.limits import BAN_S, Pace, Rate, RateBudget, Scores, TimeBudget
 
 
 class Clock:
@@ -28,6 +30,34 @@ def test_a_budget_forgets_the_oldest_of_many_peers() -> None:
         assert budget.take(str(number))
     assert not budget.take("4999")
     assert budget.take("0"), "forgotten, so it starts afresh"
+
+
+@pytest.mark.parametrize("what", ["taken", "worked", "turns"])
+def test_nothing_is_kept_of_peers_who_may_do_everything_again(what: str) -> None:
+    clock, rate = Clock(), Rate(per_s=1, burst=3)
+    taken, worked, turns = (
+        RateBudget(rate, clock=clock),
+        TimeBudget(rate, clock=clock),
+        Pace(rate, clock=clock),
+    )
+    held: dict[str, Callable[[], int]] = {
+        "taken": lambda: len(taken._levels),
+        "worked": lambda: len(worked._levels),
+        "turns": lambda: len(turns._next),
+    }
+
+    def visit(number: int) -> None:
+        for _ in range(3):
+            taken.take(str(number))
+            worked.spend(str(number), 1)
+            turns.delay_s(str(number))
+
+    for number in range(100):
+        visit(number)
+    assert held[what]() == 100
+    clock.now += 5
+    visit(100)
+    assert held[what]() == 1
 
 
 def test_points_fade_and_a_ban_ends() -> None:

@@ -49,6 +49,14 @@ def test_any_bytes_as_a_greeting(raw: bytes) -> None:
     assert len(greeting.addrs) <= hello.MAX_ADDRS
 
 
+def test_a_greeting_is_measured_before_it_is_read() -> None:
+    raw = hello.encode(hello.Hello(name="Ada"))
+    assert hello.decode(raw + b" " * 100).name == "Ada"
+    with pytest.raises(PeerError) as caught:
+        hello.decode(raw + b" " * hello.MAX_BYTES)
+    assert caught.value.code == "bad_hello"
+
+
 def test_a_manifest_round_trip_and_its_lies() -> None:
     hashes = [blob_manifest.hash_chunk(b"x" * CHUNK), blob_manifest.hash_chunk(b"y")]
     manifest = blob_manifest.build(CHUNK + 1, bytes(32), hashes)
@@ -99,3 +107,5 @@ def test_only_useful_addresses_are_taken_from_a_greeting() -> None:
     )
     found = hello.useful_addrs(greeting, remote="/ip4/198.51.100.9/tcp/60000")
     assert found == ["/ip4/10.1.2.3/tcp/4001", "/ip4/198.51.100.9/tcp/4001"]
+    found = hello.useful_addrs(greeting, remote="/ip4/45.0.0.9/tcp/60000")
+    assert found == ["/ip4/45.0.0.9/tcp/4001"], "a stranger does not send us into our own network"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from openstall.market.leaves import LEAVES, LEVEL, NOTHING, differing, leaf_of
+from openstall.store import gaps, live_tree, merge
 from openstall.store.database import Store
-from openstall.store.records import BUCKETS, NewRecord, Outcome, Records
+from openstall.store.records import NewRecord, Outcome, Records
 
 NOW = 1_800_000_000
 NET = "group-1"
@@ -51,6 +53,12 @@ def live(records: Records, key: str = "model", author: str = "ann") -> str | Non
     return row.cid if row else None
 
 
+def between(
+    records: Records, first: int, last: int, *, after: str = "", limit: int = 1000, now: int = NOW
+) -> list[str]:
+    return records.cids_between(NET, first, last, after=after, limit=limit, now=now)
+
+
 def test_bytes_come_back_as_they_were(records: Records) -> None:
     assert records.add(record(1), now=NOW) is Outcome.NEW
     assert records.raw(cid(1)) == b"raw 1"
@@ -84,7 +92,7 @@ def test_two_records_with_one_seq_have_one_winner_on_every_peer(tmp_path: Path) 
         records = Records(store)
         for one in order:
             records.add(one, now=NOW)
-        found.append((live(records), records.digest_buckets(NET, now=NOW)))
+        found.append((live(records), records.tree(NET, now=NOW).root()))
         store.close()
     assert found[0] == found[1]
 
@@ -121,16 +129,108 @@ def test_networks_are_apart(records: Records) -> None:
     assert records.last_of(NET, "ann") == (1, cid(1))
 
 
-def test_author_who_floods_loses_the_oldest_superseded_and_then_is_refused(store: Store) -> None:
-    records = Records(store, max_per_author=3)
+def test_of_an_author_who_floods_the_latest_count_whatever_the_order(tmp_path: Path) -> None:
+    flood = [record(number, key=f"k{number}") for number in range(1, 8)]
+    held = []
+    for seed in range(4):
+        store = Store(tmp_path / f"{seed}.sqlite")
+        records = Records(store, quotas={"listing": 3})
+        random.Random(seed).shuffle(flood)
+        outcomes = records.add_many(flood, now=NOW)
+        assert set(outcomes) <= {Outcome.NEW, Outcome.QUOTA}
+        held.append([records.have(cid(number)) for number in range(1, 8)])
+        assert records.add(record(9, author="bob"), now=NOW) is Outcome.NEW
+        assert records.add(record(8, type="offer"), now=NOW) is Outcome.NEW
+        store.close()
+    assert held == [[False] * 4 + [True] * 3] * 4
+
+
+def test_what_is_superseded_and_oldest_goes_when_an_author_has_too_much(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "KEPT_PER_AUTHOR", 3)
+    records = Records(store)
     for number in (1, 2, 3, 4):
         assert records.add(record(number), now=NOW) is Outcome.NEW
+    assert [records.have(cid(number)) for number in (1, 2, 3, 4)] == [False, True, True, True]
+
+
+def test_what_was_superseded_comes_back_when_its_successor_expires_first(records: Records) -> None:
+    records.add(record(1), now=NOW)
+    before = records.tree(NET, now=NOW).root()
+    records.add(record(2, expires=NOW + 10), now=NOW)
+    assert live(records) == cid(2)
+    row = records.live(NET, "ann", "listing", "model", now=NOW + 10)
+    assert row is not None
+    assert row.cid == cid(1)
+    assert records.tree(NET, now=NOW + 10).root() == before
+
+
+def test_a_tombstone_of_another_key_leaves_what_the_first_withdrew(records: Records) -> None:
+    """Tombstones share the slot of their target, so none of them can push another out."""
+    records.add(record(1), now=NOW)
+    records.add(tombstone(2, key="model"), now=NOW)
+    records.add(tombstone(3, key="other"), now=NOW)
+    assert live(records) is None
+    assert sorted(records.cids_between(NET, 0, 65_535, after="", limit=9, now=NOW)) == [cid(2), cid(3)]
+
+
+def test_gaps_in_a_sequence_are_known(records: Records) -> None:
+    records.add(record(1), now=NOW)
+    records.add(record(5, key="b", prev=cid(4)), now=NOW)
+    assert records.missing(NET, "ann") == 3
+    assert records.gaps(NET) == [cid(4)]
+    records.add(record(4, key="c", prev=cid(3)), now=NOW)
+    assert records.gaps(NET) == [cid(3)]
+    assert records.missing(NET, "ann") == 2
+
+
+def test_gaps_are_known_again_after_a_restart(store: Store, records: Records) -> None:
+    records.add(record(5, key="a", prev=cid(4)), now=NOW)
+    records.add(record(8, author="ben", prev=cid(7)), now=NOW)
+    records.add(record(9, author="ben", key="b", prev=cid(8)), now=NOW)
+    assert Records(store).gaps(NET) == records.gaps(NET) == [cid(7), cid(4)]
+    again = Records(store)
+    again.add(record(4, key="c", prev=cid(3)), now=NOW)
+    assert again.gaps(NET) == [cid(3), cid(7)], "the latest named first"
+    again.add(record(3, key="c"), now=NOW)
+    assert again.gaps(NET) == Records(store).gaps(NET) == [cid(7)]
+
+
+def test_a_predecessor_that_is_here_is_no_gap(records: Records) -> None:
+    assert records.gaps(NET) == []
+    for number in range(1, 6):
+        records.add(record(number, key=f"k{number}", prev=cid(number - 1) if number > 1 else ""), now=NOW)
+    assert records.gaps(NET) == []
+
+
+def test_gaps_of_one_group_are_not_asked_for_in_another(records: Records) -> None:
+    records.add(record(5, prev=cid(4)), now=NOW)
+    records.add(record(8, network="group-2", prev=cid(7)), now=NOW)
+    assert (records.gaps(NET), records.gaps("group-2")) == ([cid(4)], [cid(7)])
+
+
+def test_what_was_dropped_here_is_no_gap_after_a_restart(
+    store: Store, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (merge, gaps):
+        monkeypatch.setattr(module, "KEPT_PER_AUTHOR", 3)
+    for number, key in enumerate(("a", "b", "a", "a"), 1):
+        records.add(record(number, key=key, prev=cid(number - 1) if number > 1 else ""), now=NOW)
+    assert live(records, "b") == cid(2), "it names the first"
     assert not records.have(cid(1))
-    assert [records.have(cid(number)) for number in (2, 3, 4)] == [True, True, True]
-    for number in (5, 6):
-        assert records.add(record(number, key=f"k{number}"), now=NOW) is Outcome.NEW
-    assert records.add(record(7, key="k7"), now=NOW) is Outcome.QUOTA
-    assert records.add(record(8, author="bob"), now=NOW) is Outcome.NEW
+    assert Records(store).gaps(NET) == []
+
+
+def test_gaps_are_no_more_than_can_be_kept(
+    store: Store, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "MAX_GAPS", 2)
+    for number in (3, 6, 9):
+        records.add(record(number, key=f"k{number}", prev=cid(number - 1)), now=NOW)
+    assert records.gaps(NET) == [cid(8), cid(5)]
+    records.add(record(12, key="k12", prev=cid(11)), now=NOW)
+    assert records.gaps(NET) == Records(store).gaps(NET) == [cid(11), cid(8)]
 
 
 def test_batch_is_all_or_nothing_and_in_order(records: Records) -> None:
@@ -147,31 +247,56 @@ def test_equal_sets_have_equal_digests_whatever_the_order(tmp_path: Path) -> Non
         shuffled = list(batch)
         random.Random(seed).shuffle(shuffled)
         records.add_many(shuffled, now=NOW)
-        digests.append(records.digest_buckets(NET, now=NOW))
+        digests.append(records.tree(NET, now=NOW).root())
         store.close()
-    assert digests[0] == digests[1]
-    assert len(digests[0]) == BUCKETS
+    assert digests[0] == digests[1] != NOTHING
 
 
 def test_digest_changes_with_the_set_and_with_time(records: Records) -> None:
-    empty = records.digest_buckets(NET, now=NOW)
+    empty = records.tree(NET, now=NOW).root()
     records.add(record(1, expires=NOW + 10), now=NOW)
-    one = records.digest_buckets(NET, now=NOW)
-    changed = [bucket for bucket in range(BUCKETS) if one[bucket] != empty[bucket]]
-    assert len(changed) == 1
-    assert records.cids_in_bucket(NET, changed[0], now=NOW) == [cid(1)]
-    assert records.digest_buckets(NET, now=NOW + 10) == empty
-    assert records.cids_in_bucket(NET, changed[0], now=NOW + 10) == []
+    tree = records.tree(NET, now=NOW)
+    assert tree.root() != empty == NOTHING
+    (branch,) = differing(bytes(LEVEL), tree.branches())
+    (leaf,) = differing(bytes(LEVEL), tree.leaves(branch))
+    assert branch * 256 + leaf == leaf_of(cid(1))
+    assert between(records, leaf_of(cid(1)), leaf_of(cid(1))) == [cid(1)]
+    assert records.tree(NET, now=NOW + 10).root() == empty
+    assert between(records, 0, LEAVES, now=NOW + 10) == []
+
+
+def test_addresses_come_page_by_page_in_order(records: Records) -> None:
+    records.add_many([record(number, key=f"k{number}") for number in range(1, 200)], now=NOW)
+    everything = between(records, 0, LEAVES)
+    assert everything == sorted(everything, key=lambda one: (leaf_of(one), one))
+    found: list[str] = []
+    while page := between(records, 0, LEAVES, after=found[-1] if found else "", limit=17):
+        found += page
+    assert found == everything
+    assert len(set(found)) == 199
+
+
+def test_the_tree_is_the_same_leaf_by_leaf_and_in_one_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(store)
+    records.tree(NET, now=NOW).root()
+    monkeypatch.setattr(live_tree, "WHOLE_FROM", 10**9)
+    records.add_many([record(number, key=f"k{number}") for number in range(1, 300)], now=NOW)
+    records.add(tombstone(400, key="k7"), now=NOW)
+    bit_by_bit = records.tree(NET, now=NOW).root()
+    monkeypatch.setattr(live_tree, "WHOLE_FROM", 1)
+    assert Records(store).tree(NET, now=NOW).root() == bit_by_bit
+    records.add(tombstone(401, key="k8"), now=NOW)
+    assert Records(store).tree(NET, now=NOW).root() == records.tree(NET, now=NOW).root() != bit_by_bit
 
 
 def test_withdrawal_reaches_the_digest(records: Records) -> None:
     records.add(record(1), now=NOW)
-    before = records.digest_buckets(NET, now=NOW)
+    before = records.tree(NET, now=NOW).root()
     records.add(tombstone(2), now=NOW)
-    after = records.digest_buckets(NET, now=NOW)
-    assert before != after
-    held = [found for bucket in range(BUCKETS) for found in records.cids_in_bucket(NET, bucket, now=NOW)]
-    assert held == [cid(2)]
+    assert records.tree(NET, now=NOW).root() != before
+    assert between(records, 0, LEAVES) == [cid(2)]
 
 
 def test_purge_keeps_ones_own_sequence(records: Records) -> None:

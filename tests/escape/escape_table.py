@@ -1,7 +1,7 @@
 """The table of docs/sandbox.md.
 
-    python tests/escape/table.py            print it, after running the campaign
-    python tests/escape/table.py --write    and put it into the page
+    python tests/escape/escape_table.py            print it, after running the campaign
+    python tests/escape/escape_table.py --write    and put it into the page
 
 As root it runs the campaign twice: as an ordinary user and as root.
 """
@@ -22,7 +22,7 @@ from columns import ROOT_COLUMNS, USER_COLUMNS  # noqa: E402
 from running import Results, run_as_self, run_as_user  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "sandbox.md"
-_BEGIN = "<!-- the table: tests/escape/table.py --write -->"
+_BEGIN = "<!-- the table: tests/escape/escape_table.py --write -->"
 _END = "<!-- end of the table -->"
 _ROW = re.compile(r"^\| (\d+) \| ([^|]+) \|", re.MULTILINE)
 _SIGNS = {"open": "**open**", "blocked": "·", "not tried": "-"}

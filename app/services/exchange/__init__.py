@@ -1,0 +1,1 @@
+"""Signed objects by file, by QR picture and by pasted text."""

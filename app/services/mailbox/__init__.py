@@ -1,0 +1,1 @@
+"""Letters: kept for peers that are off, sent when they can be, and taken in."""
