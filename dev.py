@@ -297,10 +297,14 @@ def cmd_start(arguments: Sequence[str]) -> int:
 def cmd_test(arguments: Sequence[str]) -> int:
     """Lint and the whole suite, or only the tests that were named."""
     setup(development=True)
-    linted = 0 if arguments else lint()
+    if arguments:
+        return run(python("-m", "pytest", *arguments))
+    linted = lint()
     # Most tests wait for other processes: several at a time cost little. A file's tests share one market.
     several = ["-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder"]
-    return run(python("-m", "pytest", *(arguments or several))) or linted
+    passes = [[*several, "-m", "not slow and not alone"], ["-m", "alone and not slow"]]
+    tested = [run(python("-m", "pytest", *one)) for one in passes]
+    return next((status for status in tested if status), linted)
 
 
 def cmd_lint(_: Sequence[str]) -> int:

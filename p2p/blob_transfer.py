@@ -199,10 +199,10 @@ class BlobTransfer:
         Raises:
             PeerError: the source cannot be reached.
         """
+        self._shares.pop(peer_id, None)
         await self._host.connect(peer_id, timeout_s=OPEN_S)
         await self._host.paths.prefer_direct(peer_id)
         framed = await self._host.open_stream(peer_id, self._protocol, timeout_s=OPEN_S, max_frame=CHUNK)
-        self._shares.pop(peer_id, None)
         share = self._host.paths.circuit_share(peer_id)
         if share is not None:
             self._shares[peer_id] = share

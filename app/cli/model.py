@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -132,8 +131,9 @@ def run(cli: Cli, order_id: str, rows: Path, label: str | None) -> None:
     done = cli.api.operate(
         "/v1/models/run", cli.output, order_id=order_id, rows_path=str(rows.resolve()), label=label
     )
-    report = json.dumps(done["report"], ensure_ascii=False, indent=2)
-    cli.output.document(done, f"{report}\n\nPredictions: {done['predictions_path']}")
+    figures = {one["name"]: one["value"] for one in done["report"].get("metrics", [])}
+    told = {"rows": done["rows"], **figures, "predictions": done["predictions_path"]}
+    cli.output.document(done, fields(told))
 
 
 def _purchase(entry: dict[str, Any]) -> str:

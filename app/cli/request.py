@@ -72,7 +72,7 @@ def preview(cli: Cli, /, rows: Path, metric: str | None, threshold: str | None, 
 @click.option("--budget", required=True, help="Credits that you pay at most, as 50.00.")
 @click.option("--title", help="Said for you without it.")
 @click.option("--summary", default="", help="What you need it for, in your own words.")
-@click.option("--licence", default="MIT", show_default=True, help="SPDX expression of the model.")
+@click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX expression of the model.")
 @click.option("--floor", "floors", multiple=True, help=_FLOOR_HELP)
 @click.option("--deposit", help="Credits that each bid puts down; a twentieth of the budget without it.")
 @click.option("--training", type=_PATH, help="Training data with the same columns, for who may build.")
@@ -143,12 +143,16 @@ def create(
 @command
 def list_(cli: Cli) -> None:
     """Your requests."""
+    found = cli.api.get("/v1/requests")
+    if not cli.output.as_json:
+        for one in found["items"]:
+            # Once it is in an auction or a contest, that says where it stands.
+            one["state"] = one["stage"] or one["state"]
     cli.output.rows(
-        cli.api.get("/v1/requests"),
+        found,
         [
             ("TITLE", "title"),
             ("STATE", "state"),
-            ("STAGE", "stage"),
             ("BUDGET", "budget_micro"),
             ("BIDS UNTIL", "commit_by"),
             ("REQUEST", "request_id"),

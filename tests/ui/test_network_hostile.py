@@ -82,10 +82,15 @@ def test_what_the_node_refused_is_told_and_can_be_forgiven(
     assert cells[0] == "Ada Byr0n (look-alike name)"
     assert cells[1].startswith(("9 min", "10 min"))
     assert why_words(ban) == "bad record: signed by somebody else"
-    (deed,) = [one for one in map(section.deeds.model.row, range(section.deeds.model.rowCount()))
-               if one.peer_id == forger.peer_id]  # fmt: skip
-    assert deed.points == 10 * deed.times >= 100
-    assert f"{deed.times} signed by somebody else" in said(section)
+
+    def told() -> bool:
+        """The two answers of the node, on what peers did and on records, come one after the other."""
+        rows = map(section.deeds.model.row, range(section.deeds.model.rowCount()))
+        (deed,) = [one for one in rows if one.peer_id == forger.peer_id]
+        assert deed.points == 10 * deed.times >= 100
+        return f"{deed.times} signed by somebody else" in said(section)
+
+    qtbot.waitUntil(told, timeout=WAIT_MS)
     assert nameless(page) == []
     section.bans.choose(forger.peer_id)
     push(qtbot, section, "Let it in again")

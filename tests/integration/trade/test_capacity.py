@@ -16,6 +16,8 @@ from stage import CREDIT, START_MICRO, open_market
 from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
 
+pytestmark = pytest.mark.alone
+"""An answer has so many seconds, by a claim that was measured a moment before."""
 MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 BOND_MICRO = 300 * CREDIT
 LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
