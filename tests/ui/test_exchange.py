@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import segno
+from hands import push, said
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.peers import DemoPeer
@@ -18,7 +18,6 @@ from openstall.ui.views.network import NetworkPage
 from openstall.ui.views.network_kept import LettersSection
 from openstall.ui.views.page import Page
 from openstall.ui.widgets.qr import MARGIN, MODULE
-from openstall.ui.widgets.text import Text
 
 WAIT_MS = 60_000
 
@@ -31,16 +30,6 @@ def show(qtbot: QtBot, window: MainWindow, spec: str) -> Page:
     return shell.page
 
 
-def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    (found,) = [one for one in inside.findChildren(QPushButton) if one.accessibleName() == name]
-    qtbot.waitUntil(found.isEnabled, timeout=WAIT_MS)
-    qtbot.keyClick(found, Qt.Key.Key_Space)
-
-
-def said(inside: QWidget) -> str:
-    return "\n".join(text.text() for text in inside.findChildren(Text) if text.isVisible())
-
-
 def test_a_record_that_nobody_has_waits_in_sight(qtbot: QtBot, window: MainWindow, peer: DemoPeer) -> None:
     page = show(qtbot, window, "network")
     assert isinstance(page, NetworkPage)
@@ -48,6 +37,8 @@ def test_a_record_that_nobody_has_waits_in_sight(qtbot: QtBot, window: MainWindo
     section = page.section
     assert isinstance(section, LettersSection)
     panel = section.outbox
+    for evaluates in (True, False):  # its record says so: whoever had the one before has not this one
+        peer.post("/v1/evaluator", on=evaluates)
     qtbot.waitUntil(lambda: panel.table.model.rowCount() == 1, timeout=WAIT_MS)
     panel.table.choose(panel.table.model.key_of(0))
     row = panel.table.current()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton, QWidget
+from hands import push
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.peers import DemoPeer
@@ -30,17 +30,6 @@ def show(qtbot: QtBot, window: MainWindow, spec: str) -> QWidget:
     assert shell is not None
     qtbot.waitUntil(lambda: shell.page.is_loaded and not window.api.pending, timeout=WAIT_MS)
     return shell.page
-
-
-def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    def ready() -> list[QPushButton]:
-        buttons = inside.findChildren(QPushButton)
-        return [
-            one for one in buttons if one.accessibleName() == name and one.isVisible() and one.isEnabled()
-        ]
-
-    qtbot.waitUntil(lambda: len(ready()) == 1, timeout=WAIT_MS)
-    qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
 def test_rules_that_are_written_hold_in_the_node(qtbot: QtBot, window: MainWindow, peer: DemoPeer) -> None:

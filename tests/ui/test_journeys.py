@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hands import push
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from openstall.app.demo.dataset import LABEL
@@ -45,21 +46,6 @@ def show(qtbot: QtBot, shell: Shell, spec: str) -> QWidget:
     shell.show_view(spec)
     qtbot.waitUntil(lambda: shell.page.is_loaded, timeout=WAIT_MS)
     return shell.page
-
-
-def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    def ready() -> list[QPushButton]:
-        return [
-            one
-            for one in inside.findChildren(QPushButton)
-            if one.accessibleName().startswith(name) and one.isVisible() and one.isEnabled()
-        ]
-
-    def one_is_ready() -> None:
-        assert len(ready()) == 1, (name, texts(inside))
-
-    qtbot.waitUntil(one_is_ready, timeout=WAIT_MS)
-    qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
 def texts(inside: QWidget) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hands import push
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
@@ -35,17 +36,6 @@ TOWER = Machine(
     jobs=[MachineJob(order_id="a", title="Train", stage="Running, 3 of 9 steps")],
 )
 THIS = Machine(key="this", name="this machine", this=True, connected=True, state="open", most_threads=2)
-
-
-def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    def ready() -> list[QPushButton]:
-        buttons = inside.findChildren(QPushButton)
-        return [
-            one for one in buttons if one.accessibleName() == name and one.isVisible() and one.isEnabled()
-        ]
-
-    qtbot.waitUntil(lambda: len(ready()) == 1, timeout=WAIT_MS)
-    qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
 def sell_page(qtbot: QtBot, window: MainWindow) -> SellPage:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from accessibility import nameless
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton, QWidget
+from hands import push, said
 from pytestqt.qtbot import QtBot
 from threaded_peers import BadPeer
 
@@ -19,7 +18,6 @@ from openstall.ui.views.network import NetworkPage
 from openstall.ui.views.network_peers import PeersSection
 from openstall.ui.views.network_refused import DEEDS, RefusedSection, act_words, gathered, why_words
 from openstall.ui.views.shut_out import ShutOutForm, time_left
-from openstall.ui.widgets.text import Text
 
 from .conftest import WAIT_MS
 
@@ -46,18 +44,6 @@ def part(qtbot: QtBot, window: MainWindow, name: str) -> NetworkPage:
     assert isinstance(page, NetworkPage)
     qtbot.waitUntil(lambda: page.is_loaded and not window.api.pending, timeout=WAIT_MS)
     return page
-
-
-def said(inside: QWidget) -> str:
-    return "\n".join(text.text() for text in inside.findChildren(Text) if text.isVisible())
-
-
-def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    (found,) = [
-        one for one in inside.findChildren(QPushButton) if one.accessibleName() == name and one.isVisible()
-    ]
-    qtbot.waitUntil(found.isEnabled, timeout=WAIT_MS)
-    qtbot.keyClick(found, Qt.Key.Key_Space)
 
 
 def test_what_the_node_refused_is_told_and_can_be_forgiven(

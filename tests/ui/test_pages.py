@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hands import push
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QWidget
@@ -32,17 +33,6 @@ def show(qtbot: QtBot, window: MainWindow, spec: str) -> Shell:
     assert shell is not None
     qtbot.waitUntil(lambda: shell.page.is_loaded and not window.api.pending, timeout=WAIT_MS)
     return shell
-
-
-def push(qtbot: QtBot, inside: QWidget, name: str) -> None:
-    def ready() -> list[QPushButton]:
-        buttons = inside.findChildren(QPushButton)
-        return [
-            one for one in buttons if one.accessibleName() == name and one.isVisible() and one.isEnabled()
-        ]
-
-    qtbot.waitUntil(lambda: len(ready()) == 1, timeout=WAIT_MS)
-    qtbot.keyClick(ready()[0], Qt.Key.Key_Space)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hands import push
 from pytestqt.qtbot import QtBot
 
 from openstall.ui.main_window import MainWindow
@@ -16,7 +17,7 @@ from openstall.ui.views.rent import BATCH, RentPage
 from tests.support.accessibility import nameless, rich_labels
 from tests.support.stage import CREDIT, open_market
 from tests.support.text_model import train_text_model
-from tests.ui.test_journeys import WAIT_MS, push, shell_of, show, texts
+from tests.ui.test_journeys import WAIT_MS, shell_of, show, texts
 
 
 @pytest.mark.slow
@@ -68,7 +69,7 @@ def test_a_model_that_answers_and_a_batch(
         rent._batch.folder.setText("results")
         assert not rent._go.isEnabled()
         rent._batch.folder.setText(str(stage.folder / "results"))
-        push(qtbot, rent, "Set aside")
+        push(qtbot, rent, "Set aside", begins=True)
         qtbot.waitUntil(lambda: isinstance(shell.page, OrdersPage), timeout=WAIT_MS)
         page = shell.page
         qtbot.waitUntil(

@@ -44,19 +44,23 @@ async def note(desk: OrderDesk, order_id: str, job: RunningJob, event: Standing 
 
 
 UNPAID_PLACE_S = 120
-"""How long an order that is signed but not paid counts as a taken place."""
+"""How long an order that is signed but not paid counts as a taken place, for its own buyer alone."""
 
 
-async def open_jobs(desk: OrderDesk) -> int:
-    """How many jobs hold a place here, or are about to."""
+async def open_jobs(desk: OrderDesk, buyer: str) -> int:
+    """How many places are taken for this buyer: those of paid jobs, and of what it has signed itself.
+
+    A signature costs nothing. If those of others counted, strangers could take every place with them; so
+    where several sign in the same seconds, the later one to pay stands in line.
+    """
     orders = [await desk.load(order_id) for order_id in await desk.open_order_ids()]
+    recent = desk.now() - UNPAID_PLACE_S
     return sum(
         order.kind == "compute"
         and order.role == "seller"
         and (
             order.state in ("funded", "running")
-            # A signature costs nothing: without the money behind it, it holds a place for a moment only.
-            or (order.state == "agreed" and desk.now() < order.entered_at + UNPAID_PLACE_S)
+            or (order.state == "agreed" and order.other == buyer and order.entered_at > recent)
         )
         for order in orders
     )

@@ -46,10 +46,13 @@ def test_a_provider_who_does_not_answer_is_passed_over(market: Market) -> None:
 def test_without_leave_a_job_stays_with_its_provider(market: Market) -> None:
     offer = offer_of(market, market.buyer, jobs_at_once=1)
     offer_of(market, market.provider)
-    market.buyer.post("/v1/compute/stop")
+    before_it = market.rent(offer, params=RECIPE)
+    market.seller.order_until(before_it, lambda o: o["state"] == "running", 60)
     first = market.rent(offer, params=RECIPE)
     order = until(market.seller, first, "declined", lambda o: o["final"])
     assert (order["state"], order["continued_by"]) == ("declined", None)
+    market.seller.post(f"/v1/orders/{before_it}/cancel")
+    market.seller.order_until(before_it, lambda o: o["state"] == "settled", 60)
 
 
 def test_a_job_goes_on_with_a_second_provider_and_is_paid_once(market: Market) -> None:
@@ -70,7 +73,7 @@ def test_a_job_goes_on_with_a_second_provider_and_is_paid_once(market: Market) -
     order = buyer.order_until(
         second,
         lambda o: o["state"] == "settled" and o["job"]["artefacts"] and o["job"]["artefacts"][0]["path"],
-        180,
+        400,
     )
     assert order["continues"] == first
     assert order["job"]["result"]["state"] == "done"

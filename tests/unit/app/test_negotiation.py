@@ -13,6 +13,7 @@ from trade_lab import NETWORK, TradeLab, funded_job, trade_lab
 
 from openstall.app.services.orders import negotiation
 from openstall.app.services.orders.job_follow import _that_fit
+from openstall.app.services.orders.job_places import UNPAID_PLACE_S, open_jobs
 from openstall.app.services.orders.job_wire import MAX_FRAME, PROTOCOL, FromBuyer, FromProvider, Line, write
 from openstall.app.services.orders.placing import _check_package
 from openstall.ledger.wallet import Wallet
@@ -68,7 +69,7 @@ async def test_copies_that_are_not_to_be_watched(tmp_path: Path, code: str, chan
         assert await lab.seller.desk.open_order_ids() == []
 
 
-async def test_two_buyers_do_not_both_get_the_last_place(tmp_path: Path) -> None:
+async def test_what_is_signed_and_not_paid_takes_a_place_from_its_own_buyer_alone(tmp_path: Path) -> None:
     async with trade_lab(tmp_path) as lab:
         provider = lab.seller
         data = await lab.buyer.file("data.csv", b"1\n")
@@ -101,8 +102,8 @@ async def test_two_buyers_do_not_both_get_the_last_place(tmp_path: Path) -> None
         signed = sign_record(record, provider.seed)
         lab.shelf.records[signed.cid] = signed
 
-        async def one_place(_contract: Contract) -> None:
-            taken = len(await provider.desk.open_order_ids())
+        async def one_place(contract: Contract) -> None:
+            taken = await open_jobs(provider.desk, contract.order.buyer)
             await trio.sleep(0.05)
             if taken:
                 raise Refused("machine_busy", "Taken.")
@@ -123,6 +124,10 @@ async def test_two_buyers_do_not_both_get_the_last_place(tmp_path: Path) -> None
             for _ in range(2):
                 nursery.start_soon(propose, lab.job([data], offer=signed.cid))
         assert sorted(answers) == ["machine_busy", "signed"]
+        buyer, stranger = lab.buyer.host.peer_id, peer_id_from_seed(secrets.token_bytes(32))
+        assert [await open_jobs(provider.desk, one) for one in (buyer, stranger)] == [1, 0]
+        lab.clock.ahead_s += UNPAID_PLACE_S + 1
+        assert await open_jobs(provider.desk, buyer) == 0
 
 
 async def test_a_proposal_whose_signature_was_lost_in_a_crash_ends_by_itself(tmp_path: Path) -> None:
