@@ -144,7 +144,7 @@ class Agent:
     async def _doctor(self, request: Request) -> Reply:
         self._facilities = None  # look afresh: the owner has perhaps just followed the advice
         lent = self._cards.lent
-        examined = await doctor(lent=lent)
+        examined = await doctor(lent=lent, fresh=request.fresh)
         self._cards.examined(examined.gpus, lent)
         return Reply(id=request.id, checks=examined.checks, tier=examined.tier)
 

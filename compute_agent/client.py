@@ -143,9 +143,12 @@ class AgentClient:
             raise _broken("probe")
         return reply.inventory
 
-    async def doctor(self) -> list[Check]:
-        """Run the self-test with real sandboxes; takes a second or two."""
-        reply = await self._ask("doctor")
+    async def doctor(self, *, fresh: bool = False) -> list[Check]:
+        """Run the self-test with real sandboxes; takes a second or two, and some more where it is `fresh`.
+
+        Otherwise the workload runtime's libraries are not loaded again where that went well before.
+        """
+        reply = await self._ask("doctor", fresh=fresh)
         if reply.checks is None or reply.tier is None:
             raise _broken("doctor")
         self._tier = reply.tier

@@ -21,7 +21,7 @@ def probe_machine() -> Inventory:
     return Inventory(
         system=f"{platform.system()} {platform.release()}",
         machine=platform.machine(),
-        cpu_name=_cpu_name(),
+        cpu_name=cpu_name(),
         cores_physical=psutil.cpu_count(logical=False) or 1,
         cores_logical=psutil.cpu_count(logical=True) or 1,
         memory_bytes=memory.total,
@@ -66,7 +66,8 @@ def probe_gpus() -> tuple[tuple[Gpu, ...], str]:
         pynvml.nvmlShutdown()
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the processor calls itself."""
     try:
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             key, _, value = line.partition(":")

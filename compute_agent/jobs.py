@@ -67,15 +67,14 @@ PRELOAD: Final[Mapping[JobKind, tuple[str, ...]]] = {
         *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),
         *("openstall.compute_agent.workloads.metrics", "openstall.compute_agent.workloads.models"),
     ),
-    # the last one is what torch imports when it is told to compute deterministically: a second and more
     "train": (
         *("openstall.compute_agent.workloads.network", "openstall.compute_agent.workloads.metrics"),
-        *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
+        "openstall.compute_agent.workloads.tables",
     ),
     "script": ("numpy",),
     "federate": (
         *("openstall.compute_agent.workloads.network", "safetensors.torch"),
-        *("openstall.compute_agent.workloads.tables", "torch._inductor.config"),
+        "openstall.compute_agent.workloads.tables",
     ),
     "serve": (
         *("numpy", "onnxruntime", "openstall.compute_agent.workloads.lint_onnx"),

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,9 +108,9 @@ class RayAgent(AgentClient):
             max((one.memory_bytes for one in fit), default=0),
         )
 
-    async def doctor(self) -> list[Check]:
+    async def doctor(self, *, fresh: bool = False) -> list[Check]:
         """The self-test on every machine of the cluster; its tier is that of the weakest."""
-        self._machines = await self._blocking(self._examine_all)
+        self._machines = await self._blocking(partial(self._examine_all, fresh))
         checks: list[Check] = []
         mine = ray_worker.own_version()
         for name, one in sorted(self._machines.items()):
@@ -288,14 +289,14 @@ class RayAgent(AgentClient):
         if actor is not None:
             self._ray.kill(actor)
 
-    def _examine_all(self) -> dict[str, Examined]:
+    def _examine_all(self, fresh: bool) -> dict[str, Examined]:  # noqa: FBT001 - private, one word
         strategies = self._ray.util.scheduling_strategies
         look = self._ray.remote(ray_worker.examine)
         asked = {
             node["NodeManagerHostname"] + " " + node["NodeID"][:6]: look.options(
                 num_cpus=0,
                 scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote()
+            ).remote(fresh)
             for node in self._ray.nodes()
             if node["Alive"]
         }

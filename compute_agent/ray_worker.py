@@ -64,15 +64,15 @@ def own_version() -> str:
         return "checkout"
 
 
-def examine() -> bytes:
+def examine(fresh: bool) -> bytes:  # noqa: FBT001 - called by Ray
     """Run the doctor on this machine of the cluster."""
     schema.prepare_for_threads()
-    return msgspec.json.encode(trio.run(_examine))
+    return msgspec.json.encode(trio.run(_examine, fresh))
 
 
-async def _examine() -> Examined:
+async def _examine(fresh: bool) -> Examined:  # noqa: FBT001 - as above
     async with _agent() as agent:
-        checks = await agent.doctor()
+        checks = await agent.doctor(fresh=fresh)
         inventory = await agent.probe()
         return Examined(version=own_version(), tier=agent.tier, checks=tuple(checks), inventory=inventory)
 

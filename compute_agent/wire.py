@@ -85,6 +85,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     warm: WarmStock | None = None
     gpus: Annotated[tuple[_DeviceId, ...], msgspec.Meta(max_length=64)] = ()
     question: Question | None = None
+    fresh: bool = False
+    """Of `doctor`: take nothing from an earlier self-test."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

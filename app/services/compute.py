@@ -54,9 +54,9 @@ class ComputeService:
             ready()
             await trio.sleep_forever()
 
-    async def examine(self) -> list[Check]:
+    async def examine(self, *, fresh: bool = False) -> list[Check]:
         """Run the doctor and remember what it said; a failed check is a state, not an error."""
-        checks = await self.agent.doctor()
+        checks = await self.agent.doctor(fresh=fresh)
         self._inventory = await self.agent.probe()
         self._runtime = await self.agent.runtime()
         self._checks = checks
@@ -72,7 +72,7 @@ class ComputeService:
         """The doctor as a long action."""
         self._need_agent()
         progress(DOCTOR_WORDS)
-        return _findings(await self.examine(), self.agent)
+        return _findings(await self.examine(fresh=True), self.agent)
 
     async def install(self, progress: Progress, *, gpu: bool = False) -> dict[str, Any]:
         """Download and check the workload runtime; cancelling leaves an earlier one as it was.
@@ -87,7 +87,7 @@ class ComputeService:
         finally:
             self._installing = False
         if self.agent.running:
-            await self.examine()
+            await self.examine(fresh=True)
         return msgspec.to_builtins(self._runtime) if self._runtime else {}
 
     def brief(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ async def examine_without_node() -> dict[str, Any]:
         async with trio.open_nursery() as nursery:
             await agent.start(nursery)
             try:
-                return _findings(await agent.doctor(), agent)
+                return _findings(await agent.doctor(fresh=True), agent)
             finally:
                 with trio.CancelScope(shield=True):
                     await agent.aclose()

@@ -13,6 +13,7 @@ import trio
 
 from openstall.compute_agent.inventory import probe_gpus
 from openstall.compute_agent.runtime import Runtime, find_runtime
+from openstall.compute_agent.sandbox import proven
 from openstall.compute_agent.sandbox.cgroup import find_scope
 from openstall.compute_agent.sandbox.fixes import command_in
 from openstall.compute_agent.sandbox.gpu_check import Proved, gpu_advice, prove_gpus
@@ -51,8 +52,11 @@ class Examination:
     gpus: Proved | None = None
 
 
-async def doctor(*, lent: frozenset[str] = frozenset()) -> Examination:
-    """Every check, so that all that is missing is named at once. Never raises for a failed check."""
+async def doctor(*, lent: frozenset[str] = frozenset(), fresh: bool = True) -> Examination:
+    """Every check, so that all that is missing is named at once. Never raises for a failed check.
+
+    Unless it is to be `fresh`, a runtime's libraries are not loaded again where that went well before.
+    """
     needed = [
         await _check("system", require_platform, "Linux, supported processor"),
         await _check("bubblewrap", find_bwrap, "bubblewrap is installed"),
@@ -76,7 +80,7 @@ async def doctor(*, lent: frozenset[str] = frozenset()) -> Examination:
         checks += _sandbox(facilities)
     checks.append(runtime_check)
     if facilities is not None and runtime is not None:
-        checks.append(await _runtime_starts(facilities, runtime))
+        checks.append(await _runtime_starts(facilities, runtime, fresh=fresh))
     proved = None
     if facilities is not None and runtime is not None:
         gpu_check, proved = await _gpus(facilities, runtime, lent)
@@ -112,7 +116,12 @@ def _sandbox(facilities: Facilities) -> list[Check]:
     ]
 
 
-async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
+async def _runtime_starts(facilities: Facilities, runtime: Runtime, *, fresh: bool) -> Check:
+    under = await trio.to_thread.run_sync(proven.conditions, facilities, runtime)
+    versions = None if fresh else await trio.to_thread.run_sync(proven.kept, runtime, under)
+    if versions is not None:
+        return _libraries(versions)
+    await trio.to_thread.run_sync(proven.forget, runtime)
     entry = Entry(module=_VERSIONS_MODULE)
     try:
         tried = await trial(facilities, runtime, entry, _VERSIONS_LIMITS, output="versions.json")
@@ -123,6 +132,11 @@ async def _runtime_starts(facilities: Facilities, runtime: Runtime) -> Check:
         again = "Install the workload runtime again: `openstall compute install-runtime`."
         return _failed("libraries in the sandbox", SandboxError("runtime_broken", words, again))
     versions = msgspec.json.decode(tried.written, type=dict[str, str])
+    await trio.to_thread.run_sync(proven.keep, runtime, under, versions)
+    return _libraries(versions)
+
+
+def _libraries(versions: dict[str, str]) -> Check:
     words = ", ".join(f"{library} {version}" for library, version in versions.items())
     return _passed("libraries in the sandbox", words)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -53,11 +55,22 @@ class Scaling:
         return (values - self.mean) / self.spread
 
 
+def _without_compiler() -> None:
+    """Keep torch from loading its compiler, which the first optimiser does only to say that it needs none.
+
+    That would take two seconds of each training. The two functions are all that an optimiser calls.
+    """
+    compiler = ModuleType("torch._dynamo")
+    vars(compiler).update(disable=lambda wrapped, *_, **__: wrapped, graph_break=lambda: None)
+    sys.modules.setdefault(compiler.__name__, compiler)
+
+
 def use_threads(threads: int) -> None:
     """Set torch to `threads` and to operations that give the same result every time."""
+    _without_compiler()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for to be deterministic
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without loading a compiler
 
 
 def build(sizes: list[int], seed: int) -> torch.nn.Sequential:

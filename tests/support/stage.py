@@ -26,7 +26,7 @@ RULES = {
     "max_job_s": 300,
     "memory_bytes": 2 * 2**30,
     "threads": 1,
-    "kinds": ["infer", "train", "evaluate"],
+    "kinds": ["infer", "train", "evaluate", "script"],
     "ttl_s": 3600,
     "withdraw_delay_s": 60,
 }
@@ -125,6 +125,13 @@ class Market:
         }
         order_id: str = self.seller.post("/v1/orders/job", **{**request, **changes})["order_id"]
         return order_id
+
+    def rent_long(self, offer: str, **changes: Any) -> str:
+        """The seller orders a job that never ends by itself, and leaves the processor to others."""
+        program = self.folder / "sleeper.py"
+        program.write_text("import time\nwhile True:\n    time.sleep(1)\n")
+        params = {"arguments": [], "outputs": ["never.txt"]}
+        return self.rent(offer, kind="script", inputs={"script.py": str(program)}, params=params, **changes)
 
     def publish(self, model: Path, *, title: str = "Screening model", **changes: Any) -> str:
         """The seller lists a model; returns its cid once the buyer sees it."""

@@ -13,14 +13,12 @@ import pytest
 from court import Oracles
 from stage import CREDIT, START_MICRO, open_market
 
-from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
 
 pytestmark = pytest.mark.alone
 """An answer has so many seconds, by a claim that was measured a moment before."""
 MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 BOND_MICRO = 300 * CREDIT
-LONG_JOB = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +32,7 @@ class Court(Oracles):
 
     def lease(self) -> str:
         """A job that runs while the machine is put to the test."""
-        order_id = self.market.rent(self.market.offer(), params=LONG_JOB, max_s=300, cap_micro=3 * CREDIT)
+        order_id = self.market.rent_long(self.market.offer(), max_s=300, cap_micro=3 * CREDIT)
         self.buyer.order_until(order_id, lambda order: order["state"] == "running", 60)
         return order_id
 

@@ -19,7 +19,6 @@ from openstall.app.demo.peers import wait_for
 from openstall.market.errors import OpenstallError
 
 GAME = "quake-of-this-test"
-ENDLESS = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +64,9 @@ def house(market: Market) -> dict[str, Any]:
     return market.provider.get("/v1/compute/house")
 
 
-def working(market: Market, **params: Any) -> str:
+def working(market: Market, order_id: str = "") -> str:
     """A job that has earned its first seconds."""
-    order_id = market.rent(market.offer(), params=ENDLESS | params)
+    order_id = order_id or market.rent_long(market.offer())
     market.seller.order_until(order_id, lambda order: order["job"]["seconds"] >= 1, 90)
     return order_id
 
@@ -92,7 +91,8 @@ def test_a_job_waits_while_a_program_of_the_owner_runs_and_its_pause_is_not_paid
     market: Market, tmp_path: Path
 ) -> None:
     set_rules(market, exclusive_apps=[GAME], stated_w=50, tariff_micro_per_kwh=300_000)
-    order_id = working(market, epochs=900)
+    params = {"task": "classification", "label": LABEL, "epochs": 2_500, "seed": 1}
+    order_id = working(market, market.rent(market.offer(), params=params))
     with game(tmp_path):
         told(market, order_id, "[Paused: the owner of the machine needs it.")
         market.seller.order_until(
@@ -128,7 +128,7 @@ def test_a_touch_of_the_owner_stops_a_job_until_the_computer_is_idle_again(
     market: Market, display: Display
 ) -> None:
     set_rules(market, idle_s=3)
-    order_id = market.rent(market.offer(), params=ENDLESS)
+    order_id = market.rent_long(market.offer())
     market.seller.order_until(order_id, lambda order: order["job"]["seconds"] >= 1, 90)
     display.touch()
     told(market, order_id, "[Paused: the owner of the machine needs it.")

@@ -160,8 +160,7 @@ def test_a_rented_inference_job_returns_predictions(market: Market, model: Path)
 
 def test_a_running_job_is_cancelled_and_only_its_seconds_are_paid(market: Market) -> None:
     before = market.seller.balance_micro()
-    params = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 1}
-    order_id = market.rent(market.offer(), params=params)
+    order_id = market.rent_long(market.offer())
     market.seller.order_until(order_id, lambda o: o["job"]["seconds"] >= 2, 90)
     market.seller.post(f"/v1/orders/{order_id}/cancel")
     order = market.seller.order_until(
@@ -172,8 +171,7 @@ def test_a_running_job_is_cancelled_and_only_its_seconds_are_paid(market: Market
 
 
 def test_a_job_never_costs_more_than_its_cap(market: Market) -> None:
-    params = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 1}
-    order_id = market.rent(market.offer(), params=params, cap_micro=30_000)
+    order_id = market.rent_long(market.offer(), cap_micro=30_000)
     order = market.seller.order_until(
         order_id, lambda o: o["state"] == "settled" and o["job"]["result"] is not None, 120
     )

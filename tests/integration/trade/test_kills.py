@@ -36,7 +36,6 @@ from openstall.app.demo.peers import PROGRAM, DemoPeer, wait_for
 from openstall.market.errors import OpenstallError
 
 SHORT = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
-LONG = {**SHORT, "epochs": 10_000}
 CAP_MICRO = 2 * CREDIT
 WAITS_FOR = {
     ("sale", "proposed"): ("seller", "seller"),
@@ -88,7 +87,10 @@ def buy_until(market: Market, listing: str, state: str) -> str:
 def rent_until(market: Market, offer: str, state: str) -> str:
     """A job that its buyer sees in a state; its order id."""
     long = state in ("running", "withdrawing")
-    order_id = market.rent(offer, params=LONG if long else SHORT, cap_micro=CAP_MICRO)
+    if long:
+        order_id = market.rent_long(offer, cap_micro=CAP_MICRO)
+    else:
+        order_id = market.rent(offer, params=SHORT, cap_micro=CAP_MICRO)
     if long:
         market.seller.order_until(order_id, lambda o: o["job"]["seconds"] >= 1, 90)
     if state == "withdrawing":

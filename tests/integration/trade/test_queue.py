@@ -10,7 +10,6 @@ from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import DemoPeer, wait_for
 
 QUICK = {"task": "classification", "label": LABEL, "epochs": 2, "seed": 7}
-LONG = {**QUICK, "epochs": 10_000}
 
 
 def moment(order: dict[str, Any], state: str) -> int:
@@ -28,7 +27,7 @@ def waits_as(peer: DemoPeer, order_id: str, words: str) -> None:
 
 def test_jobs_wait_their_turn_and_the_line_has_an_end(market: Market) -> None:
     seller, offer = market.seller, market.offer(jobs_at_once=1, queue=2)
-    first = market.rent(offer, params=LONG)
+    first = market.rent_long(offer)
     seller.order_until(first, lambda o: o["state"] == "running", 60)
     data = {"data.csv": str(market.small_data(60))}
     plain = market.rent(offer, params=QUICK, inputs=data)

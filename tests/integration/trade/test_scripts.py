@@ -26,7 +26,7 @@ def test_a_script_is_run_paid_and_returned_where_it_is_welcome(market: Market) -
         "cap_micro": CREDIT,
     }
     with pytest.raises(OpenstallError) as caught:
-        market.rent(market.offer(), **wanted)
+        market.rent(market.offer(kinds=["train"]), **wanted)
     assert caught.value.code == "wrong_kind"
     order_id = market.rent(market.offer(kinds=["train", "script"]), **wanted)
     order = market.seller.order_until(
