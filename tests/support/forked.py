@@ -17,12 +17,16 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import IO
 
+from openstall.ledger.late_imports import RECURSION_LIMIT
+
 MODULES = [
     "openstall.app.cli.main",
     "openstall.app.cli.node",
     "openstall.app.process",
     "openstall.app.services.custom.wiring",
     "forked",
+    "eth_account",
+    "eth_account.hdaccount.mnemonic",
 ]
 FRESH = frozenset({"late_node.py"})
 """Programs that change something before our modules are imported, and so start as any program does."""
@@ -90,6 +94,7 @@ def launch(
 
 def _run(arguments: list[str], log: str, environment: dict[str, str], folder: str) -> None:
     """In the fork: become what a new interpreter would be."""
+    sys.setrecursionlimit(RECURSION_LIMIT)  # py_ecc, under eth-account, raises it beyond what the stack holds
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
