@@ -348,7 +348,7 @@ class Trade:
     async def _ready_for(self, contract: Contract) -> None:
         match contract.order.kind:
             case "compute":
-                await self.renting.admit(contract.compute, contract.order.buyer)
+                await self.renting.admit(contract.compute)
                 await self.traffic.admit(contract)
                 await self.levels.promises.admit(contract)
             case "custom":

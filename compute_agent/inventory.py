@@ -68,11 +68,17 @@ def probe_gpus() -> tuple[tuple[Gpu, ...], str]:
 
 def cpu_name() -> str:
     """What the processor calls itself."""
+    return _cpu_line("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> str:
+    """What it can do, in the kernel's words; empty where that is not told."""
+    return _cpu_line("flags") or _cpu_line("Features")
+
+
+def _cpu_line(name: str) -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    return platform.processor() or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == name), "")

@@ -296,7 +296,7 @@ class RayAgent(AgentClient):
             node["NodeManagerHostname"] + " " + node["NodeID"][:6]: look.options(
                 num_cpus=0,
                 scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote(fresh)
+            ).remote(*([True] if fresh else []))
             for node in self._ray.nodes()
             if node["Alive"]
         }

@@ -64,7 +64,7 @@ def own_version() -> str:
         return "checkout"
 
 
-def examine(fresh: bool) -> bytes:  # noqa: FBT001 - called by Ray
+def examine(fresh: bool = False) -> bytes:  # noqa: FBT001, FBT002 - called by Ray
     """Run the doctor on this machine of the cluster."""
     schema.prepare_for_threads()
     return msgspec.json.encode(trio.run(_examine, fresh))

@@ -7,6 +7,7 @@ hashed again when the fetch is resumed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -200,4 +201,5 @@ def _to_disk_soon(file: int, offset: int, size: int) -> None:
     Linux starts to write out what is told to be of no more use, and keeps in memory what is not written yet.
     """
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file, offset, size, os.POSIX_FADV_DONTNEED)
+        with contextlib.suppress(OSError):  # advice that is not taken costs nothing
+            os.posix_fadvise(file, offset, size, os.POSIX_FADV_DONTNEED)

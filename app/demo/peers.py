@@ -144,9 +144,9 @@ def wait_for(look: Callable[[], Any], timeout_s: float, what: str) -> Any:
 
 
 def _crowding() -> float:
-    """How many programs want to run for each core, over the last minute; at least 1."""
+    """How many programs want to run for each core, over the last minute; 1 to 3."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1.0, load / (os.cpu_count() or 1))
+    return min(3.0, max(1.0, load / (os.cpu_count() or 1)))
 
 
 @contextmanager

@@ -60,8 +60,7 @@ class Renting:
     agent: AgentClient
     machines: Machines
     cards: Cards
-    open_jobs: Callable[[str], Awaitable[int]]
-    """How many places are taken for this buyer."""
+    open_jobs: Callable[[], Awaitable[int]]
     house: House
     wallet: str
     chain_id: int
@@ -242,8 +241,8 @@ class Renting:
             self._renew_at = -math.inf  # the offer names the devices that may be rented
             self._wake()
 
-    async def admit(self, terms: ComputeTerms, buyer: str) -> None:
-        """Let a job of this buyer in, or say why not.
+    async def admit(self, terms: ComputeTerms) -> None:
+        """Let a job in, or say why not.
 
         Raises:
             Refused: the switch is off, all places are taken, or no machine may run it now.
@@ -252,7 +251,7 @@ class Renting:
         if rules is None:
             raise Refused("not_selling", "This machine is no longer on offer.", "Choose another offer.")
         here = rules.jobs_at_once if self.machines.own else 0
-        if await self.open_jobs(buyer) >= here + self.machines.rig_places + rules.queue:
+        if await self.open_jobs() >= here + self.machines.rig_places + rules.queue:
             raise Refused(
                 "machine_busy",
                 "This machine is busy with other jobs.",

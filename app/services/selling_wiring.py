@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from openstall.app.ground import Ground
 
 
-def make_renting(
-    ground: Ground, *, machines: Machines, open_jobs: Callable[[str], Awaitable[int]]
-) -> Renting:
+def make_renting(ground: Ground, *, machines: Machines, open_jobs: Callable[[], Awaitable[int]]) -> Renting:
     """The switch of Sell compute, for these machines."""
     params = ground.chain.params
     return Renting(

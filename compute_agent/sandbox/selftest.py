@@ -52,7 +52,7 @@ class Examination:
     gpus: Proved | None = None
 
 
-async def doctor(*, lent: frozenset[str] = frozenset(), fresh: bool = True) -> Examination:
+async def doctor(*, lent: frozenset[str] = frozenset(), fresh: bool) -> Examination:
     """Every check, so that all that is missing is named at once. Never raises for a failed check.
 
     Unless it is to be `fresh`, a runtime's libraries are not loaded again where that went well before.

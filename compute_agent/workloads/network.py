@@ -58,7 +58,8 @@ class Scaling:
 def _without_compiler() -> None:
     """Keep torch from loading its compiler, which the first optimiser does only to say that it needs none.
 
-    That would take two seconds of each training. The two functions are all that an optimiser calls.
+    That would take two seconds of each training. The two functions are all that an optimiser of torch 2.13
+    calls; the self-test (`versions`) takes a step with one.
     """
     compiler = ModuleType("torch._dynamo")
     vars(compiler).update(disable=lambda wrapped, *_, **__: wrapped, graph_break=lambda: None)

@@ -1,4 +1,4 @@
-"""Self-test: import every library of the runtime, compute something with it, write the versions."""
+"""Self-test: import every library of the runtime, learn a little with it, write the versions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ def main(_params: dict[str, Any]) -> None:
     import safetensors
     import torch
 
-    torch.set_num_threads(1)
+    from openstall.compute_agent.workloads import network
+
+    network.use_threads(1)
+    learner = network.build([8, 1], seed=1)
     ones = torch.ones(8, 8)
+    learner(ones).sum().backward()
+    torch.optim.Adam(learner.parameters()).step()
     if float((ones @ ones).sum()) != 8.0 * 8.0 * 8.0:
         raise Fault("runtime_wrong", "torch computes wrong results on this machine.")
     modules = (np, onnx, onnxruntime, safetensors, torch)

@@ -18,7 +18,7 @@ import psutil
 from stage import CREDIT, RULES, START_MICRO, Market
 
 from openstall.app.demo.dataset import LABEL
-from openstall.app.demo.peers import DemoPeer
+from openstall.app.demo.peers import DemoPeer, wait_for
 from openstall.ledger.vouchers import channel_id_of
 
 ATTACKER = Path(__file__).with_name("bad_campaign.py")
@@ -75,12 +75,23 @@ class Trades:
         self.sales += 1
         return cid
 
+    def let_in(self, offer: str, **job: Any) -> str:
+        """Rent, and again while signatures of others hold every place, as the buyer is told to."""
+
+        def tried() -> str | None:
+            order_id = self.market.rent(offer, **job)
+            order = self.market.seller.order_until(order_id, lambda o: o["state"] != "proposed", 60)
+            return order_id if order["state"] != "declined" else None
+
+        order_id: str = wait_for(tried, 90, "a place")
+        return order_id
+
     def job(self, offer: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """A job is rented, run and paid by the second; the order as its buyer sees it."""
         market = self.market
         before = balances(market)
         data = market.small_data(120)
-        order_id = market.rent(offer, inputs={"data.csv": str(data)}, params=params or SMALL)
+        order_id = self.let_in(offer, inputs={"data.csv": str(data)}, params=params or SMALL)
         self.tell(orders=order_id)
         order = market.seller.get(f"/v1/orders/{order_id}")
         self.tell(private=order["terms"]["inputs"][0]["blob"]["cid"], deals=deal(market, order))

@@ -43,15 +43,15 @@ async def note(desk: OrderDesk, order_id: str, job: RunningJob, event: Standing 
     desk.progress(order_id, stage, job.done, job.total, "steps")
 
 
-UNPAID_PLACE_S = 120
-"""How long an order that is signed but not paid counts as a taken place, for its own buyer alone."""
+UNPAID_PLACE_S = 30
+"""How long an order that is signed but not paid holds a place; whoever means it pays within seconds."""
 
 
-async def open_jobs(desk: OrderDesk, buyer: str) -> int:
-    """How many places are taken for this buyer: those of paid jobs, and of what it has signed itself.
+async def open_jobs(desk: OrderDesk) -> int:
+    """How many jobs hold a place here, or are about to.
 
-    A signature costs nothing. If those of others counted, strangers could take every place with them; so
-    where several sign in the same seconds, the later one to pay stands in line.
+    A signature costs nothing: without the money behind it, it holds a place for a moment only. With a service
+    level it holds the place until it lapses, for a bond answers for the start of each that is paid.
     """
     orders = [await desk.load(order_id) for order_id in await desk.open_order_ids()]
     recent = desk.now() - UNPAID_PLACE_S
@@ -60,7 +60,10 @@ async def open_jobs(desk: OrderDesk, buyer: str) -> int:
         and order.role == "seller"
         and (
             order.state in ("funded", "running")
-            or (order.state == "agreed" and order.other == buyer and order.entered_at > recent)
+            or (
+                order.state == "agreed"
+                and (order.contract.compute.service is not None or order.entered_at > recent)
+            )
         )
         for order in orders
     )

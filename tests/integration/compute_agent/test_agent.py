@@ -52,7 +52,7 @@ async def test_probe_doctor_and_runtime() -> None:
         assert inventory.memory_bytes > 0
         assert inventory.gpus or inventory.gpu_note
         assert client.tier == "none"
-        checks = await client.doctor()
+        checks = await client.doctor(fresh=True)
         assert client.tier == "full"
         assert [check.cause for check in checks if check.severity == "error" and not check.ok] == []
         assert (await client.runtime()).state == "ready"

@@ -92,7 +92,7 @@ async def ray_agent(address: str) -> AsyncIterator[Any]:
     agent = RayAgent(address)
     async with trio.open_nursery() as nursery:
         await agent.start(nursery)
-        await agent.doctor()
+        await agent.doctor(fresh=True)
         try:
             yield agent
         finally:

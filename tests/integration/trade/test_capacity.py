@@ -13,12 +13,14 @@ import pytest
 from court import Oracles
 from stage import CREDIT, START_MICRO, open_market
 
+from openstall.app.demo.dataset import LABEL
 from openstall.app.demo.peers import PROGRAM, DemoPeer, running_peer, wait_for
 
 pytestmark = pytest.mark.alone
 """An answer has so many seconds, by a claim that was measured a moment before."""
 MODIFIED = Path(__file__).parents[2] / "support" / "modified_node.py"
 BOND_MICRO = 300 * CREDIT
+TRAINING = {"task": "classification", "label": LABEL, "epochs": 10_000, "seed": 7}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,9 +32,14 @@ class Court(Oracles):
         found: dict[str, Any] = self.market.provider.get("/v1/capacity/bond")["bond"]
         return found
 
-    def lease(self) -> str:
-        """A job that runs while the machine is put to the test."""
-        order_id = self.market.rent_long(self.market.offer(), max_s=300, cap_micro=3 * CREDIT)
+    def lease(self, *, works: bool = False) -> str:
+        """A job that runs while the machine is put to the test; one that `works` takes a core of it."""
+        terms: dict[str, Any] = {"max_s": 300, "cap_micro": 3 * CREDIT}
+        offer = self.market.offer()
+        if works:
+            order_id = self.market.rent(offer, params=TRAINING, **terms)
+        else:
+            order_id = self.market.rent_long(offer, **terms)
         self.buyer.order_until(order_id, lambda order: order["state"] == "running", 60)
         return order_id
 
@@ -117,7 +124,7 @@ def ended(peer: DemoPeer, case: str) -> dict[str, Any] | None:
 def test_an_honest_provider_passes_and_keeps_its_bond(tmp_path: Path) -> None:
     with open_court(tmp_path) as court:
         provider = court.market.provider
-        order_id = court.lease()
+        order_id = court.lease(works=True)
         found = court.buyer.operate("/v1/capacity/challenge/order", order_id=order_id)
         assert (found["outcome"], found["code"], found["case"]) == ("passed", "", None)
         assert found["elapsed_ms"] <= found["allowed_ms"]

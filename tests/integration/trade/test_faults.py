@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from stage import START_MICRO, Market
+from stage import PRICE_MICRO, START_MICRO, Market
 
 from openstall.app.demo.dataset import LABEL
+from openstall.app.demo.peers import DemoPeer, wait_for
+from openstall.market.errors import OpenstallError
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,52 @@ def listing(market: Market) -> str:
     )
     market.seller.post(f"/v1/orders/{order_id}/save", folder=str(market.folder / "weak"))
     return market.publish(market.folder / "weak" / "model.onnx", deliver_s=600)
+
+
+def reach(peer: DemoPeer, order_id: str, state: str) -> None:
+    """Wait until an order of a peer is in a state or has gone past it."""
+    order_of = ["proposed", "agreed", "funded", "delivered", "completed", "running", "ended", "settled"]
+
+    def look() -> bool | None:
+        now = peer.get(f"/v1/orders/{order_id}")["state"]
+        return True if order_of.index(now) >= order_of.index(state) else None
+
+    wait_for(look, 60, f"{peer.name} reaches {state}")
+
+
+def complete(peer: DemoPeer, order_id: str) -> None:
+    """Accept an order; while the chain is away the click says so, and a person clicks again."""
+
+    def click() -> bool | None:
+        try:
+            peer.post(f"/v1/orders/{order_id}/complete")
+        except OpenstallError as error:
+            if error.code != "chain_unreachable":
+                raise
+            return None
+        return True
+
+    wait_for(click, 60, f"{peer.name} accepts")
+
+
+def delivered(order: dict[str, Any]) -> bool:
+    return order["state"] == "delivered" and order["verified"] is True
+
+
+@pytest.mark.parametrize(("state", "who"), [("agreed", "buyer"), ("funded", "provider")])
+def test_a_sale_survives_a_kill(market: Market, listing: str, who: str, state: str) -> None:
+    """While it moves on; in test_kills it stands still. The provider hosts the chain, and takes it away."""
+    before = market.buyer.balance_micro()
+    order_id = market.buyer.post("/v1/orders/buy", listing_cid=listing)["order_id"]
+    reach(market.buyer, order_id, state)
+    peer: DemoPeer = getattr(market, who)
+    peer.kill()
+    peer.start_again()
+    market.buyer.order_until(order_id, delivered, 90)
+    complete(market.buyer, order_id)
+    market.seller.order_until(order_id, lambda order: order["state"] == "completed", 60)
+    assert market.buyer.balance_micro() == before - PRICE_MICRO
+    assert market.money() == 3 * START_MICRO
 
 
 def test_an_order_with_a_seller_who_is_away_lapses_and_costs_nothing(market: Market, listing: str) -> None:

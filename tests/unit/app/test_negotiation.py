@@ -69,7 +69,9 @@ async def test_copies_that_are_not_to_be_watched(tmp_path: Path, code: str, chan
         assert await lab.seller.desk.open_order_ids() == []
 
 
-async def test_what_is_signed_and_not_paid_takes_a_place_from_its_own_buyer_alone(tmp_path: Path) -> None:
+async def test_two_orders_do_not_both_get_the_last_place_which_a_signature_holds_a_moment(
+    tmp_path: Path,
+) -> None:
     async with trade_lab(tmp_path) as lab:
         provider = lab.seller
         data = await lab.buyer.file("data.csv", b"1\n")
@@ -102,8 +104,8 @@ async def test_what_is_signed_and_not_paid_takes_a_place_from_its_own_buyer_alon
         signed = sign_record(record, provider.seed)
         lab.shelf.records[signed.cid] = signed
 
-        async def one_place(contract: Contract) -> None:
-            taken = await open_jobs(provider.desk, contract.order.buyer)
+        async def one_place(_contract: Contract) -> None:
+            taken = await open_jobs(provider.desk)
             await trio.sleep(0.05)
             if taken:
                 raise Refused("machine_busy", "Taken.")
@@ -124,10 +126,23 @@ async def test_what_is_signed_and_not_paid_takes_a_place_from_its_own_buyer_alon
             for _ in range(2):
                 nursery.start_soon(propose, lab.job([data], offer=signed.cid))
         assert sorted(answers) == ["machine_busy", "signed"]
-        buyer, stranger = lab.buyer.host.peer_id, peer_id_from_seed(secrets.token_bytes(32))
-        assert [await open_jobs(provider.desk, one) for one in (buyer, stranger)] == [1, 0]
+        assert await open_jobs(provider.desk) == 1
         lab.clock.ahead_s += UNPAID_PLACE_S + 1
-        assert await open_jobs(provider.desk, buyer) == 0
+        assert await open_jobs(provider.desk) == 0
+
+
+async def test_a_signature_with_a_service_level_holds_its_place_until_it_lapses(tmp_path: Path) -> None:
+    """Else one place could be signed for many times, all paid at once, and the bond pay for the late ones."""
+    level = {
+        "start_s": 60, "uptime_bps": 9_500, "steps_per_1000s": 0, "bond": "ab" * 32, "penalty_micro": 1_000,
+    }  # fmt: skip
+    async with trade_lab(tmp_path) as lab:
+        data = await lab.buyer.file("data.csv", b"1\n")
+        for promise in (None, level):
+            await lab.both(lab.job([data], service=promise))
+        assert await open_jobs(lab.seller.desk) == 2
+        lab.clock.ahead_s += 600
+        assert await open_jobs(lab.seller.desk) == 1
 
 
 async def test_a_proposal_whose_signature_was_lost_in_a_crash_ends_by_itself(tmp_path: Path) -> None:

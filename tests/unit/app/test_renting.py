@@ -71,7 +71,7 @@ def renting(folder: Path, board: Board, agent: Agent) -> Renting:
     async def nothing() -> Any:
         return None
 
-    async def none_open(_buyer: str) -> int:
+    async def none_open() -> int:
         return 0
 
     async def own_holds(_needs: Any) -> bool:
