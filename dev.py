@@ -299,12 +299,10 @@ def cmd_test(arguments: Sequence[str]) -> int:
     setup(development=True)
     if arguments:
         return run(python("-m", "pytest", *arguments))
-    linted = lint()
-    # Most tests wait for other processes: several at a time cost little. A file's tests share one market.
+    linted = lint()  # then several at a time: most wait for other processes, and a file's share one market
     several = ["-n", str(min(4, 2 * (os.cpu_count() or 1))), "--dist", "loadfile", "--no-loadscope-reorder"]
-    passes = [[*several, "-m", "not slow and not alone"], ["-m", "alone and not slow"]]
-    tested = [run(python("-m", "pytest", *one)) for one in passes]
-    return next((status for status in tested if status), linted)
+    tested = run(python("-m", "pytest", *several, "-m", "not slow and not alone"))
+    return run(python("-m", "pytest", "-m", "alone and not slow")) or tested or linted
 
 
 def cmd_lint(_: Sequence[str]) -> int:
@@ -341,10 +339,8 @@ def cmd_lock(_: Sequence[str]) -> int:
     options += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links", *find_links()]
     for name in ("build", "app", "dev", "prove", "runtime", "runtime-gpu"):
         source, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.lock"
-        step(
-            f"requirements/{name}.lock",
-            [program(VENV, "uv"), "pip", "compile", *options, source, "-o", target],
-        )
+        compiled = [program(VENV, "uv"), "pip", "compile", *options, source, "-o", target]
+        step(f"requirements/{name}.lock", compiled)
     return 0
 
 

@@ -138,8 +138,8 @@ async def test_a_signature_with_a_service_level_holds_its_place_until_it_lapses(
     }  # fmt: skip
     async with trade_lab(tmp_path) as lab:
         data = await lab.buyer.file("data.csv", b"1\n")
-        for promise in (None, level):
-            await lab.both(lab.job([data], service=promise))
+        for promise in ({}, {"service": level}):
+            await lab.both(lab.job([data], **promise))
         assert await open_jobs(lab.seller.desk) == 2
         lab.clock.ahead_s += 600
         assert await open_jobs(lab.seller.desk) == 1
