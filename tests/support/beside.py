@@ -18,7 +18,7 @@ import psutil
 from stage import CREDIT, RULES, START_MICRO, Market
 
 from openstall.app.demo.dataset import LABEL
-from openstall.app.demo.peers import DemoPeer, wait_for
+from openstall.app.demo.peers import DemoPeer
 from openstall.ledger.vouchers import channel_id_of
 
 ATTACKER = Path(__file__).with_name("bad_campaign.py")
@@ -30,6 +30,8 @@ PRICE_MICRO = CREDIT // 10
 ENDS_S = 120.0
 """How long the attacker may take to end once it was told to."""
 LONGEST_S = 3_000.0
+AGAIN_S, TRIES = 5.0, 18
+"""A buyer who is told that the machine is busy tries again, for three times as long as a signature holds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,15 +78,15 @@ class Trades:
         return cid
 
     def let_in(self, offer: str, **job: Any) -> str:
-        """Rent, and again while signatures of others hold every place, as the buyer is told to."""
-
-        def tried() -> str | None:
+        """Rent, and again later while signatures of others hold every place, as the buyer is told to."""
+        for _ in range(TRIES):
             order_id = self.market.rent(offer, **job)
             order = self.market.seller.order_until(order_id, lambda o: o["state"] != "proposed", 60)
-            return order_id if order["state"] != "declined" else None
-
-        order_id: str = wait_for(tried, 90, "a place")
-        return order_id
+            if order["state"] != "declined":
+                return order_id
+            assert order["outcome"]["reason"] == "machine_busy"
+            time.sleep(AGAIN_S)
+        raise AssertionError("strangers keep the machine from an honest buyer")
 
     def job(self, offer: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """A job is rented, run and paid by the second; the order as its buyer sees it."""
