@@ -339,8 +339,8 @@ def cmd_lock(_: Sequence[str]) -> int:
     options += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links", *find_links()]
     for name in ("build", "app", "dev", "prove", "runtime", "runtime-gpu"):
         source, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.lock"
-        compiling = [program(VENV, "uv"), "pip", "compile", *options]
-        step(f"requirements/{name}.lock", [*compiling, source, "-o", target])
+        command: list[str | Path] = [program(VENV, "uv"), "pip", "compile", *options, source, "-o", target]
+        step(f"requirements/{name}.lock", command)
     return 0
 
 
