@@ -25,6 +25,8 @@ _LOADED = (
     "*.libs/*.so*",
     "onnxruntime/capi/*.so",
     "numpy/_core/*.so",
+    "onnx/*.so",
+    "safetensors/*.so",
 )
 """What the libraries are made of that a damaged disk or a half-done update would change."""
 _MOST_BYTES = 64 * 1024
